@@ -1,0 +1,37 @@
+# `make run` and `make test` are the two commands; each sets up its own environment first.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup run test lint bench bench-gateway bench-sim acceptance clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+run: setup
+	$(BIN)/headrace up
+
+test: setup
+	$(BIN)/python -m pytest -n 2 tests
+
+lint: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: bench-gateway bench-sim
+
+bench-gateway: setup
+	$(BIN)/python benchmarks/gateway.py
+
+bench-sim: setup
+	$(BIN)/python benchmarks/sim.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""Documents to typed objects: the fleet file, checked whole, with every fault reported at once."""
+
+from headrace.config.fleet_file import load_fleet, parse_fleet, sample_fleet_text
+
+__all__ = ["load_fleet", "parse_fleet", "sample_fleet_text"]

@@ -1,0 +1,277 @@
+"""From a parsed fleet file to a `Fleet`, with every fault of the file collected on the way.
+
+Each section is converted table by table. A broken table becomes None under its name: references to it are not
+reported again, and everything else is still checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import msgspec
+
+from headrace.config import document as doc
+from headrace.config.faults import Faults
+from headrace.config.fit import fit_faults
+from headrace.errors import ConfigError
+from headrace.fleet import (
+    Accelerator,
+    Backend,
+    Deployment,
+    Fleet,
+    Hourly,
+    Limits,
+    Model,
+    OperatingPoint,
+    PerToken,
+    Pool,
+    PriceTerms,
+    Route,
+    Share,
+    ShareUnit,
+    catalog,
+)
+from headrace.fleet.check import Declared, backend_faults, check_fleet
+from headrace.workload import Match, Slo, WorkloadClass
+
+T = TypeVar("T")
+
+SCHEMA = 1
+UNITS_TO_COME = ("spend", "power")
+
+
+def build_fleet(raw: Mapping[str, object], source: str) -> Fleet:
+    """The fleet that a parsed document describes.
+
+    Args:
+        raw: the document as `tomllib` reads it.
+        source: where it comes from, for messages.
+
+    Raises:
+        ConfigError: with every fault that was found.
+    """
+    faults = Faults()
+    builder = _Builder(raw, faults)
+    fleet = builder.fleet()  # notes its own faults, so it comes before the checks
+    for fault in (*check_fleet(fleet, builder.declared()), *fit_faults(fleet)):
+        faults.add(fault.path, fault.message)
+    if len(faults):
+        raise ConfigError(source, faults.all())
+    return fleet
+
+
+class _Builder:
+    """Builds section by section; what could not be built is None under its name."""
+
+    def __init__(self, raw: Mapping[str, object], faults: Faults) -> None:
+        self._raw = raw
+        self._faults = faults
+        self._reported: list[str] = []
+        self._check_top_level()
+        self._models = self._build_models()
+        self._accelerators = self._build_accelerators()
+        self._deployments = self._build_deployments()
+        self._pools = self._build_pools()
+        self._classes = self._build_classes()
+
+    def fleet(self) -> Fleet:
+        """The parts that could be built."""
+        return Fleet(
+            models=_built(self._models),
+            deployments=_built(self._deployments),
+            pools=_built(self._pools),
+            classes=_built(self._classes),
+            shares=self._build_shares(),
+            routes=self._build_routes(),
+            limits=self._build_limits(),
+            default_class=self._default_class(),
+        )
+
+    def declared(self) -> Declared:
+        """Every name that the document declares, built or not."""
+        return Declared(tuple(self._models), tuple(self._pools), tuple(self._classes), tuple(self._reported))
+
+    def _check_top_level(self) -> None:
+        for key in self._raw:
+            if key not in doc.TOP_LEVEL:
+                self._faults.add(key, f"unknown setting; {catalog.close_matches(key, doc.TOP_LEVEL)}")
+        schema = self._raw.get("schema")
+        if schema != SCHEMA or isinstance(schema, bool):
+            said = "missing" if schema is None else f"{schema!r} is not supported"
+            self._faults.add("schema", f"{said}; this version reads schema = {SCHEMA}")
+
+    def _refer(self, path: str, kind: str, name: str, known: Mapping[str, T | None]) -> T | None:
+        if name not in known:
+            self._faults.add(path, f"no {kind} {name!r}; {catalog.close_matches(name, known)}")
+        return known.get(name)
+
+    def _section(self, name: str) -> object:
+        return self._raw.get(name, {})
+
+    def _default_class(self) -> str:
+        name = self._raw.get("default_class", "")
+        if not isinstance(name, str):
+            self._faults.add("default_class", "expected the name of a class")
+            return ""
+        return name or next(iter(self._classes), "")
+
+    def _build_models(self) -> dict[str, Model | None]:
+        raw = self._section("models")
+        if not isinstance(raw, Mapping):
+            self._faults.add("models", "expected tables [models.NAME]")
+            return {}
+        return {name: self._model(name, table) for name, table in raw.items()}
+
+    def _model(self, name: str, raw: object) -> Model | None:
+        path = f"models.{name}"
+        if raw == {}:
+            known = {each.name: each for each in catalog.models()}
+            if name not in known:
+                advice = catalog.close_matches(name, known)
+                self._faults.add(
+                    path, f"not in the catalog ({advice}); use its name, or give every figure of the model"
+                )
+            return known.get(name)
+        table = self._faults.table(raw, doc.ModelTable, path)
+        if table is None:
+            return None
+        if table.active_experts > table.experts:
+            self._faults.add(f"{path}.active_experts", f"{table.active_experts} exceeds experts = {table.experts}")
+        return Model(name=name, **msgspec.structs.asdict(table))
+
+    def _build_accelerators(self) -> dict[str, Accelerator | None]:
+        known: dict[str, Accelerator | None] = {each.name: each for each in catalog.accelerators()}
+        tables = self._faults.tables(self._section("accelerators"), doc.AcceleratorTable, "accelerators")
+        own = {name: self._accelerator(name, table, known) for name, table in tables.items()}
+        return known | own
+
+    def _accelerator(
+        self, name: str, table: doc.AcceleratorTable | None, known: Mapping[str, Accelerator | None]
+    ) -> Accelerator | None:
+        if table is None:
+            return None
+        like = self._refer(f"accelerators.{name}.like", "accelerator", table.like, known)
+        if like is None:
+            return None
+        given = {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
+        speed_as = given.pop("like")
+        return replace(like, name=name, speed_as=speed_as, unverified=(), **given)
+
+    def _build_deployments(self) -> dict[str, Deployment | None]:
+        tables = self._faults.tables(self._section("deployments"), doc.DeploymentTable, "deployments")
+        return {name: self._deployment(name, table) for name, table in tables.items()}
+
+    def _deployment(self, name: str, table: doc.DeploymentTable | None) -> Deployment | None:
+        if table is None:
+            return None
+        path = f"deployments.{name}"
+        model = self._refer(f"{path}.model", "model", table.model, self._models)
+        chip = None
+        if table.accelerator is not None:
+            chip = self._refer(f"{path}.accelerator", "accelerator", table.accelerator, self._accelerators)
+        if (table.accelerator is None) == (table.observed is None):
+            said = "both are set" if table.observed is not None else "neither is set"
+            self._faults.add(
+                path, f"{said}: give either accelerator (speed predicted) or [{path}.observed] (speed measured)"
+            )
+            return None
+        if model is None or (table.accelerator is not None and chip is None):
+            return None
+        observed = OperatingPoint(**msgspec.structs.asdict(table.observed)) if table.observed else None
+        max_batch = table.max_batch
+        return Deployment(name, model, chip, table.count, table.weight_bits, max_batch, observed)
+
+    def _build_pools(self) -> dict[str, Pool | None]:
+        tables = self._faults.tables(self._section("pools"), doc.PoolTable, "pools")
+        return {name: self._pool(name, table) for name, table in tables.items()}
+
+    def _pool(self, name: str, table: doc.PoolTable | None) -> Pool | None:
+        if table is None:
+            return None
+        path = f"pools.{name}.deployment"
+        deployment = self._refer(path, "deployment", table.deployment, self._deployments)
+        backends = tuple(Backend(pool=name, **msgspec.structs.asdict(backend)) for backend in table.backends)
+        if deployment is None:
+            for fault in backend_faults(name, backends):
+                self._faults.add(fault.path, fault.message)
+            return None
+        return Pool(name, deployment, _price(table.price), backends)
+
+    def _build_classes(self) -> dict[str, WorkloadClass | None]:
+        tables = self._faults.tables(self._section("classes"), doc.ClassTable, "classes")
+        return {name: None if table is None else _workload_class(name, table) for name, table in tables.items()}
+
+    def _build_shares(self) -> dict[str, Share]:
+        tables = self._faults.tables(self._section("shares"), doc.ShareTable, "shares")
+        return _built({name: self._share(name, table) for name, table in tables.items()})
+
+    def _share(self, name: str, table: doc.ShareTable | None) -> Share | None:
+        if table is None:
+            return None
+        path = f"shares.{name}"
+        reference = None
+        if table.reference is not None:
+            reference = self._refer(f"{path}.reference", "deployment", table.reference, self._deployments)
+        unit = self._share_unit(f"{path}.of", table.of)
+        if unit is None or (table.reference is not None and reference is None):
+            self._reported.append(f"{path}.reference")
+        unit = unit or ShareUnit.REQUESTS  # never seen: the document has a fault
+        pools = tuple(table.pools)
+        return Share(name, pools, table.target, unit, reference, table.report_only, table.price_usd_per_unit)
+
+    def _share_unit(self, path: str, name: str) -> ShareUnit | None:
+        if name in UNITS_TO_COME:
+            self._faults.add(path, f"{name!r} is not supported until the planner; use {_listed(ShareUnit)}")
+        elif name not in tuple(ShareUnit):
+            self._faults.add(path, f"{name!r} is no unit of work; use {_listed(ShareUnit)}")
+        else:
+            return ShareUnit(name)
+        return None
+
+    def _build_routes(self) -> tuple[Route, ...]:
+        raw = self._raw.get("routes", [])
+        if not isinstance(raw, list):
+            self._faults.add("routes", "expected an array of tables [[routes]]")
+            return ()
+        tables = [self._faults.table(item, doc.RouteTable, f"routes[{index}]") for index, item in enumerate(raw)]
+        # A broken route stays in its place without conditions, so that the others keep their numbers in messages.
+        placeholder = Route(tuple(self._pools)[:1])
+        return tuple(
+            placeholder if table is None else Route(tuple(table.pools), table.model, table.tenant, table.workload_class)
+            for table in tables
+        )
+
+    def _build_limits(self) -> Limits:
+        table = self._faults.table(self._section("limits"), doc.LimitsTable, "limits")
+        if table is None:
+            return Limits()
+        given = {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
+        return Limits(**given)
+
+
+def _built(parts: Mapping[str, T | None]) -> dict[str, T]:
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(str(name)) for name in names)
+
+
+def _price(table: doc.PerTokenTable | doc.HourlyTable) -> PriceTerms:
+    kind = PerToken if isinstance(table, doc.PerTokenTable) else Hourly
+    return kind(**msgspec.structs.asdict(table))
+
+
+def _workload_class(name: str, table: doc.ClassTable) -> WorkloadClass:
+    rules = table.match
+    match = Match(
+        headers=tuple((header.lower(), value) for header, value in rules.headers.items()),
+        api_key_envs=tuple(rules.api_key_envs),
+        paths=tuple(rules.paths),
+        model_aliases=tuple(rules.model_aliases),
+    )
+    slo = Slo(**msgspec.structs.asdict(table.slo))
+    value = table.value_of_time_usd_per_s
+    return WorkloadClass(name, value, slo, match, table.timeout_s, table.expected_output_tokens)

@@ -1,0 +1,202 @@
+"""The fleet file as typed tables: one struct per table, unknown settings refused.
+
+These structs mirror the file, `build` turns them into the objects of `headrace.fleet`. Money and time carry their
+unit in the setting's name. Ranges that one value alone decides are stated here; everything else is in `build` and
+`headrace.fleet.check`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all tables of the fleet file."""
+
+
+class ModelTable(Table, frozen=True, kw_only=True):
+    """`[models.NAME]` in full; an empty table takes the model of that name from the catalog."""
+
+    parameters: Positive
+    active_parameters: Positive
+    weight_bytes: Positive
+    native_weight_bits: Count
+    layers: Count
+    hidden_size: Count
+    attention_heads: Count
+    kv_heads: Count
+    head_size: Count
+    context_tokens: Count
+    vocabulary: Count
+    source: Text
+    experts: Count = 1
+    active_experts: Count = 1
+    expert_weight_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    sliding_window_layers: Annotated[int, Meta(ge=0)] = 0
+    sliding_window_tokens: Annotated[int, Meta(ge=0)] = 0
+
+
+class AcceleratorTable(Table, frozen=True, kw_only=True):
+    """`[accelerators.NAME]`: a chip of one's own: the catalog's `like`, with the figures given here instead.
+
+    Attributes:
+        like: a catalog name; the speed coefficients are taken from it.
+        source: where the figures come from.
+    """
+
+    like: Text
+    source: Text
+    vendor: Text | None = None
+    memory_kind: Text | None = None
+    memory_bytes: Positive | None = None
+    memory_bandwidth_bytes_per_s: Positive | None = None
+    flops_bf16: Positive | None = None
+    flops_fp8: Positive | None = None
+    flops_fp4: Positive | None = None
+    scale_up_bandwidth_bytes_per_s: Positive | None = None
+    tdp_w: Positive | None = None
+    all_in_w: Positive | None = None
+    price_usd_per_h: NotNegative | None = None
+    price_basis: str | None = None
+
+
+class ObservedTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.observed]`: speed as it was measured from outside."""
+
+    ttft_s: NotNegative
+    input_tokens_per_s: Positive
+    tpot_s: Positive
+    batch: Count = 1
+
+
+class DeploymentTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME]`: a model on accelerators (`accelerator`, `count`), or a service (`observed`)."""
+
+    model: Text
+    accelerator: Text | None = None
+    count: Count = 1
+    weight_bits: Annotated[int, Meta(ge=1, le=32)] | None = None
+    max_batch: Annotated[int, Meta(ge=1, le=65536)] = 128
+    observed: ObservedTable | None = None
+
+
+class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):
+    """`[pools.NAME.price]` with `type = "per_token"`: list prices in USD per million tokens."""
+
+    input_usd_per_mtok: NotNegative
+    output_usd_per_mtok: NotNegative
+    cached_input_usd_per_mtok: NotNegative | None = None
+
+
+class HourlyTable(Table, frozen=True, kw_only=True, tag_field="type", tag="hourly"):
+    """`[pools.NAME.price]` with `type = "hourly"`: capacity paid by the hour; a request adds its energy."""
+
+    usd_per_accelerator_hour: NotNegative
+    electricity_usd_per_kwh: NotNegative
+    pue: Annotated[float, Meta(ge=1)] = 1.0
+
+
+class BackendTable(Table, frozen=True, kw_only=True):
+    """`[[pools.NAME.backends]]`."""
+
+    name: Text
+    url: Text
+    api_key_env: Text | None = None
+    max_in_flight: int = 256
+    emulated: bool = False
+
+
+class PoolTable(Table, frozen=True, kw_only=True):
+    """`[pools.NAME]`."""
+
+    deployment: Text
+    price: PerTokenTable | HourlyTable
+    backends: list[BackendTable] = []
+
+
+class SloTable(Table, frozen=True, kw_only=True):
+    """`[classes.NAME.slo]`."""
+
+    ttft_s: Positive | None = None
+    tpot_s: Positive | None = None
+    attainment: float = 0.95
+
+
+class MatchTable(Table, frozen=True, kw_only=True):
+    """`[classes.NAME.match]`: any rule that matches is enough."""
+
+    headers: dict[str, str] = {}
+    api_key_envs: list[Text] = []
+    paths: list[Text] = []
+    model_aliases: list[Text] = []
+
+
+class ClassTable(Table, frozen=True, kw_only=True):
+    """`[classes.NAME]`. The value of time has no default: it is the point of a class."""
+
+    value_of_time_usd_per_s: NotNegative
+    timeout_s: Positive = 600.0
+    expected_output_tokens: Positive = 256.0
+    slo: SloTable = SloTable()
+    match: MatchTable = MatchTable()
+
+
+class ShareTable(Table, frozen=True, kw_only=True):
+    """`[shares.NAME]`. `of` has no default: the answers differ by more than 70 times."""
+
+    pools: list[Text]
+    target: float
+    of: Text
+    reference: Text | None = None
+    report_only: bool = False
+    price_usd_per_unit: float = 0.0
+
+
+class RouteTable(Table, frozen=True, kw_only=True):
+    """`[[routes]]`: the first whose conditions all hold; a condition left out holds always."""
+
+    pools: list[Text]
+    model: Text | None = None
+    tenant: Text | None = None
+    workload_class: Text | None = None
+
+
+class LimitsTable(Table, frozen=True, kw_only=True):
+    """`[limits]`: every setting has the default of `headrace.fleet.Limits`."""
+
+    queue_depth: Annotated[int, Meta(ge=0)] | None = None
+    queue_timeout_s: Positive | None = None
+    first_byte_timeout_s: Positive | None = None
+    max_attempts: Count | None = None
+    retry_budget: NotNegative | None = None
+    retry_burst: Annotated[int, Meta(ge=0)] | None = None
+    breaker_failures: Count | None = None
+    breaker_cooldown_s: Positive | None = None
+    breaker_cooldown_max_s: Positive | None = None
+    max_body_bytes: Count | None = None
+    max_head_bytes: Count | None = None
+    head_timeout_s: Positive | None = None
+    idle_timeout_s: Positive | None = None
+    drain_timeout_s: Positive | None = None
+
+
+TOP_LEVEL = (
+    "schema",
+    "default_class",
+    "models",
+    "accelerators",
+    "deployments",
+    "pools",
+    "classes",
+    "shares",
+    "routes",
+    "limits",
+)

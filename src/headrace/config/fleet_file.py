@@ -1,0 +1,55 @@
+"""Read a fleet file, or the sample fleet that ships with the package."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from headrace.config.build import build_fleet
+from headrace.errors import ConfigError, Fault
+from headrace.fleet import Fleet
+
+SAMPLE = "sample fleet"
+
+
+def load_fleet(path: Path | None = None) -> Fleet:
+    """The fleet that the file at `path` describes; None: the sample fleet.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or has faults; it carries all of them.
+    """
+    if path is None:
+        return parse_fleet(sample_fleet_text(), SAMPLE)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(str(path), [Fault("file", f"cannot be read: {reason}; check the path")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            str(path), [Fault("file", f"is not UTF-8 text (byte {error.start}); save it as UTF-8")]
+        ) from error
+    return parse_fleet(text, str(path))
+
+
+def parse_fleet(text: str, source: str) -> Fleet:
+    """The fleet that a TOML document describes.
+
+    Args:
+        text: the document.
+        source: its name in messages.
+
+    Raises:
+        ConfigError: `text` is not TOML (with line and column), or has faults; it carries all of them.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(source, [Fault("syntax", f"not valid TOML: {error}")]) from error
+    return build_fleet(raw, source)
+
+
+def sample_fleet_text() -> str:
+    """The sample fleet's file, as it ships: something to copy and change."""
+    return resources.files("headrace").joinpath("data", "fleet.toml").read_text(encoding="utf-8")

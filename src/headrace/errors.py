@@ -1,0 +1,101 @@
+"""Every error that headrace raises, as one tree.
+
+    HeadraceError
+     ├── ConfigError       a document of the user's (fleet file, option) is wrong; carries every fault at once
+     ├── TraceError        a line of a trace, journal or ledger file cannot be read; carries file and line
+     ├── RequestError      the client's fault: the request can never succeed as it is
+     │    ├── BodyTooLarge
+     │    ├── UnknownModel
+     │    └── UnknownEndpoint
+     ├── BackendError      the backend's fault: another backend may still answer
+     ├── CapacityError     ours, now: nothing is free or nothing is up; try again later
+     ├── ModelRangeError   a speed or memory model was asked outside the range it holds for
+     ├── InfeasiblePlan    no plan meets the constraints
+     └── InvariantError    a bug in headrace: a law of the system was broken
+
+A message says what is wrong, where (a path or an id) and what to do.
+`headrace.wire.errors` maps each class to its HTTP status, wire error type and metric label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class HeadraceError(Exception):
+    """Base of every error that headrace raises on purpose."""
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong in a document: `path` says where (`pools.fast.price`), `message` what and what to do."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class ConfigError(HeadraceError):
+    """A document is wrong. `faults` holds everything that was found, not only the first thing."""
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__(f"{source}: {count}\n" + "\n".join(f"  {fault}" for fault in self.faults))
+
+
+class TraceError(HeadraceError):
+    """A line of a trace, journal or ledger file cannot be read."""
+
+    def __init__(self, path: str, line: int, message: str) -> None:
+        self.path = path
+        self.line = line
+        self.message = message
+        super().__init__(f"{path}:{line}: {message}")
+
+
+class RequestError(HeadraceError):
+    """The client's fault. `param` names the field of the request, when there is one."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        self.param = param
+        super().__init__(message)
+
+
+class BodyTooLarge(RequestError):
+    """The request body exceeds the limit of this gateway."""
+
+
+class UnknownModel(RequestError):
+    """No route of the fleet serves the model that was asked for."""
+
+
+class UnknownEndpoint(RequestError):
+    """No endpoint has this path and method."""
+
+
+class BackendError(HeadraceError):
+    """A backend refused, reset, stalled or answered with something that is not an answer."""
+
+
+class CapacityError(HeadraceError):
+    """Nothing is free, or nothing is up. `retry_after_s` says when asking again makes sense."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class ModelRangeError(HeadraceError):
+    """A model was asked for a value outside the range it holds for."""
+
+
+class InfeasiblePlan(HeadraceError):
+    """No plan meets the constraints."""
+
+
+class InvariantError(HeadraceError):
+    """A law of the system was broken: a bug in headrace. Carries what is needed to reproduce it."""

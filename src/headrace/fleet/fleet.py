@@ -1,0 +1,144 @@
+"""The fleet: all pools with their backends, the classes they serve, and the shares that are steered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace.fleet.contract import PriceTerms
+from headrace.fleet.deployment import Deployment
+from headrace.fleet.model import Model
+from headrace.workload import WorkloadClass
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What the policy picks: one base URL with its credentials and limits.
+
+    Attributes:
+        url: base URL without the endpoint path, e.g. `http://10.0.0.1:8000`.
+        api_key_env: environment variable that holds the key; None: no key is sent.
+        max_in_flight: most attempts dispatched and not ended.
+        emulated: `headrace emulate` serves this backend itself.
+    """
+
+    name: str
+    pool: str
+    url: str
+    api_key_env: str | None = None
+    max_in_flight: int = 256
+    emulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Interchangeable backends: same deployment, same price terms."""
+
+    name: str
+    deployment: Deployment
+    price: PriceTerms
+    backends: tuple[Backend, ...]
+
+
+class ShareUnit(StrEnum):
+    """Share of what. The answers differ by more than 70 times, so there is no default."""
+
+    REQUESTS = "requests"
+    OUTPUT_TOKENS = "output_tokens"
+    COMPUTE = "compute"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The fraction of the work that a set of pools is to get.
+
+    Attributes:
+        target: in (0, 1).
+        reference: the deployment whose seconds measure work; set when `of` is compute.
+        report_only: measured and reported, not steered.
+        price_usd_per_unit: the price that the controller starts from, in USD per unit of work.
+    """
+
+    name: str
+    pools: tuple[str, ...]
+    target: float
+    of: ShareUnit
+    reference: Deployment | None = None
+    report_only: bool = False
+    price_usd_per_unit: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A rule from (model name, tenant, workload class) to pools; the first that matches holds. None matches all."""
+
+    pools: tuple[str, ...]
+    model: str | None = None
+    tenant: str | None = None
+    workload_class: str | None = None
+
+    def matches(self, model: str | None, tenant: str, workload_class: str) -> bool:
+        """Whether a request of this tenant and class goes here; a `model` of None is the fleet's only one."""
+        return (
+            (self.model is None or model is None or self.model == model)
+            and (self.tenant is None or self.tenant == tenant)
+            and (self.workload_class is None or self.workload_class == workload_class)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits and time guards of the gateway and its policy engine; each is a setting with a default.
+
+    Attributes:
+        queue_depth: requests that may wait for a free backend.
+        queue_timeout_s: longest wait in that queue.
+        first_byte_timeout_s: an attempt with no first byte by then has failed.
+        max_attempts: tries per request, the first included.
+        retry_budget: retries per request dispatched, long-run; `retry_burst` may be spent at once.
+        breaker_failures: consecutive failures that open a breaker.
+        breaker_cooldown_s: first cooldown; it doubles up to `breaker_cooldown_max_s`.
+        max_body_bytes: largest request body.
+        max_head_bytes: largest request head.
+        head_timeout_s: a client must have sent its whole request head, and then its body, within this.
+        idle_timeout_s: a stream without a byte from its backend for this long has failed.
+        drain_timeout_s: graceful shutdown waits at most this long.
+    """
+
+    queue_depth: int = 1024
+    queue_timeout_s: float = 30.0
+    first_byte_timeout_s: float = 60.0
+    max_attempts: int = 3
+    retry_budget: float = 0.2
+    retry_burst: int = 10
+    breaker_failures: int = 3
+    breaker_cooldown_s: float = 2.0
+    breaker_cooldown_max_s: float = 60.0
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_head_bytes: int = 32 * 1024
+    head_timeout_s: float = 10.0
+    idle_timeout_s: float = 120.0
+    drain_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything that can serve, on which terms, for whom. Mappings keep the order of the fleet file."""
+
+    models: dict[str, Model]
+    deployments: dict[str, Deployment]
+    pools: dict[str, Pool]
+    classes: dict[str, WorkloadClass]
+    shares: dict[str, Share]
+    routes: tuple[Route, ...]
+    limits: Limits = Limits()
+    default_class: str = ""
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """Every backend, pool by pool, in the order of the fleet file."""
+        return tuple(backend for pool in self.pools.values() for backend in pool.backends)
+
+    def steered_share(self) -> Share | None:
+        """The first share that is steered: the one that `gpu_only` and value captured refer to; None without one."""
+        return next((share for share in self.shares.values() if not share.report_only), None)

@@ -1,0 +1,6 @@
+"""The live gateway: an OpenAI-compatible front over the fleet, driven by the policy engine."""
+
+from headrace.gateway.driver import Engine, Gateway, Journal, Ledger
+from headrace.gateway.run import RunningGateway, start_gateway
+
+__all__ = ["Engine", "Gateway", "Journal", "Ledger", "RunningGateway", "start_gateway"]

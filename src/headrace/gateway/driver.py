@@ -1,0 +1,365 @@
+"""The gateway as a driver of the policy engine: real time, real sockets, the engine's decisions.
+
+Every request becomes events for the engine, and every action that the engine answers is carried out here, in order and
+at once. Nothing is awaited between the two. What happens to an attempt's bytes in between is the data plane's affair
+(`attempt`, `answer`); the engine hears of the first token and of the end.
+
+An attempt is in the ledger before its first byte is sent, and each attempt is closed there once: completed with the
+backend's usage, failed, or cancelled with what is known to have been delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from headrace.errors import CapacityError, HeadraceError, UnknownModel
+from headrace.fleet import Fleet
+from headrace.gateway.answer import StreamAnswer
+from headrace.gateway.attempt import Attempt, GatewayRequest
+from headrace.gateway.backends import BackendLink, link_backends
+from headrace.gateway.recognition import Recognizer
+from headrace.gateway.telemetry import Telemetry
+from headrace.http import ROUND_S, Exchange, Rounds, header_lines
+from headrace.policy import (
+    AnyAction,
+    AnyEvent,
+    Arrived,
+    AttemptFailed,
+    Cancel,
+    ClientGone,
+    Dispatch,
+    End,
+    EngineView,
+    Enqueue,
+    FailureKind,
+    Finished,
+    FirstToken,
+    Reject,
+    RejectReason,
+    SetTimer,
+    TimerFired,
+)
+from headrace.policy.input_estimator import InputEstimator
+from headrace.wire import ChatHead, Usage, decode_chat_head, encode_error, error_body, wire_error, with_include_usage
+from headrace.wire import with_model as with_model_name
+
+JSON = header_lines((b"content-type", b"application/json"))
+
+
+class Engine(Protocol):
+    """What the gateway needs of a policy engine."""
+
+    def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
+        """Apply one event."""
+
+    def view(self) -> EngineView:
+        """What the engine sees now."""
+
+
+class Ledger(Protocol):
+    """What the gateway needs of a usage ledger: one write per call."""
+
+    def opened(
+        self,
+        attempt_id: int,
+        request_id: int,
+        backend: str,
+        workload_class: str,
+        at_s: float,
+        *,
+        input_tokens: int,
+        reserved_output_tokens: int | None,
+    ) -> None:
+        """An attempt is about to be sent."""
+
+    def closed(
+        self,
+        attempt_id: int,
+        status: str,
+        at_s: float,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cached_input_tokens: int | None = None,
+        delivered_output_tokens: int = 0,
+    ) -> object:
+        """An attempt has ended."""
+
+
+Journal = Callable[[float, AnyEvent, list[AnyAction]], None]
+
+
+class Gateway:
+    """Drives one policy engine. Must be made inside a running event loop.
+
+    Args:
+        journal: is given every event with the actions it led to.
+        clock: seconds that never decrease; its value now is the engine's second 0.
+        run_id: first part of `x-headrace-request-id`.
+        round_s: see `http.Rounds`; 0 where the event loop is shared with what must not wait.
+
+    Raises:
+        ConfigError: a backend's key or URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        engine: Engine,
+        ledger: Ledger,
+        *,
+        journal: Journal | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        run_id: str = "0",
+        round_s: float = ROUND_S,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.fleet = fleet
+        self.engine = engine
+        self.rounds = Rounds(self._loop, round_s)
+        self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
+        self.recognizer = Recognizer(fleet)
+        self.telemetry = Telemetry(fleet.classes, self.links)
+        self.run_id = run_id.encode()
+        self._ledger = ledger
+        self._journal = journal
+        self._clock = clock
+        self._start_s = clock()
+        self._requests: dict[int, GatewayRequest] = {}
+        self._attempts: dict[int, Attempt] = {}
+        self._estimators = {name: InputEstimator() for name in fleet.classes}
+        self._timers: dict[asyncio.TimerHandle, None] = {}
+        self._next_request_id = 1
+        self._do: dict[type, Callable[..., None]] = {
+            Dispatch: self._dispatch,
+            Cancel: self._cancel,
+            SetTimer: self._set_timer,
+            Reject: self._reject,
+            Enqueue: self._enqueue,
+            End: self._end,
+        }
+
+    @property
+    def requests_live(self) -> int:
+        """Requests that have not ended."""
+        return len(self._requests)
+
+    @property
+    def attempts_live(self) -> int:
+        """Attempts that have not ended."""
+        return len(self._attempts)
+
+    def now_s(self) -> float:
+        """Seconds since the engine started."""
+        return self._clock() - self._start_s
+
+    def tell(self, event: AnyEvent) -> None:
+        """Give the engine an event and do what it answers."""
+        now_s = self._clock() - self._start_s
+        actions = self.engine.handle(now_s, event)
+        if self._journal is not None:
+            self._journal(now_s, event, actions)
+        for action in actions:
+            self._do[type(action)](now_s, action)
+
+    # requests
+
+    def chat(self, exchange: Exchange) -> None:
+        """A chat completion request came in."""
+        try:
+            head = decode_chat_head(exchange.body)
+            model = self.recognizer.model(head.model)
+            workload_class = self.recognizer.workload_class(exchange.headers, exchange.path, head.model)
+        except HeadraceError as error:
+            self.refuse(exchange, error)
+            return
+        request = self._request(exchange, head, model, workload_class)
+        self._requests[request.request_id] = request
+        exchange.on_gone = lambda: self._client_gone(request)
+        self.tell(
+            Arrived(
+                request.request_id,
+                workload_class,
+                request.input_tokens,
+                model=model,
+                max_output_tokens=request.max_output_tokens,
+            )
+        )
+
+    def refuse(self, exchange: Exchange, error: HeadraceError) -> None:
+        """Answer with an error in OpenAI's shape."""
+        self.telemetry.refuse(wire_error(error).label)
+        status, body = encode_error(error)
+        exchange.respond(status, JSON, body)
+
+    def _request(self, exchange: Exchange, head: ChatHead, model: str, workload_class: str) -> GatewayRequest:
+        body = exchange.body
+        if head.model != model:
+            body = with_model_name(body, model)
+        asked_usage = bool(head.stream) and not head.include_usage
+        if asked_usage:
+            body = with_include_usage(body, head)
+        request_id = self._next_request_id
+        self._next_request_id = request_id + 1
+        return GatewayRequest(
+            request_id,
+            exchange,
+            workload_class=workload_class,
+            body=body,
+            asked_usage=asked_usage,
+            input_tokens=self._estimators[workload_class].estimate(len(exchange.body)),
+            max_output_tokens=head.max_output_tokens,
+            arrived_s=self._clock() - self._start_s,
+        )
+
+    def _client_gone(self, request: GatewayRequest) -> None:
+        request.client_gone = True
+        attempt = request.attempt
+        self.tell(ClientGone(request.request_id, 0 if attempt is None else attempt.delivered_tokens()))
+
+    # actions
+
+    def _dispatch(self, now_s: float, action: Dispatch) -> None:
+        request = self._requests[action.request_id]
+        attempt = Attempt(action.attempt_id, request, self.links[action.backend], self)
+        request.attempt = attempt
+        self._attempts[action.attempt_id] = attempt
+        self._ledger.opened(
+            action.attempt_id,
+            action.request_id,
+            action.backend,
+            request.workload_class,
+            now_s,
+            input_tokens=request.input_tokens,
+            reserved_output_tokens=request.max_output_tokens,
+        )
+        attempt.send()
+
+    def _cancel(self, now_s: float, action: Cancel) -> None:
+        attempt = self._attempts.get(action.attempt_id)
+        if attempt is None:
+            return
+        attempt.cancel()
+        self._close(attempt, now_s, "cancelled" if attempt.request.client_gone else "failed", "cancelled")
+
+    def _set_timer(self, now_s: float, action: SetTimer) -> None:
+        def fire() -> None:
+            self._timers.pop(handle, None)
+            self.tell(TimerFired(action.timer_id))
+
+        handle = self._loop.call_later(max(action.at_s - now_s, 0.0), fire)
+        self._timers[handle] = None
+
+    def _reject(self, now_s: float, action: Reject) -> None:
+        request = self._requests[action.request_id]
+        if action.reason is RejectReason.NO_ROUTE:
+            self.refuse(request.exchange, UnknownModel("no route of this fleet serves the request", "model"))
+            return
+        error = CapacityError(_rejection(action.reason), action.retry_after_s)
+        row = wire_error(error)
+        status = 429 if action.reason is RejectReason.QUEUE_FULL else row.status
+        headers = JSON + b"retry-after: %d\r\n" % max(1, round(action.retry_after_s))
+        body = error_body(str(error), row.wire_type, row.code)
+        request.exchange.respond(status, headers, body)
+
+    def _enqueue(self, now_s: float, action: Enqueue) -> None:
+        """The request waits in the engine: nothing to do here."""
+
+    def _end(self, now_s: float, action: End) -> None:
+        request = self._requests.pop(action.request_id, None)
+        if request is None:
+            return
+        self.telemetry.request_ended(request.workload_class, action.outcome.value, now_s - request.arrived_s)
+        request.attempt = None
+        if request.exchange.open:  # whatever the engine's reason, a client is never left waiting
+            request.exchange.abort()
+
+    # attempts
+
+    def first_token(self, attempt: Attempt) -> None:
+        """The first token of an answer came."""
+        self.tell(FirstToken(attempt.attempt_id))
+        request = attempt.request
+        self.telemetry.ttft[request.workload_class].observe(self.now_s() - request.arrived_s)
+
+    def finished(self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None) -> None:
+        """The answer is complete and has been handed on."""
+        attempt_id = attempt.attempt_id
+        if usage is None:
+            self._close(attempt, self.now_s(), "completed", "completed", delivered_tokens=delivered_tokens or 0)
+            self.tell(Finished(attempt_id))
+            return
+        request = attempt.request
+        self._estimators[request.workload_class].observe(request.body_bytes, usage.input_tokens)
+        self.telemetry.used(attempt.link.name, *usage)
+        self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
+        self.tell(Finished(attempt_id, *usage))
+
+    def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
+        """There will be no complete answer."""
+        delivered = attempt.delivered_tokens()
+        self._close(attempt, self.now_s(), "failed", kind.value, delivered_tokens=delivered)
+        self.tell(AttemptFailed(attempt.attempt_id, kind, attempt.committed, retry_after_s, delivered))
+
+    def _close(
+        self,
+        attempt: Attempt,
+        now_s: float,
+        status: str,
+        outcome: str,
+        *,
+        usage: Usage | None = None,
+        delivered_tokens: int | None = None,
+    ) -> None:
+        """Close an attempt in the ledger, the metrics and here: each attempt comes by once."""
+        if self._attempts.pop(attempt.attempt_id, None) is None:
+            return
+        self.telemetry.attempt_ended(attempt.link.name, outcome)
+        delivered = attempt.delivered_tokens() if delivered_tokens is None and usage is None else delivered_tokens
+        attempt.forget()
+        if usage is not None:
+            self._ledger.closed(
+                attempt.attempt_id,
+                status,
+                now_s,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cached_input_tokens=usage.cached_input_tokens,
+                delivered_output_tokens=usage.output_tokens,
+            )
+            return
+        self._ledger.closed(attempt.attempt_id, status, now_s, delivered_output_tokens=delivered or 0)
+
+    # time guards and the end
+
+    def sweep(self, passed_s: float) -> None:
+        """Fail streams whose backend has been silent too long; open warm connections that are missing."""
+        limit_s = self.fleet.limits.idle_timeout_s
+        for attempt in list(self._attempts.values()):
+            answer = attempt.answer
+            if isinstance(answer, StreamAnswer) and not attempt.held_back and answer.quiet(passed_s) >= limit_s:
+                attempt.failed(FailureKind.TIMEOUT)
+        for link in self.links.values():
+            link.pool.warm_up()
+
+    async def close(self) -> None:
+        """Cancel what is still live, as if each client had gone, and close every connection to a backend."""
+        for request in list(self._requests.values()):
+            request.exchange.abort()
+            self._client_gone(request)
+        for handle in list(self._timers):
+            handle.cancel()
+        self._timers.clear()
+        for link in self.links.values():
+            await link.pool.close()
+
+
+def _rejection(reason: RejectReason) -> str:
+    if reason is RejectReason.QUEUE_FULL:
+        return "too many requests wait already; try again after the time in retry-after"
+    if reason is RejectReason.QUEUE_TIMEOUT:
+        return "no backend became free in time; try again after the time in retry-after"
+    return "no backend can answer now; try again after the time in retry-after"

@@ -1,0 +1,103 @@
+"""Endpoints: what the gateway's two ports serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import msgspec
+
+from headrace.errors import BodyTooLarge, RequestError, UnknownEndpoint
+from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.telemetry import render
+from headrace.http import Exchange, Handler, Server, header_lines
+from headrace.wire import WIRE_ERRORS, error_body, model_list
+
+TEXT = header_lines((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
+_HEALTHY = b'{"status":"ok"}'
+
+
+def refusal(status: int, message: str) -> tuple[bytes, bytes]:
+    """What the server refuses before any handler sees it, in OpenAI's error shape."""
+    row = WIRE_ERRORS[BodyTooLarge if status == 413 else RequestError]
+    return JSON, error_body(message, row.wire_type, row.code)
+
+
+class Routes:
+    """Both ports' endpoints over one gateway. `server` is set once it listens."""
+
+    def __init__(self, gateway: Gateway, admin_fallback: Handler | None = None) -> None:
+        self.server: Server | None = None
+        self._gateway = gateway
+        self._models = model_list(gateway.recognizer.model_names)
+        self._limits = {name: float(value) for name, value in asdict(gateway.fleet.limits).items()}
+        self._admin_fallback = admin_fallback
+        self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
+            b"/v1/chat/completions": (b"POST", gateway.chat),
+            b"/v1/models": (b"GET", self._list_models),
+            b"/health": (b"GET", _health),
+            b"/metrics": (b"GET", self._metrics),
+        }
+        self._admin: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
+            b"/admin/state": (b"GET", self._state),
+            b"/health": (b"GET", _health),
+            b"/metrics": (b"GET", self._metrics),
+        }
+
+    def public(self, exchange: Exchange) -> None:
+        """Handler of the clients' port."""
+        found = self._public.get(exchange.path)
+        if found is not None and found[0] == exchange.method:
+            found[1](exchange)
+        else:
+            self._elsewhere(exchange, found)
+
+    def admin(self, exchange: Exchange) -> None:
+        """Handler of the admin port; what it does not know goes to the fallback."""
+        found = self._admin.get(exchange.path)
+        if found is not None and found[0] == exchange.method:
+            found[1](exchange)
+        elif found is None and self._admin_fallback is not None:
+            self._admin_fallback(exchange)
+        else:
+            self._elsewhere(exchange, found)
+
+    def _elsewhere(self, exchange: Exchange, found: tuple[bytes, Callable[[Exchange], None]] | None) -> None:
+        """HEAD is GET without the body; else the path or the method is wrong."""
+        path = exchange.path.decode("latin-1")
+        if found is None:
+            self._gateway.refuse(exchange, UnknownEndpoint(f"there is no endpoint {path!r}"))
+        elif exchange.method == b"HEAD" and found[0] == b"GET":
+            found[1](exchange)
+        else:
+            allowed = found[0].decode()
+            self._gateway.telemetry.refuse("wrong_method")
+            body = error_body(f"{path} takes {allowed}", "invalid_request_error", "method_not_allowed")
+            exchange.respond(405, JSON + b"allow: %b\r\n" % found[0], body)
+
+    def _list_models(self, exchange: Exchange) -> None:
+        exchange.respond(200, JSON, self._models)
+
+    def _metrics(self, exchange: Exchange) -> None:
+        gateway = self._gateway
+        connections = 0 if self.server is None else self.server.connections
+        text = render(gateway.telemetry, gateway.engine.view(), connections=connections, limits=self._limits)
+        exchange.respond(200, TEXT, text)
+
+    def _state(self, exchange: Exchange) -> None:
+        gateway = self._gateway
+        state = {
+            "now_s": gateway.now_s(),
+            "engine": gateway.engine.view(),
+            "requests_live": gateway.requests_live,
+            "attempts_live": gateway.attempts_live,
+            "client_connections": 0 if self.server is None else self.server.connections,
+            "pools": {name: repr(link.pool) for name, link in gateway.links.items()},
+            "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(gateway.telemetry.requests.items())},
+            "attempts": {f"{key[0]}/{key[1]}": n for key, n in sorted(gateway.telemetry.attempts.items())},
+        }
+        exchange.respond(200, JSON, msgspec.json.encode(state))
+
+
+def _health(exchange: Exchange) -> None:
+    exchange.respond(200, JSON, _HEALTHY)

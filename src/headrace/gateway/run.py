@@ -1,0 +1,130 @@
+"""Starting and stopping a gateway inside a running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import os
+import time
+from collections.abc import Callable
+
+from headrace.fleet import Fleet
+from headrace.gateway.driver import Engine, Gateway, Journal, Ledger
+from headrace.gateway.routes import Routes, refusal
+from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
+
+SWEEP_INTERVAL_S = 1.0
+GC_THRESHOLD = 50_000
+KEPT_MEMORY_BYTES = 64 * 1024 * 1024
+M_TRIM_THRESHOLD = -1  # as in <malloc.h>
+M_MMAP_THRESHOLD = -3
+
+
+class RunningGateway:
+    """A gateway that listens.
+
+    Attributes:
+        gateway: the driver behind it.
+        port, admin_port: where it listens; `admin_port` is None without one.
+    """
+
+    def __init__(self, gateway: Gateway, server: Server, admin: Server | None) -> None:
+        self.gateway = gateway
+        self.port = server.port
+        self.admin_port = None if admin is None else admin.port
+        self._server = server
+        self._admin = admin
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    async def close(self, drain_timeout_s: float | None = None) -> bool:
+        """Stop accepting, let live requests end, close everything.
+
+        Args:
+            drain_timeout_s: longest wait; None: as the fleet's limits say. 0 cuts everything off now.
+
+        Returns:
+            Whether every request ended by itself.
+        """
+        timeout_s = self.gateway.fleet.limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
+        clean = await self._server.drain(timeout_s)
+        self._timer.cancel()
+        await self.gateway.close()
+        if self._admin is not None:
+            await self._admin.close()
+        return clean
+
+    def _sweep(self) -> None:
+        self.gateway.sweep(SWEEP_INTERVAL_S)
+        self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+
+async def start_gateway(
+    fleet: Fleet,
+    engine: Engine,
+    ledger: Ledger,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    admin_port: int | None = None,
+    admin_fallback: Handler | None = None,
+    journal: Journal | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    round_s: float = ROUND_S,
+) -> RunningGateway:
+    """Listen for clients on `port` and for operators on `admin_port` (0: any free one; None: no admin port).
+
+    Args:
+        admin_fallback: takes requests to the admin port that the gateway itself does not know.
+        journal: is given every event of the engine with the actions it led to.
+        clock: seconds that never decrease; the engine's second 0 is now.
+        round_s: shortest time between two busy rounds of writing (`http.Rounds`); 0 where the event loop is shared with
+            what must not wait.
+
+    Raises:
+        ConfigError: a backend's key or URL cannot be used.
+        OSError: an address cannot be had.
+    """
+    gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=os.urandom(4).hex(), round_s=round_s)
+    routes = Routes(gateway, admin_fallback)
+    limits = _http_limits(fleet)
+    server = await serve(routes.public, host, port, limits, refusal=refusal, rounds=gateway.rounds)
+    routes.server = server
+    try:
+        admin = None if admin_port is None else await serve(routes.admin, host, admin_port, limits, refusal=refusal)
+    except OSError:
+        await server.close()
+        raise
+    for link in gateway.links.values():
+        link.pool.warm_up()
+    _keep_memory()
+    return RunningGateway(gateway, server, admin)
+
+
+def _http_limits(fleet: Fleet) -> HttpLimits:
+    limits = fleet.limits
+    return HttpLimits(
+        max_body_bytes=limits.max_body_bytes,
+        max_head_bytes=limits.max_head_bytes,
+        head_timeout_s=limits.head_timeout_s,
+        write_timeout_s=limits.idle_timeout_s,
+    )
+
+
+def _keep_memory() -> None:
+    """Spare the allocator and the collector work that would come back with every request.
+
+    What lives now lives on, so the collector need not look at it again, and requests leave no cycles behind. Freed
+    bodies stay with the process: giving pages back and getting them zeroed again took a third of a large request's
+    time. Where the C library has no `mallopt`, nothing is lost but that.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY_BYTES // 2)
+    mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY_BYTES)

@@ -1,0 +1,28 @@
+"""HTTP/1.1 over asyncio protocols: the server, the client with its pools, and the pump between them."""
+
+from headrace.http.client import ClientExchange, FailedKind, ResponseSink
+from headrace.http.exchange import Exchange, header_lines
+from headrace.http.limits import HttpLimits
+from headrace.http.pool import ConnectionPool, PoolLimits
+from headrace.http.pump import FramingError, unframe
+from headrace.http.rounds import ROUND_S, Rounds
+from headrace.http.server import Handler, Refusal, Server, serve
+
+__all__ = [
+    "ROUND_S",
+    "ClientExchange",
+    "ConnectionPool",
+    "Exchange",
+    "FailedKind",
+    "FramingError",
+    "Handler",
+    "HttpLimits",
+    "PoolLimits",
+    "Refusal",
+    "ResponseSink",
+    "Rounds",
+    "Server",
+    "header_lines",
+    "serve",
+    "unframe",
+]

@@ -1,0 +1,50 @@
+"""What we count: records, quantile sketches, shares in windows, and the report of a run. Takes numbers, no I/O."""
+
+from headrace.metrics.feasible import Infeasible, Reason, WindowWork, why_infeasible
+from headrace.metrics.record import AttemptRecord, RequestRecord
+from headrace.metrics.report import (
+    ClassReport,
+    CostReport,
+    PolicyReport,
+    PoolReport,
+    PoolShare,
+    Quantiles,
+    Report,
+    Requests,
+    ShareReport,
+    Windows,
+    encode_report,
+)
+from headrace.metrics.share import ShareMeter, WindowSettings, WindowVerdict
+from headrace.metrics.sketch import QuantileSketch
+from headrace.metrics.summary import ClassTotals, PoolTotals, RunFacts, RunMetrics
+from headrace.metrics.work import WorkRate
+
+__all__ = [
+    "AttemptRecord",
+    "ClassReport",
+    "ClassTotals",
+    "CostReport",
+    "Infeasible",
+    "PolicyReport",
+    "PoolReport",
+    "PoolShare",
+    "PoolTotals",
+    "QuantileSketch",
+    "Quantiles",
+    "Reason",
+    "Report",
+    "RequestRecord",
+    "Requests",
+    "RunFacts",
+    "RunMetrics",
+    "ShareMeter",
+    "ShareReport",
+    "WindowSettings",
+    "WindowVerdict",
+    "WindowWork",
+    "Windows",
+    "WorkRate",
+    "encode_report",
+    "why_infeasible",
+]

@@ -1,0 +1,125 @@
+"""Could anybody have kept the share in this window? An independent check that knows the true sizes.
+
+A window holds items of work. Some must go to the share's pools, some cannot, the rest is free. Let W be all work, the
+band [low, high] = (target -+ tolerance) * W, cut at what the share's pools can hold. The window is feasible if a subset
+of the free items, added to what must be inside, falls into the band. In general that is a subset sum, but:
+
+**Small items do not matter one by one.** Call an item small if it is at most `high - low`. Take any start s <= high
+with s + (all small items) >= low and add small items one at a time: the first partial sum that reaches `low` is either
+s itself or at most low + (high - low) = high. So it lies in the band. Hence the window is feasible *if and only if*
+some subset of the large items brings the sum into [low - small work, high].
+
+**Few items are large.** Without a capacity cut each is over 1 % of W, so there are fewer than 100. Their subset sums
+are computed as the bits of one big integer, items rounded down to a grid of W * 2**-22. The true sum of m items exceeds
+the rounded one by less than m grid steps; a window is called infeasible only if no sum within that bound fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+_GRID_BITS = 22
+_MOST_LARGE_ITEMS = 1000  # more than that is never called infeasible
+_ROUNDING = 1e-9  # relative slack for sums of floats
+
+
+class Reason(StrEnum):
+    """Why a window cannot meet its share, whoever decides."""
+
+    ROUTE = "route"  # routes and up/down states leave too little choice
+    CAPACITY = "capacity"  # the share's pools cannot hold that much
+    GRANULARITY = "granularity"  # single items are too large for the band
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """The proof's kind, and its figures for people."""
+
+    reason: Reason
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowWork:
+    """The work of one window, in the share's unit.
+
+    Attributes:
+        must_inside: work that had no eligible pool outside the share; `must_outside`: none inside.
+        free: sizes of the items that could go to either side.
+        capacity: most work that the share's pools can hold in the window; None: no bound is known.
+    """
+
+    must_inside: float
+    must_outside: float
+    free: Sequence[float]
+    capacity: float | None = None
+
+
+def why_infeasible(window: WindowWork, target: float, tolerance: float) -> Infeasible | None:
+    """Prove that no assignment puts the share within `tolerance` of `target`; None when there may be one.
+
+    Args:
+        target, tolerance: fractions of the window's work.
+    """
+    free = sum(window.free)
+    total = window.must_inside + window.must_outside + free
+    if total <= 0:
+        return None
+    low = (target - tolerance - _ROUNDING) * total
+    high = (target + tolerance + _ROUNDING) * total
+    bound = _out_of_reach(window, free, total, low, high)
+    if bound is not None:
+        return bound
+    ceiling = high if window.capacity is None else min(high, window.capacity * (1 + _ROUNDING))
+    if _reachable(window.must_inside, window.free, low, ceiling, total):
+        return None
+    largest = max(window.free) / total
+    why = f"no set of items adds up to the target; the largest is {100 * largest:.3g} % of the work"
+    return Infeasible(Reason.GRANULARITY, why)
+
+
+def _out_of_reach(window: WindowWork, free: float, total: float, low: float, high: float) -> Infeasible | None:
+    """The whole range of possible shares lies beside the band."""
+    inside = window.must_inside
+    if inside + free < low:
+        why = f"only {100 * (inside + free) / total:.3g} % of the work may go to the share's pools"
+        return Infeasible(Reason.ROUTE, why)
+    if inside > high:
+        return Infeasible(Reason.ROUTE, f"{100 * inside / total:.3g} % of the work can go nowhere else")
+    if window.capacity is not None and window.capacity * (1 + _ROUNDING) < low:
+        return Infeasible(Reason.CAPACITY, f"the share's pools hold {100 * window.capacity / total:.3g} % of the work")
+    return None
+
+
+def _reachable(start: float, items: Sequence[float], low: float, high: float, total: float) -> bool:
+    """Whether `start` plus some of `items` may fall into [low, high]. False is proven."""
+    if start > high:
+        return False
+    width = high - low
+    large = sorted((item for item in items if item > width), reverse=True)
+    low -= sum(item for item in items if item <= width)
+    if len(large) > _MOST_LARGE_ITEMS or _greedy(start, large, high) >= low:
+        return True
+    return _some_sum(large, low - start, high - start, total * 2.0**-_GRID_BITS)
+
+
+def _greedy(start: float, large_first: Sequence[float], high: float) -> float:
+    """Largest first, everything that still fits: nearly always enough."""
+    reached = start
+    for item in large_first:
+        if reached + item <= high:
+            reached += item
+    return reached
+
+
+def _some_sum(items: Sequence[float], low: float, high: float, grid: float) -> bool:
+    """Whether a sum of some items may lie in [low, high], up to rounding on `grid`. False is proven."""
+    first = max(int(low / grid) - len(items) - 1, 0)
+    last = int(high / grid) + 1
+    mask = (1 << (last + 1)) - 1
+    sums = 1
+    for item in items:
+        sums |= (sums << int(item / grid)) & mask
+    return sums >> first != 0

@@ -1,0 +1,42 @@
+"""Records: what is kept of every ended request and of every ended attempt."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class RequestRecord(NamedTuple):
+    """One ended request. Times in seconds since the start of the run; latencies as the client saw them.
+
+    Attributes:
+        outcome: completed, rejected, failed or cancelled.
+        ttft_s, e2e_s: None where they are undefined (a rejected request has neither).
+        tpot_s: (last token time - first token time) / (output tokens - 1); None below two tokens.
+    """
+
+    workload_class: str
+    outcome: str
+    arrival_s: float
+    input_tokens: int
+    output_tokens: int
+    ttft_s: float | None
+    tpot_s: float | None
+    e2e_s: float | None
+    cost_usd: float
+
+
+class AttemptRecord(NamedTuple):
+    """One ended attempt, with what it really used (a failed one counts what it used).
+
+    Attributes:
+        eligible_pools: pools that routes, capacity and up/down state allowed at `dispatch_s`: what an independent
+            feasibility check may assign it to.
+    """
+
+    pool: str
+    dispatch_s: float
+    end_s: float
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    eligible_pools: tuple[str, ...]

@@ -1,0 +1,208 @@
+"""How a share is measured: realized share overall, and its deviation in sliding five-minute windows.
+
+The actual work of an attempt is booked at its *dispatch* time, when it *ends*: books arrive late and out of order. So
+work is collected in slots as long as the windows' slide, a window is a run of slots, and it is judged once everything
+that was dispatched in it has had `horizon_s` to end. Then its oldest slot is dropped: memory depends on the traffic
+within the horizon, not on the length of the run.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from headrace.metrics.feasible import Infeasible, Reason, WindowWork, why_infeasible
+from headrace.metrics.record import AttemptRecord
+from headrace.metrics.work import WorkRate
+
+TOLERANCE = 0.005  # half a percentage point, design law 7
+
+
+@dataclass(frozen=True, slots=True)
+class WindowVerdict:
+    """One judged window.
+
+    Attributes:
+        realized: share of the window's work, 0 to 1.
+        error_pp: distance from the target in percentage points.
+        infeasible: why nobody could have met the target here; None: it was feasible.
+    """
+
+    start_s: float
+    end_s: float
+    realized: float
+    error_pp: float
+    infeasible: Infeasible | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """How windows are cut and when they are judged, in seconds. `window_s` is a multiple of `slide_s`."""
+
+    window_s: float = 300.0
+    slide_s: float = 10.0
+    horizon_s: float = 900.0
+
+
+DEFAULT_WINDOWS = WindowSettings()
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Work dispatched within one slide."""
+
+    total: float = 0.0
+    inside: float = 0.0
+    must_inside: float = 0.0
+    must_outside: float = 0.0
+    free: array[float] = field(default_factory=lambda: array("d"))
+
+
+class ShareMeter:
+    """Measures one share.
+
+    Args:
+        pools: the share's pools.
+        rate: work of a request in the share's unit.
+        target: in (0, 1).
+        capacity_work: most work that the share's pools can hold in a window, as a number or a function of the
+            window's (start_s, end_s); None: no bound is known.
+        on_window: called with every verdict, in time order.
+    """
+
+    def __init__(
+        self,
+        pools: Iterable[str],
+        rate: WorkRate,
+        target: float,
+        *,
+        settings: WindowSettings = DEFAULT_WINDOWS,
+        capacity_work: float | Callable[[float, float], float | None] | None = None,
+        on_window: Callable[[WindowVerdict], None] | None = None,
+    ) -> None:
+        self.target = target
+        self.judged = 0
+        self.feasible = 0
+        self.late = 0  # attempts that ended after their windows had been judged: in `realized` only
+        self.worst_error_pp: float | None = None
+        self.reasons: dict[Reason, int] = {}
+        self._pools = frozenset(pools)
+        self._rate = rate
+        self._settings = settings
+        self._span = round(settings.window_s / settings.slide_s)
+        self._capacity_work = capacity_work
+        self._on_window = on_window
+        self._slots: dict[int, _Slot] = {}
+        self._sides: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
+        self._next = 0  # first window that is not judged; windows are numbered by their first slot
+        self._judge_at_s = settings.window_s + settings.horizon_s
+        self._total = 0.0
+        self._inside = 0.0
+
+    @property
+    def realized(self) -> float | None:
+        """Share of all work booked so far; None before there is any."""
+        return self._inside / self._total if self._total > 0 else None
+
+    @property
+    def work(self) -> float:
+        """All work booked so far, in the share's unit."""
+        return self._total
+
+    def book(self, attempt: AttemptRecord) -> None:
+        """Book the actual work of an ended attempt at its dispatch time."""
+        per_request, per_input, per_output = self._rate
+        work = per_request + per_input * attempt.input_tokens + per_output * attempt.output_tokens
+        inside = attempt.pool in self._pools
+        self._total += work
+        if inside:
+            self._inside += work
+        index = int(attempt.dispatch_s // self._settings.slide_s)
+        if index < self._next:
+            self.late += 1
+        elif work > 0:
+            self._collect(index, work, inside, attempt)
+        if attempt.end_s >= self._judge_at_s:
+            self._judge_until(attempt.end_s - self._settings.horizon_s)
+
+    def recent(self, now_s: float) -> float | None:
+        """Share of what was dispatched within one window before `now_s` and has ended; None if nothing has."""
+        last = int(now_s // self._settings.slide_s)
+        total, inside = 0.0, 0.0
+        for index in range(max(last - self._span + 1, self._next), last + 1):
+            slot = self._slots.get(index)
+            if slot is not None:
+                total += slot.total
+                inside += slot.inside
+        return inside / total if total > 0 else None
+
+    def close(self, end_s: float) -> None:
+        """Judge every full window inside [0, end_s] that is left. Nothing can be booked in them afterwards."""
+        self._judge_until(end_s)
+
+    def _collect(self, index: int, work: float, inside: bool, attempt: AttemptRecord) -> None:
+        slot = self._slots.get(index)
+        if slot is None:
+            slot = self._slots[index] = _Slot()
+        slot.total += work
+        if inside:
+            slot.inside += work
+        may_inside, may_outside = self._sides_of(attempt.pool, attempt.eligible_pools)
+        if may_inside and may_outside:
+            slot.free.append(work)
+        elif may_inside:
+            slot.must_inside += work
+        else:
+            slot.must_outside += work
+
+    def _sides_of(self, pool: str, eligible: tuple[str, ...]) -> tuple[bool, bool]:
+        """Whether an attempt could go inside, and outside. Where it really went was possible."""
+        sides = self._sides.get((pool, eligible))
+        if sides is None:
+            possible = (pool, *eligible)
+            sides = any(p in self._pools for p in possible), any(p not in self._pools for p in possible)
+            self._sides[(pool, eligible)] = sides
+        return sides
+
+    def _judge_until(self, end_s: float) -> None:
+        """Judge, in order, every window that ends by `end_s`, and drop the slots that no later window needs."""
+        slide_s = self._settings.slide_s
+        while (self._next + self._span) * slide_s <= end_s:
+            slots = [self._slots[i] for i in range(self._next, self._next + self._span) if i in self._slots]
+            if slots:
+                self._judge(slots)
+            self._slots.pop(self._next, None)
+            self._next += 1
+        self._judge_at_s = (self._next + self._span) * slide_s + self._settings.horizon_s
+
+    def _judge(self, slots: list[_Slot]) -> None:
+        start_s = self._next * self._settings.slide_s
+        end_s = start_s + self._settings.window_s
+        realized = sum(slot.inside for slot in slots) / sum(slot.total for slot in slots)
+        error_pp = abs(realized - self.target) * 100
+        infeasible = None
+        if error_pp > TOLERANCE * 100:
+            infeasible = why_infeasible(self._window_work(slots, start_s, end_s), self.target, TOLERANCE)
+        self._count(WindowVerdict(start_s, end_s, realized, error_pp, infeasible))
+
+    def _window_work(self, slots: list[_Slot], start_s: float, end_s: float) -> WindowWork:
+        free = array("d")
+        for slot in slots:
+            free.extend(slot.free)
+        must_inside = sum(slot.must_inside for slot in slots)
+        must_outside = sum(slot.must_outside for slot in slots)
+        capacity = self._capacity_work(start_s, end_s) if callable(self._capacity_work) else self._capacity_work
+        return WindowWork(must_inside, must_outside, free, capacity)
+
+    def _count(self, verdict: WindowVerdict) -> None:
+        self.judged += 1
+        if verdict.infeasible is None:
+            self.feasible += 1
+            if self.worst_error_pp is None or verdict.error_pp > self.worst_error_pp:
+                self.worst_error_pp = verdict.error_pp
+        else:
+            reason = verdict.infeasible.reason
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        if self._on_window is not None:
+            self._on_window(verdict)

@@ -1,0 +1,21 @@
+"""Simulated model servers, one per way that silicon serves: pure state machines in continuous time."""
+
+from headrace.modelserver.batching import BatchingServer
+from headrace.modelserver.dataflow import DataflowServer
+from headrace.modelserver.factory import model_server
+from headrace.modelserver.hosted import HostedServer
+from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
+from headrace.modelserver.server import Job, Milestone, ModelServer, Report
+
+__all__ = [
+    "BLOCK_TOKENS",
+    "BatchingServer",
+    "DataflowServer",
+    "HostedServer",
+    "Job",
+    "KvBlocks",
+    "Milestone",
+    "ModelServer",
+    "Report",
+    "model_server",
+]

@@ -1,0 +1,76 @@
+"""What every model server is: a pure state machine in continuous time.
+
+A driver submits jobs, asks when something will next happen (`next_s`), and advances the server to that time. The
+simulator does so in virtual time, the emulator in real time. The rule that keeps both cheap: **fast-forward**. Between
+two changes of the batch every sequence moves by one token a step, so the time of the next change has a closed form;
+the cost of a run grows with requests, never with tokens.
+
+Laws (tests/modelserver): KV tokens allocated + free = total; every job finishes or is aborted exactly once; time never
+goes back; a job's first token comes before its last.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+
+class Job(NamedTuple):
+    """One attempt as the model server sees it: it alone knows the true output length (at least 1)."""
+
+    job_id: int
+    input_tokens: int
+    output_tokens: int
+
+
+class Milestone(IntEnum):
+    """What a server reports of a job."""
+
+    FIRST_TOKEN = 0
+    FINISHED = 1
+
+
+class Report(NamedTuple):
+    """`milestone` of job `job_id` was reached at `at_s`."""
+
+    at_s: float
+    job_id: int
+    milestone: Milestone
+
+
+class ModelServer(Protocol):
+    """A simulated model server. All times are absolute seconds on the driver's clock; `now_s` never decreases."""
+
+    def submit(self, now_s: float, job: Job) -> None:
+        """Accept a job; it waits until there is room. Raises ModelRangeError if it can never fit."""
+
+    def abort(self, now_s: float, job_id: int) -> None:
+        """Drop a job and free what it holds. Unknown or ended jobs are ignored."""
+
+    def next_s(self) -> float | None:
+        """When `advance` will next have something to report, if nothing is submitted or aborted until then."""
+
+    def advance(self, now_s: float) -> list[Report]:
+        """Move to `now_s` and report everything that happened up to then, in time order."""
+
+    def produced(self, now_s: float, job_id: int) -> int:
+        """Tokens that this job has produced by `now_s` (0 before its first token). Call after `advance(now_s)`."""
+
+    def token_due_s(self, job_id: int, token: int) -> float | None:
+        """When token number `token` (1-based) is due if nothing else changes; None if the job is not decoding."""
+
+    @property
+    def running(self) -> int:
+        """Jobs being prefilled or decoded."""
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for room."""
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds with at least one running job, up to the last `advance`."""
+
+    @property
+    def kv_tokens(self) -> int:
+        """Context tokens that the running jobs have reserved."""

@@ -1,0 +1,242 @@
+"""A first roofline: how long a prefill and a decode step take on external-memory and on SRAM accelerators.
+
+A chip that reads its weights from external memory is bound by bytes: one decode step reads every weight that its batch
+touches and every KV entry of its sequences, then pays a fixed overhead per layer (kernel launches, collectives). A chip
+that holds the weights in SRAM is bound by neither: bandwidth would allow it over a hundred times its published speed.
+What explains that speed is one latency per layer, so that is its model; its KV reads (under 1 us a token at a full
+context of gpt-oss-120b) are left out.
+
+The KV reads of a step are added to, not overlapped with, the larger of weight reads and arithmetic. That makes a step
+linear in its context, so that `SpeedCurve` holds it exactly, and errs to the slow side by less than the arithmetic.
+Every coefficient is a table row with an interval; `low` and `high` of an estimate take all of them at their good or at
+their bad end together, so the interval is wider than 80 %.
+
+Source: roofline model (Williams et al., CACM 2009); MoE expert coverage under uniform routing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from headrace.errors import ModelRangeError
+from headrace.fleet import Accelerator, Deployment, Memory, Model
+from headrace.perf.coefficients import Coefficient, coefficient
+from headrace.perf.memory import kv_bytes_per_sequence, kv_bytes_per_token, require_accelerator, weight_bytes
+
+FLOPS_PER_PARAMETER = 2
+
+
+class Bound(Enum):
+    """At which end of their intervals the coefficients are taken."""
+
+    FAST = "low"
+    EXPECTED = "value"
+    SLOW = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A predicted number with its interval.
+
+    Attributes:
+        why: the binding resource.
+        source: the coefficient rows used.
+    """
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    why: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepParts:
+    """One decode step, taken apart; seconds. A step takes max(weights_s, arithmetic_s) + layers_s + kv_s."""
+
+    weights_s: float
+    arithmetic_s: float
+    layers_s: float
+    kv_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Duration of the step."""
+        return max(self.weights_s, self.arithmetic_s) + self.layers_s + self.kv_s
+
+    @property
+    def why(self) -> str:
+        """The largest part."""
+        parts = {
+            "weight reads": self.weights_s,
+            "arithmetic": self.arithmetic_s,
+            "layer latency": self.layers_s,
+            "KV reads": self.kv_s,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+
+def prefill_s(deployment: Deployment, input_tokens: int) -> Estimate:
+    """Time to prefill `input_tokens` alone, without the fixed overhead of a first token.
+
+    t = ((2 P + 4 L_w h w) T + 2 L_f h T^2) / (n F u): P active parameters, L_f layers with full attention, L_w with a
+    window of w tokens, h = heads * head size, n accelerators, F peak FLOP/s of the arithmetic, u compute efficiency.
+
+    Raises:
+        ModelRangeError: `input_tokens` lies outside 0 to the model's context, or the deployment is only observed.
+    """
+    check_context(deployment, input_tokens)
+    value, low, high = (
+        _prefill_s(deployment, input_tokens, bound) for bound in (Bound.EXPECTED, Bound.FAST, Bound.SLOW)
+    )
+    return Estimate(value, low, high, "s", "arithmetic", _row(_compute_efficiency(deployment)))
+
+
+def decode_step_s(deployment: Deployment, batch: int, context_tokens: int) -> Estimate:
+    """Time of one decode step for `batch` sequences of mean length `context_tokens`.
+
+    External memory: max[W(B) / (n BW m), 2 P B / (n F u)] + L t_layer + B (K + K_w) / (n BW m). W(B): bytes of the
+    weights that the batch touches; K, K_w: KV bytes of the context and of full sliding windows; m: memory efficiency.
+
+    SRAM: L t_layer max(1, B / depth): up to `depth` sequences fill the pipeline and cost no speed.
+
+    Never falls when either argument grows.
+
+    Raises:
+        ModelRangeError: `batch` lies outside 1 to max_batch, `context_tokens` outside 0 to the model's context, or the
+            deployment is only observed.
+    """
+    if not 1 <= batch <= deployment.max_batch:
+        raise ModelRangeError(
+            f"batch {batch} lies outside 1 to {deployment.max_batch} of deployment {deployment.name!r}"
+        )
+    check_context(deployment, context_tokens)
+    parts = step_parts(deployment, batch, context_tokens)
+    low = step_parts(deployment, batch, context_tokens, Bound.FAST).total_s
+    high = step_parts(deployment, batch, context_tokens, Bound.SLOW).total_s
+    chip = require_accelerator(deployment)
+    rows = (_layer_row(deployment), coefficient(chip, "memory_efficiency"), _compute_efficiency(deployment))
+    return Estimate(parts.total_s, low, high, "s", parts.why, "; ".join(_row(row) for row in rows))
+
+
+def step_parts(deployment: Deployment, batch: int, context_tokens: float, bound: Bound = Bound.EXPECTED) -> StepParts:
+    """One decode step by its parts; `batch` 0 is the fixed part of a step that only prefills. No range is checked."""
+    chip = require_accelerator(deployment)
+    layers_s = deployment.model.layers * layer_s(deployment, bound)
+    if chip.memory is Memory.SRAM:
+        rounds = max(1.0, batch / pipeline_depth(deployment))
+        return StepParts(weights_s=0.0, arithmetic_s=0.0, layers_s=layers_s * rounds, kv_s=0.0)
+    bandwidth = bandwidth_bytes_per_s(deployment, bound)
+    windows = batch * kv_bytes_per_sequence(deployment.model, coefficient(chip, "kv_bits").value)
+    arithmetic = FLOPS_PER_PARAMETER * deployment.model.active_parameters * batch
+    return StepParts(
+        weights_s=touched_weight_bytes(deployment, batch) / bandwidth,
+        arithmetic_s=arithmetic / flops_per_s(deployment, bound),
+        layers_s=layers_s,
+        kv_s=batch * context_tokens * kv_s_per_token(deployment, bound) + windows / bandwidth,
+    )
+
+
+def touched_weight_bytes(deployment: Deployment, batch: int) -> float:
+    """Weight bytes that one step of `batch` tokens reads.
+
+    Under uniform routing a batch of B touches E (1 - (1 - k/E)^B) of E experts, k per token, in every layer.
+    """
+    model = deployment.model
+    total = weight_bytes(deployment)
+    reached = 1.0 - (1.0 - model.active_experts / model.experts) ** batch
+    return total * (1.0 - model.expert_weight_fraction + model.expert_weight_fraction * reached)
+
+
+def prefill_coefficients(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> tuple[float, float]:
+    """Prefill seconds per token and per token squared."""
+    model = deployment.model
+    rate = flops_per_s(deployment, bound)
+    width = model.attention_heads * model.head_size
+    windowed = 4 * model.sliding_window_layers * width * model.sliding_window_tokens
+    full = 2 * (model.layers - model.sliding_window_layers) * width
+    return (FLOPS_PER_PARAMETER * model.active_parameters + windowed) / rate, full / rate
+
+
+def kv_s_per_token(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
+    """Seconds that one context token of one sequence adds to a step; 0 on SRAM, where they are negligible."""
+    chip = require_accelerator(deployment)
+    if chip.memory is Memory.SRAM:
+        return 0.0
+    per_token = kv_bytes_per_token(deployment.model, coefficient(chip, "kv_bits").value)
+    return per_token / bandwidth_bytes_per_s(deployment, bound)
+
+
+def layer_s(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
+    """Latency of one layer besides its bytes (external memory), or in all (SRAM)."""
+    return float(getattr(_layer_row(deployment), bound.value))
+
+
+def pipeline_depth(deployment: Deployment) -> int:
+    """Sequences that an SRAM pipeline serves at full speed: layers * stages per layer."""
+    chip = require_accelerator(deployment)
+    return max(1, round(deployment.model.layers * coefficient(chip, "stages_per_layer").value))
+
+
+def bandwidth_bytes_per_s(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
+    """Memory bandwidth that the replica reaches."""
+    chip = require_accelerator(deployment)
+    efficiency = _efficiency(coefficient(chip, "memory_efficiency"), bound)
+    return deployment.count * chip.memory_bandwidth_bytes_per_s * efficiency
+
+
+def flops_per_s(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
+    """FLOP/s that the replica reaches in the arithmetic that its weights allow."""
+    chip = require_accelerator(deployment)
+    return deployment.count * _peak_flops(chip, deployment) * _efficiency(_compute_efficiency(deployment), bound)
+
+
+def check_context(deployment: Deployment, tokens: int) -> None:
+    """Raise ModelRangeError when `tokens` lies outside 0 to the model's context, or the deployment is only observed."""
+    require_accelerator(deployment)
+    limit = deployment.model.context_tokens
+    if not 0 <= tokens <= limit:
+        raise ModelRangeError(f"{tokens} tokens lie outside 0 to {limit}, the context of {deployment.model.name!r}")
+
+
+def _prefill_s(deployment: Deployment, input_tokens: int, bound: Bound) -> float:
+    linear, squared = prefill_coefficients(deployment, bound)
+    return input_tokens * (linear + squared * input_tokens)
+
+
+def _peak_flops(chip: Accelerator, deployment: Deployment) -> float:
+    """Peak in the weights' own precision where the chip has it; else they are widened to 16 bits, or the nearest."""
+    bits = deployment.weight_bits or deployment.model.native_weight_bits
+    own = chip.flops_fp4 if bits <= 4 else chip.flops_fp8 if bits <= 8 else None
+    for flops in (own, chip.flops_bf16, chip.flops_fp8, chip.flops_fp4):
+        if flops is not None:
+            return flops
+    raise ModelRangeError(f"accelerator {chip.name!r} has no FLOP/s figure: declare one in [accelerators.NAME]")
+
+
+def _is_moe(model: Model) -> bool:
+    return model.experts > 1
+
+
+def _layer_row(deployment: Deployment) -> Coefficient:
+    chip = require_accelerator(deployment)
+    return coefficient(chip, "moe_layer_s" if _is_moe(deployment.model) else "dense_layer_s")
+
+
+def _compute_efficiency(deployment: Deployment) -> Coefficient:
+    chip = require_accelerator(deployment)
+    return coefficient(chip, "moe_compute_efficiency" if _is_moe(deployment.model) else "dense_compute_efficiency")
+
+
+def _efficiency(row: Coefficient, bound: Bound) -> float:
+    """An efficiency is good when it is high: the fast bound takes the high end."""
+    if bound is Bound.FAST:
+        return row.high
+    return row.low if bound is Bound.SLOW else row.value
+
+
+def _row(row: Coefficient) -> str:
+    interval = f"[{row.low:g}, {row.high:g}]"
+    return f"{row.name} of {row.accelerator} = {row.value:g} {row.unit} {interval}, n={row.n}: {row.source}"

@@ -1,0 +1,86 @@
+"""Actions: everything that a policy engine can want done. The driver carries them out in order."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Outcome(StrEnum):
+    """How a request ended. Every request ends exactly once."""
+
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RejectReason(StrEnum):
+    """Why a request was turned away."""
+
+    NO_ROUTE = "no_route"  # no pool serves this model
+    QUEUE_FULL = "queue_full"
+    QUEUE_TIMEOUT = "queue_timeout"
+    NO_BACKEND = "no_backend"  # every candidate is down, or all retries are used up
+
+
+class Action(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """Base of all actions."""
+
+
+class Dispatch(Action, frozen=True, gc=False, tag=True, array_like=True):
+    """Try `request_id` on `backend`: the decision, with its reason in USD.
+
+    Attributes:
+        score_usd: priced outcome of the chosen backend; lower is better.
+        outside_score_usd: best score outside the steered share's pools, without the share's price; None without one.
+        cost_usd: expected marginal cost here; `outside_cost_usd`: on that best outside backend.
+        expected_output_tokens: the prediction that the scores used.
+    """
+
+    request_id: int
+    attempt_id: int
+    backend: str
+    score_usd: float
+    cost_usd: float
+    expected_output_tokens: float
+    outside_score_usd: float | None = None
+    outside_cost_usd: float | None = None
+
+
+class Cancel(Action, frozen=True, gc=False, tag=True, array_like=True):
+    """Stop an attempt: close its connection and free what it holds."""
+
+    attempt_id: int
+
+
+class SetTimer(Action, frozen=True, gc=False, tag=True, array_like=True):
+    """Send `TimerFired(timer_id)` at `at_s` or soon after."""
+
+    timer_id: int
+    at_s: float
+
+
+class Enqueue(Action, frozen=True, gc=False, tag=True, array_like=True):
+    """Hold the request: every candidate is full now."""
+
+    request_id: int
+
+
+class Reject(Action, frozen=True, gc=False, tag=True, array_like=True):
+    """Tell the client no, and when to ask again. An `End` follows."""
+
+    request_id: int
+    reason: RejectReason
+    retry_after_s: float
+
+
+class End(Action, frozen=True, gc=False, tag=True, array_like=True):
+    """The request has ended, in this way and for good."""
+
+    request_id: int
+    outcome: Outcome
+
+
+AnyAction = Dispatch | Cancel | SetTimer | Enqueue | Reject | End

@@ -1,0 +1,78 @@
+"""The waiting room: requests that found every candidate full, first come first served among those with equal choices.
+
+Requests that may go to the same backends wait in one line, so a full pool never holds up a request that another pool
+could take. The room has a depth and a longest wait; who leaves early (the client went away) is skipped at the head.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from headrace.policy.pricing import BackendState
+from headrace.policy.state import RequestState
+
+Line = deque[RequestState]
+
+
+class WaitingRoom:
+    """Lines of waiting requests, one per set of candidates.
+
+    Attributes:
+        waiting: requests in the room.
+    """
+
+    def __init__(self, depth: int, timeout_s: float) -> None:
+        self._depth = depth
+        self._timeout_s = timeout_s
+        self._lines: dict[tuple[BackendState, ...], Line] = {}
+        self.waiting = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may enter."""
+        return self.waiting >= self._depth
+
+    def has_line(self, candidates: tuple[BackendState, ...]) -> bool:
+        """Whether somebody with the same choices waits already."""
+        return candidates in self._lines
+
+    def enter(self, now_s: float, request: RequestState) -> float:
+        """Join the line of the backends that are left to this request; returns when its wait is over at the latest."""
+        request.queued_s = now_s
+        left = tuple(b for b in request.candidates if not request.tried >> b.index & 1)
+        self._lines.setdefault(left, deque()).append(request)
+        self.waiting += 1
+        return now_s + self._timeout_s
+
+    def leave(self, request: RequestState) -> None:
+        """Leave from wherever in the line; nothing happens if it does not wait."""
+        if request.queued_s is not None:
+            request.queued_s = None
+            self.waiting -= 1
+
+    def heads(self) -> Iterator[RequestState]:
+        """The first of each line; while the caller makes it leave, the line's next one follows."""
+        for key in list(self._lines):
+            line = self._lines[key]
+            while (head := _head(line)) is not None:
+                yield head
+                if head.queued_s is not None:
+                    break
+            if not line:
+                del self._lines[key]
+
+    def next_due_s(self) -> float | None:
+        """When the longest-waiting request has waited too long; None if nobody waits."""
+        waits = [head.queued_s for line in self._lines.values() if (head := _head(line)) is not None]
+        return min((since + self._timeout_s for since in waits if since is not None), default=None)
+
+    def overdue(self, now_s: float, request: RequestState) -> bool:
+        """Whether this request has waited too long."""
+        return request.queued_s is not None and request.queued_s + self._timeout_s <= now_s
+
+
+def _head(line: Line) -> RequestState | None:
+    while line and line[0].queued_s is None:
+        line.popleft()
+    return line[0] if line else None

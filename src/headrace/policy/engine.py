@@ -1,0 +1,362 @@
+"""The policy engine: the one pure object that decides everything that happens to a request.
+
+It is told what happened (`Event`) and answers what is to be done (`Action`); it does no I/O, never asks what time it is
+and draws chance from an injected stream. The live gateway, the simulator and journal verification are drivers of this
+same object, so what was simulated is what runs.
+
+    Arrived --> Dispatch ----------------> FirstToken --> Finished ----> End(completed)
+       |  \\        ^  |                        |
+       |   \\       |  +-- AttemptFailed -------+--(bytes delivered)----> End(failed)
+       |    \\      |            |
+       |     \\     +--- retry --+--(no try left, or no backend left)--> Reject, End(failed)
+       |      \\    |
+       |       +-> Enqueue --(waited too long)------------------------> Reject, End(rejected)
+       +--(no route, nothing up, queue full)--------------------------> Reject, End(rejected)
+    ClientGone, at any point --> Cancel if an attempt is live ---------> End(cancelled)
+
+Two rules hold it together. Every request ends exactly once and every attempt ends exactly once: both live in a table from
+their first event to their end, and an event about something that is not in the table changes nothing. A decision reads
+only what had happened by then: lengths are predicted, load is what we dispatched ourselves.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+
+from headrace.errors import InvariantError
+from headrace.fleet import Fleet
+from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
+from headrace.policy.admission import WaitingRoom
+from headrace.policy.choice import Choice, Chooser
+from headrace.policy.event import (
+    AnyEvent,
+    Arrived,
+    AttemptFailed,
+    ClientGone,
+    FailureKind,
+    Finished,
+    FirstToken,
+    FleetChanged,
+    SignalReceived,
+    TimerFired,
+)
+from headrace.policy.predict import BinnedPredictor, LengthPredictor
+from headrace.policy.prices import share_controllers
+from headrace.policy.pricing import MIN_TOKENS_FOR_TPOT, backend_states
+from headrace.policy.retry import RetryBudget
+from headrace.policy.routing import PolicyName, Router
+from headrace.policy.state import AttemptState, RequestState
+from headrace.policy.view import BackendView, EngineView, ShareView
+
+FIRST_BYTE_TIMER = 1
+QUEUE_TIMER = 2
+OVERLOADED_PAUSE_S = 1.0
+
+
+class PolicyEngine:
+    """Decides for every request of one driver. Not thread-safe; needs no thread."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        rng: Random,
+        policy: PolicyName = PolicyName.PRICES,
+        predictor: LengthPredictor | None = None,
+    ) -> None:
+        """
+        Args:
+            rng: chance for the `static` policy; nothing else draws.
+            predictor: of output lengths; None: learnt online. Only a simulator can know better.
+        """
+        self._limits = fleet.limits
+        self._classes = fleet.classes
+        self._policy = policy
+        self._backends = backend_states(fleet)
+        self._by_name = {backend.name: backend for backend in self._backends}
+        self._controllers = share_controllers(fleet, steer=policy is PolicyName.PRICES)
+        self._chooser = Chooser(fleet, self._controllers, policy, rng)
+        self._router = Router(fleet, self._backends, policy)
+        priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
+        self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
+        self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
+        self._requests: dict[int, RequestState] = {}
+        self._attempts: dict[int, AttemptState] = {}
+        self._room = WaitingRoom(fleet.limits.queue_depth, fleet.limits.queue_timeout_s)
+        self._deadlines: deque[tuple[float, int]] = deque()
+        self._timers: set[int] = set()
+        self._next_attempt_id = 1
+        self._now_s = 0.0
+        self._handlers = {
+            Arrived: self._arrived,
+            FirstToken: self._first_token,
+            Finished: self._finished,
+            AttemptFailed: self._attempt_failed,
+            ClientGone: self._client_gone,
+            SignalReceived: self._signal_received,
+            TimerFired: self._timer_fired,
+            FleetChanged: self._fleet_changed,
+        }
+
+    def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
+        """Apply one event and return what the driver must do, in order.
+
+        Args:
+            now_s: seconds since the engine started; never decreases.
+
+        Raises:
+            InvariantError: `now_s` went backwards, or a signal is newer than now. Late or repeated events are ignored.
+        """
+        if now_s < self._now_s:
+            raise InvariantError(f"time went backwards: {now_s} after {self._now_s}, at {event!r}")
+        self._now_s = now_s
+        return self._handlers[type(event)](now_s, event)  # type: ignore[operator]
+
+    def view(self) -> EngineView:
+        """What the engine sees and asks now, for people and metrics."""
+        now_s = self._now_s
+        return EngineView(
+            now_s=now_s,
+            policy=self._policy.value,
+            requests_live=len(self._requests),
+            queued=self._room.waiting,
+            retries_left=self._retries.left,
+            backends=[BackendView.of(backend, now_s) for backend in self._backends],
+            shares=[ShareView.of(controller) for controller in self._controllers],
+        )
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def _arrived(self, now_s: float, event: Arrived) -> list[AnyAction]:
+        request_id = event.request_id
+        if request_id in self._requests:
+            return []
+        class_name, tenant, input_tokens = event.workload_class, event.tenant, event.input_tokens
+        candidates = self._router.candidates(event.model, tenant, class_name)
+        if not candidates:
+            return _turn_away(request_id, RejectReason.NO_ROUTE, 0.0, Outcome.REJECTED)
+        expected = self._predictor.predict(request_id, class_name, tenant, input_tokens)
+        if event.max_output_tokens is not None and event.max_output_tokens < expected:
+            expected = float(max(event.max_output_tokens, 1))
+        request = RequestState(request_id, self._classes[class_name], tenant, input_tokens, expected, candidates)
+        self._requests[request_id] = request
+        if not self._room.has_line(candidates):
+            choice = self._chooser.choose(now_s, request)
+            if choice is not None:
+                return self._dispatch(now_s, request, choice)
+        return self._wait_or_reject(now_s, request)
+
+    def _first_token(self, now_s: float, event: FirstToken) -> list[AnyAction]:
+        attempt = self._attempts.get(event.attempt_id)
+        if attempt is not None and attempt.first_token_s is None:
+            attempt.first_token_s = now_s
+            backend = attempt.backend
+            backend.prefill_backlog_s -= attempt.prefill_s
+            backend.observe_ttft(attempt.ttft_s, now_s - attempt.dispatched_s)
+            backend.breaker.succeeded(attempt.probe)
+            attempt.probe = False
+        return []
+
+    def _finished(self, now_s: float, event: Finished) -> list[AnyAction]:
+        attempt = self._attempts.get(event.attempt_id)
+        if attempt is None:
+            return []
+        request, backend = attempt.request, attempt.backend
+        backend.breaker.succeeded(attempt.probe)
+        backend.observe_outcome(failed=False)
+        output_tokens = event.output_tokens
+        if output_tokens is not None:
+            if attempt.first_token_s is not None and output_tokens >= MIN_TOKENS_FOR_TPOT:
+                backend.observe_tpot(attempt.tpot_s, (now_s - attempt.first_token_s) / (output_tokens - 1))
+            self._predictor.observe(request.workload_class.name, request.tenant, request.input_tokens, output_tokens)
+        used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
+        used_output = output_tokens if output_tokens is not None else request.expected_output_tokens
+        self._release(attempt, used_input, used_output)
+        return [*self._end(request, Outcome.COMPLETED), *self._serve_queue(now_s)]
+
+    def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
+        attempt = self._attempts.get(event.attempt_id)
+        if attempt is None:
+            return []
+        request, backend = attempt.request, attempt.backend
+        if event.kind is FailureKind.OVERLOADED:
+            pause_s = event.retry_after_s if event.retry_after_s is not None else OVERLOADED_PAUSE_S
+            backend.breaker.pause(now_s + pause_s)
+            backend.breaker.released(attempt.probe)
+        else:
+            backend.breaker.failed(now_s, attempt.probe)
+            backend.observe_outcome(failed=True)
+        used_input = request.input_tokens if attempt.first_token_s is not None else 0
+        self._release(attempt, used_input, event.output_tokens)
+        if event.committed:
+            return [*self._end(request, Outcome.FAILED), *self._serve_queue(now_s)]
+        return [*self._retry(now_s, request), *self._serve_queue(now_s)]
+
+    def _client_gone(self, now_s: float, event: ClientGone) -> list[AnyAction]:
+        request = self._requests.get(event.request_id)
+        if request is None:
+            return []
+        actions: list[AnyAction] = []
+        attempt = request.attempt
+        if attempt is not None:
+            actions.append(Cancel(attempt.attempt_id))
+            attempt.backend.breaker.released(attempt.probe)
+            used_input = request.input_tokens if attempt.first_token_s is not None else 0
+            self._release(attempt, used_input, event.output_tokens)
+        actions += self._end(request, Outcome.CANCELLED)
+        return actions + self._serve_queue(now_s)
+
+    def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
+        if event.as_of_s > now_s:
+            raise InvariantError(f"signal {event.name!r} of {event.backend!r} is from the future: {event.as_of_s}")
+        backend = self._by_name.get(event.backend)
+        if backend is not None:
+            held = backend.signals.get(event.name)
+            if held is None or held[1] <= event.as_of_s:
+                backend.signals[event.name] = (event.value, event.as_of_s)
+        return []
+
+    def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
+        self._timers.discard(event.timer_id)
+        if event.timer_id == FIRST_BYTE_TIMER:
+            return self._fail_late_attempts(now_s)
+        if event.timer_id == QUEUE_TIMER:
+            return self._reject_late_waiters(now_s)
+        return []
+
+    def _fleet_changed(self, now_s: float, event: FleetChanged) -> list[AnyAction]:
+        for backend in self._backends:
+            backend.drained = backend.name in event.drained
+        return self._serve_queue(now_s)
+
+    # -- attempts -------------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, now_s: float, request: RequestState, choice: Choice) -> list[AnyAction]:
+        attempt_id = self._next_attempt_id
+        self._next_attempt_id = attempt_id + 1
+        option, outside = choice
+        backend = option.backend
+        attempt = AttemptState(attempt_id, request, backend, now_s, option.ttft_s, option.tpot_s)
+        if not request.attempts:
+            self._retries.dispatched()
+        request.attempt = attempt
+        request.attempts += 1
+        request.tried |= 1 << backend.index
+        request.queued_s = None
+        self._attempts[attempt_id] = attempt
+        backend.in_flight += 1
+        backend.kv_tokens += attempt.kv_tokens
+        backend.prefill_backlog_s += attempt.prefill_s
+        self._chooser.book(now_s, request, backend)
+        self._deadlines.append((now_s + self._limits.first_byte_timeout_s, attempt_id))
+        dispatch = Dispatch(
+            request.request_id,
+            attempt_id,
+            backend.name,
+            option.score_usd,
+            option.cost_usd,
+            request.expected_output_tokens,
+            None if outside is None else outside.score_usd,
+            None if outside is None else outside.cost_usd,
+        )
+        return [dispatch, *self._set_timer(FIRST_BYTE_TIMER, self._deadlines[0][0])]
+
+    def _release(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
+        """End an attempt: give back what it held, and true up what it was booked for."""
+        request, backend = attempt.request, attempt.backend
+        del self._attempts[attempt.attempt_id]
+        request.attempt = None
+        backend.in_flight -= 1
+        if backend.in_flight < 0:
+            raise InvariantError(f"backend {backend.name!r} has {backend.in_flight} attempts in flight")
+        backend.kv_tokens = backend.kv_tokens - attempt.kv_tokens if backend.in_flight else 0.0
+        if attempt.first_token_s is None:
+            backend.prefill_backlog_s -= attempt.prefill_s
+        if not backend.in_flight:
+            backend.prefill_backlog_s = 0.0
+        self._chooser.true_up(request, backend, used_input, used_output)
+
+    # -- waiting, retrying, ending -----------------------------------------------------------------------------------
+
+    def _wait_or_reject(self, now_s: float, request: RequestState) -> list[AnyAction]:
+        """Queue a request while something that could take it is up; else turn it away."""
+        outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
+        if not any(b.up(now_s) for b in request.candidates if not request.tried >> b.index & 1):
+            return self._reject(request, RejectReason.NO_BACKEND, self._retry_after_s(now_s, request), outcome)
+        if self._room.full:
+            return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
+        due_s = self._room.enter(now_s, request)
+        return [Enqueue(request.request_id), *self._set_timer(QUEUE_TIMER, due_s)]
+
+    def _serve_queue(self, now_s: float) -> list[AnyAction]:
+        """Dispatch from the head of each line for as long as a head finds a free backend."""
+        if not self._room.waiting:
+            return []
+        actions: list[AnyAction] = []
+        for request in self._room.heads():
+            choice = self._chooser.choose(now_s, request)
+            if choice is not None:
+                self._room.leave(request)
+                actions += self._dispatch(now_s, request, choice)
+        return actions
+
+    def _retry(self, now_s: float, request: RequestState) -> list[AnyAction]:
+        """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
+        if request.attempts < self._limits.max_attempts and self._retries.take():
+            choice = self._chooser.choose(now_s, request)
+            if choice is not None:
+                return self._dispatch(now_s, request, choice)
+            return self._wait_or_reject(now_s, request)
+        return self._reject(request, RejectReason.NO_BACKEND, self._retry_after_s(now_s, request), Outcome.FAILED)
+
+    def _retry_after_s(self, now_s: float, request: RequestState) -> float:
+        """When the first candidate may be asked again, at least one second."""
+        waits = [b.breaker.blocked_until_s - now_s for b in request.candidates if not b.drained]
+        return max(1.0, min(waits, default=1.0))
+
+    def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
+        """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""
+        if timer_id in self._timers:
+            return []
+        self._timers.add(timer_id)
+        return [SetTimer(timer_id, at_s)]
+
+    def _fail_late_attempts(self, now_s: float) -> list[AnyAction]:
+        """Give up on attempts whose first byte is overdue; set the timer for the next one."""
+        actions: list[AnyAction] = []
+        deadlines = self._deadlines
+        while deadlines:
+            deadline_s, attempt_id = deadlines[0]
+            attempt = self._attempts.get(attempt_id)
+            waits = attempt is not None and attempt.first_token_s is None
+            if waits and deadline_s > now_s:
+                return actions + self._set_timer(FIRST_BYTE_TIMER, deadline_s)
+            deadlines.popleft()
+            if waits:
+                actions.append(Cancel(attempt_id))
+                actions += self._attempt_failed(now_s, AttemptFailed(attempt_id, FailureKind.TIMEOUT))
+        return actions
+
+    def _reject_late_waiters(self, now_s: float) -> list[AnyAction]:
+        """Turn away requests that waited too long; set the timer for the next one."""
+        actions = self._serve_queue(now_s)
+        for request in self._room.heads():
+            if self._room.overdue(now_s, request):
+                outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
+                actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, 1.0, outcome)
+        due_s = self._room.next_due_s()
+        return actions if due_s is None else actions + self._set_timer(QUEUE_TIMER, due_s)
+
+    def _reject(
+        self, request: RequestState, reason: RejectReason, retry_after_s: float, outcome: Outcome
+    ) -> list[AnyAction]:
+        return [Reject(request.request_id, reason, retry_after_s), *self._end(request, outcome)]
+
+    def _end(self, request: RequestState, outcome: Outcome) -> list[AnyAction]:
+        self._room.leave(request)
+        del self._requests[request.request_id]
+        return [End(request.request_id, outcome)]
+
+
+def _turn_away(request_id: int, reason: RejectReason, retry_after_s: float, outcome: Outcome) -> list[AnyAction]:
+    return [Reject(request_id, reason, retry_after_s), End(request_id, outcome)]

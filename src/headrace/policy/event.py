@@ -1,0 +1,110 @@
+"""Events: everything that a policy engine can be told. Plain values, so a journal can hold them.
+
+Late and repeated events are normal input, not errors: a `TimerFired` for an attempt that has ended, or a second
+`Finished`, changes nothing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class FailureKind(StrEnum):
+    """Why an attempt failed, as far as the next decision must know."""
+
+    REFUSED = "refused"  # no connection: nothing was sent
+    RESET = "reset"  # the connection broke
+    TIMEOUT = "timeout"  # nothing came in time
+    GARBAGE = "garbage"  # what came is not an answer
+    OVERLOADED = "overloaded"  # 429 and its relatives: healthy, but full
+    SERVER_ERROR = "server_error"  # 5xx
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """Base of all events."""
+
+
+class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """A request came in.
+
+    Attributes:
+        request_id: chosen by the driver, never used twice.
+        input_tokens: the driver's estimate (a gateway counts bytes, a trace knows tokens).
+        model: canonical model name; None means the fleet's only model.
+        max_output_tokens: the client's ceiling. Not the true length: nobody knows that.
+    """
+
+    request_id: int
+    workload_class: str
+    input_tokens: int
+    tenant: str = "default"
+    model: str | None = None
+    max_output_tokens: int | None = None
+
+
+class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """The first token of an attempt's answer came."""
+
+    attempt_id: int
+
+
+class Finished(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """An attempt's answer is complete. Token counts are the backend's own; None when it did not say."""
+
+    attempt_id: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int = 0
+
+
+class AttemptFailed(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """An attempt failed.
+
+    Attributes:
+        committed: bytes of its answer have reached the client, so no other backend can take over.
+        retry_after_s: what the backend asked for.
+        output_tokens: tokens that it had produced by then, as far as they were counted.
+    """
+
+    attempt_id: int
+    kind: FailureKind
+    committed: bool = False
+    retry_after_s: float | None = None
+    output_tokens: int = 0
+
+
+class ClientGone(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """The client closed its connection before its answer was complete.
+
+    Attributes:
+        output_tokens: tokens that had been delivered, as far as they were counted.
+    """
+
+    request_id: int
+    output_tokens: int = 0
+
+
+class SignalReceived(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """A measured value of a backend, with the time it was true."""
+
+    backend: str
+    name: str
+    value: float
+    as_of_s: float
+
+
+class TimerFired(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """A timer that `SetTimer` asked for is due."""
+
+    timer_id: int
+
+
+class FleetChanged(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """The set of drained backends is now this one: they finish what they have and take no more."""
+
+    drained: tuple[str, ...]
+
+
+AnyEvent = Arrived | FirstToken | Finished | AttemptFailed | ClientGone | SignalReceived | TimerFired | FleetChanged

@@ -1,0 +1,167 @@
+"""The price of a share: one number that makes the share come true, and nothing else.
+
+A share says that a set of pools gets `target` of the work. The controller keeps one price, in USD per unit of work, that
+every candidate inside the share's pools pays; candidates outside pay nothing. A positive price holds traffic back, a
+negative one pulls it in. Nobody is told where to go: the requests for which the pools buy the most value per unit of
+work are exactly those that still come at that price.
+
+Two parts, because two things are wanted of it:
+
+    price = level + scale * barrier(debt / band)
+
+- `level` is plain dual ascent, slow: it finds the price at which `target` of the work *would choose* the share's pools.
+      level += gain * scale / window_work * (would_choose - target) * work
+  It is slow so that one large request does not change what the next one pays, which would cost value.
+- `debt` is the work that the share's pools got above their target, booked at dispatch with the predicted length and
+  trued up when the real one is known. A window's deviation is the difference of two debts, so a debt that stays within
+  half of the tolerance keeps every window within it. The barrier is flat near zero (there the level decides) and steep
+  at the band's edge (there the share decides): x**3 inside the band, x**7 outside.
+
+`scale` is the mean saving per unit of work seen so far, so that no constant here has a unit. Debt that no window can see
+any more (an outage of the share's pools) is forgiven beyond two bands, or it would be repaid in windows that never
+owed it.
+
+Source: dual ascent on a budget constraint, as in Balseiro, Lu, Mirrokni, "The Best of Many Worlds: Dual Mirror Descent
+for Online Allocation Problems" (2020); the split into level and barrier, and both exponents, were chosen on the Azure
+2023 traces (docs/decisions/2026-11-23-share-controller.md).
+"""
+
+from __future__ import annotations
+
+from headrace.fleet import Fleet, Share
+from headrace.metrics import WorkRate
+from headrace.perf import work_rate
+
+WINDOW_S = 300.0
+BIN_S = 10.0
+BINS = int(WINDOW_S / BIN_S)
+TOLERANCE = 0.005
+BAND_OF_TOLERANCE = 0.6  # of the debt that one window may hold; half of it would be safe without any memory
+LEVEL_GAIN = 50.0
+WARM_UP_S = 30.0
+FORGIVEN_BANDS = 2.0
+
+
+def barrier(x: float) -> float:
+    """Odd, flat at 0, 1 at 1, steep beyond."""
+    return x * x * x if -1.0 < x < 1.0 else x**7
+
+
+class ShareController:
+    """Steers one share by its price; a report-only share is measured the same way and priced at 0.
+
+    Attributes:
+        level_usd_per_unit: slow part of the price.
+        debt: work given to the share's pools above the target, in the share's unit.
+    """
+
+    __slots__ = (
+        "_bins",
+        "_first_bin",
+        "_last_bin",
+        "_saving_usd",
+        "_saving_work",
+        "booked_inside",
+        "booked_total",
+        "debt",
+        "level_usd_per_unit",
+        "name",
+        "rate",
+        "steered",
+        "target",
+        "window_work",
+    )
+
+    def __init__(self, share: Share, rate: WorkRate, steered: bool) -> None:
+        """Args: `rate` is work in the share's unit; `steered` False: the share is only measured, its price is 0."""
+        self.name = share.name
+        self.rate = rate
+        self.target = share.target
+        self.steered = steered
+        self.level_usd_per_unit = share.price_usd_per_unit
+        self.debt = 0.0
+        self.booked_inside = 0.0
+        self.booked_total = 0.0
+        self.window_work = 0.0
+        self._bins = [0.0] * BINS
+        self._first_bin: int | None = None
+        self._last_bin = 0
+        self._saving_usd = 0.0
+        self._saving_work = 0.0
+
+    @property
+    def scale_usd_per_unit(self) -> float:
+        """Mean absolute saving per unit of work, over about the last window; 0 before the first choice."""
+        return self._saving_usd / self._saving_work if self._saving_work > 0.0 else 0.0
+
+    @property
+    def band(self) -> float:
+        """Debt at which the barrier equals the scale, in units of work."""
+        seen_s = WARM_UP_S
+        if self._first_bin is not None:
+            seen_s = min(max((self._last_bin - self._first_bin + 1) * BIN_S, WARM_UP_S), WINDOW_S)
+        return BAND_OF_TOLERANCE * TOLERANCE * self.window_work * WINDOW_S / seen_s
+
+    def price_usd_per_unit(self) -> float:
+        """What a candidate inside the share's pools pays per unit of work now."""
+        if not self.steered:
+            return 0.0
+        band = self.band
+        if band <= 0.0:
+            return self.level_usd_per_unit
+        return self.level_usd_per_unit + self.scale_usd_per_unit * barrier(self.debt / band)
+
+    def book(self, now_s: float, work: float, inside: bool) -> None:
+        """Book predicted work at its dispatch."""
+        self._advance(int(now_s / BIN_S))
+        self._bins[self._last_bin % BINS] += work
+        self.window_work += work
+        self._add(work, inside)
+
+    def true_up(self, difference: float, inside: bool) -> None:
+        """Add what a finished attempt really used beyond what was booked for it; may be negative."""
+        self._add(difference, inside)
+        if self.steered:
+            limit = FORGIVEN_BANDS * self.band
+            self.debt = min(max(self.debt, -limit), limit)
+
+    def learn(self, saving_usd: float, work: float) -> None:
+        """Move the level by one choice: `saving_usd` is the best score outside minus the best inside, price aside."""
+        if work <= 0.0 or self.window_work <= 0.0:
+            return
+        keep = max(0.0, 1.0 - work / self.window_work) if self._saving_work >= self.window_work else 1.0
+        self._saving_usd = self._saving_usd * keep + abs(saving_usd)
+        self._saving_work = self._saving_work * keep + work
+        would_choose = 1.0 if saving_usd > self.level_usd_per_unit * work else 0.0
+        step = LEVEL_GAIN * self.scale_usd_per_unit / max(self.window_work, LEVEL_GAIN * work)
+        self.level_usd_per_unit += step * (would_choose - self.target) * work
+
+    def realized(self) -> float | None:
+        """Share of all work booked so far; None before any."""
+        return self.booked_inside / self.booked_total if self.booked_total > 0.0 else None
+
+    def _add(self, work: float, inside: bool) -> None:
+        self.booked_total += work
+        if inside:
+            self.booked_inside += work
+            self.debt += (1.0 - self.target) * work
+        else:
+            self.debt -= self.target * work
+
+    def _advance(self, index: int) -> None:
+        if self._first_bin is None:
+            self._first_bin = self._last_bin = index
+        while self._last_bin < index:
+            if index - self._last_bin > BINS:  # a long silence: everything is older than the window
+                self._last_bin = index - BINS
+            self._last_bin += 1
+            self.window_work -= self._bins[self._last_bin % BINS]
+            self._bins[self._last_bin % BINS] = 0.0
+
+
+def share_controllers(fleet: Fleet, steer: bool) -> tuple[ShareController, ...]:
+    """A controller for every share of the fleet; `steer` False: all of them only measure."""
+    return tuple(
+        ShareController(share, work_rate(share), steered=steer and not share.report_only)
+        for share in fleet.shares.values()
+    )

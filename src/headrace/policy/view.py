@@ -1,0 +1,89 @@
+"""Views: what the engine shows of itself, as plain values that encode to JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.policy.prices import ShareController
+from headrace.policy.pricing import BackendState
+
+
+class SignalView(msgspec.Struct, frozen=True):
+    """A measured value and the time it was true."""
+
+    value: float
+    as_of_s: float
+
+
+class BackendView(msgspec.Struct, frozen=True):
+    """One backend as the engine sees it now. `ttft_factor` and `tpot_factor` are observed over predicted."""
+
+    name: str
+    pool: str
+    breaker: str
+    drained: bool
+    in_flight: int
+    max_in_flight: int
+    expected_kv_tokens: float
+    prefill_backlog_s: float
+    ttft_factor: float
+    tpot_factor: float
+    failure_rate: float
+    signals: dict[str, SignalView]
+
+    @staticmethod
+    def of(backend: BackendState, now_s: float) -> BackendView:
+        """The view of a backend's state."""
+        return BackendView(
+            name=backend.name,
+            pool=backend.pool,
+            breaker=backend.breaker.state(now_s).value,
+            drained=backend.drained,
+            in_flight=backend.in_flight,
+            max_in_flight=backend.limit,
+            expected_kv_tokens=backend.kv_tokens,
+            prefill_backlog_s=backend.prefill_backlog_s,
+            ttft_factor=backend.ttft_factor,
+            tpot_factor=backend.tpot_factor,
+            failure_rate=backend.failure_rate,
+            signals={name: SignalView(*held) for name, held in sorted(backend.signals.items())},
+        )
+
+
+class ShareView(msgspec.Struct, frozen=True):
+    """One share now: its price (lambda) and what was realized, by work booked so far."""
+
+    name: str
+    steered: bool
+    target: float
+    realized: float | None
+    lambda_usd_per_unit: float
+    level_usd_per_unit: float
+    debt: float
+    band: float
+
+    @staticmethod
+    def of(controller: ShareController) -> ShareView:
+        """The view of a share's controller."""
+        return ShareView(
+            name=controller.name,
+            steered=controller.steered,
+            target=controller.target,
+            realized=controller.realized(),
+            lambda_usd_per_unit=controller.price_usd_per_unit(),
+            level_usd_per_unit=controller.level_usd_per_unit,
+            debt=controller.debt,
+            band=controller.band,
+        )
+
+
+class EngineView(msgspec.Struct, frozen=True):
+    """The whole engine now."""
+
+    now_s: float
+    policy: str
+    requests_live: int
+    queued: int
+    retries_left: float
+    backends: list[BackendView]
+    shares: list[ShareView]

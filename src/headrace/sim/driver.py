@@ -1,0 +1,242 @@
+"""The simulator's driver: the production policy engine and the model servers, in virtual time.
+
+It does what the gateway does, without a socket: turns arrivals, first tokens and finishes into events, hands them to
+the engine, and carries out its actions on simulated model servers. Every ended request and attempt is recorded once and
+forgotten, so memory follows what is in flight, not the length of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from headrace.cost import MarginalCost
+from headrace.errors import InvariantError, ModelRangeError
+from headrace.metrics import AttemptRecord, RequestRecord
+from headrace.modelserver import Job, Milestone, ModelServer, Report
+from headrace.policy import (
+    AnyAction,
+    AnyEvent,
+    Arrived,
+    AttemptFailed,
+    Cancel,
+    Dispatch,
+    End,
+    FailureKind,
+    Finished,
+    FirstToken,
+    Outcome,
+    PolicyEngine,
+    Reject,
+    SetTimer,
+    TimerFired,
+)
+from headrace.sim.kernel import Kernel
+from headrace.sim.oracle import OraclePredictor
+from headrace.workload import Request
+
+EligiblePools = Callable[[Request], tuple[str, ...]]
+
+
+class SimulatedBackend:
+    """A model server behind a backend's name, and when it was last asked to be woken."""
+
+    __slots__ = ("cost", "name", "pool", "server", "wakes_s")
+
+    def __init__(self, name: str, pool: str, server: ModelServer, cost: MarginalCost) -> None:
+        self.name = name
+        self.pool = pool
+        self.server = server
+        self.cost = cost
+        self.wakes_s: float | None = None
+
+
+class _Live:
+    """A request that has not ended."""
+
+    __slots__ = ("attempts", "cost_usd", "first_token_s", "last_token_s", "output_tokens", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.attempts: dict[int, tuple[SimulatedBackend, float]] = {}
+        self.cost_usd = 0.0
+        self.first_token_s: float | None = None
+        self.last_token_s: float | None = None
+        self.output_tokens = 0
+
+
+class SimulationDriver:
+    """Runs one policy engine over simulated backends."""
+
+    def __init__(
+        self,
+        engine: PolicyEngine,
+        backends: Iterable[SimulatedBackend],
+        on_request: Callable[[RequestRecord], None],
+        on_attempt: Callable[[AttemptRecord], None],
+        eligible_pools: EligiblePools,
+        oracle: OraclePredictor | None = None,
+        on_step: Callable[[float, AnyEvent, list[AnyAction]], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            eligible_pools: what an independent feasibility check may assign a request to.
+            oracle: told every true length before its arrival.
+            on_step: called with every event and the engine's answer (a journal).
+        """
+        self.kernel = Kernel()
+        self.backends = {backend.name: backend for backend in backends}
+        self._engine = engine
+        self._on_request = on_request
+        self._on_attempt = on_attempt
+        self._eligible_pools = eligible_pools
+        self._oracle = oracle
+        self._on_step = on_step
+        self._live: dict[int, _Live] = {}
+        self._requests_of: dict[int, int] = {}
+        self._next_request_id = 1
+
+    def run(self, requests: Iterator[Request]) -> float:
+        """Run every request to its end; returns the virtual time of the last event, in seconds.
+
+        Raises:
+            InvariantError: requests do not come in order of arrival, or some did not end.
+        """
+        kernel = self.kernel
+        for request in requests:
+            if request.arrival_s < kernel.now_s:
+                raise InvariantError(f"arrivals are out of order at {request}")
+            kernel.run_until(request.arrival_s)
+            self._arrive(request)
+        kernel.run()
+        if self._live:
+            raise InvariantError(f"{len(self._live)} requests never ended, the first: {next(iter(self._live))}")
+        return kernel.now_s
+
+    def _arrive(self, request: Request) -> None:
+        request_id = self._next_request_id
+        self._next_request_id = request_id + 1
+        self._live[request_id] = _Live(request)
+        if self._oracle is not None:
+            self._oracle.tell(request_id, request.output_tokens)
+        arrived = Arrived(
+            request_id,
+            request.workload_class,
+            request.input_tokens,
+            request.tenant,
+            request.model,
+            request.max_output_tokens,
+        )
+        self._handle(self.kernel.now_s, arrived)
+
+    def _handle(self, now_s: float, event: AnyEvent) -> None:
+        actions = self._engine.handle(now_s, event)
+        if self._on_step is not None:
+            self._on_step(now_s, event, actions)
+        for action in actions:
+            kind = type(action)
+            if kind is Dispatch:
+                self._dispatch(now_s, action)  # type: ignore[arg-type]
+            elif kind is End:
+                self._end(now_s, action)  # type: ignore[arg-type]
+            elif kind is SetTimer:
+                self._set_timer(action)  # type: ignore[arg-type]
+            elif kind is Cancel:
+                self._cancel(now_s, action.attempt_id)  # type: ignore[union-attr]
+            elif kind is Reject:
+                pass  # nobody listens; the End that follows is recorded
+
+    def _dispatch(self, now_s: float, action: Dispatch) -> None:
+        live = self._live[action.request_id]
+        backend = self.backends[action.backend]
+        live.attempts[action.attempt_id] = (backend, now_s)
+        self._requests_of[action.attempt_id] = action.request_id
+        request = live.request
+        self._report(backend, backend.server.advance(now_s))
+        try:
+            backend.server.submit(now_s, Job(action.attempt_id, request.input_tokens, max(request.output_tokens, 1)))
+        except ModelRangeError:
+            self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id))
+        self._wake_later(backend)
+
+    def _set_timer(self, action: SetTimer) -> None:
+        event = TimerFired(action.timer_id)
+        self.kernel.at(action.at_s, lambda at_s: self._handle(at_s, event))
+
+    def _fail(self, now_s: float, attempt_id: int) -> None:
+        """The model server refused the job: it can never fit."""
+        self._close_attempt(now_s, attempt_id, 0, 0)
+        self._handle(now_s, AttemptFailed(attempt_id, FailureKind.SERVER_ERROR))
+
+    def _cancel(self, now_s: float, attempt_id: int) -> None:
+        backend, _ = self._live[self._requests_of[attempt_id]].attempts[attempt_id]
+        produced = backend.server.produced(now_s, attempt_id)
+        backend.server.abort(now_s, attempt_id)
+        live = self._live[self._requests_of[attempt_id]]
+        self._close_attempt(now_s, attempt_id, live.request.input_tokens if produced else 0, produced)
+        self._wake_later(backend)
+
+    def _wake_later(self, backend: SimulatedBackend) -> None:
+        next_s = backend.server.next_s()
+        if next_s is None:
+            backend.wakes_s = None
+        elif next_s != backend.wakes_s:
+            backend.wakes_s = next_s
+            self.kernel.at(next_s, lambda at_s: self._wake(at_s, backend))
+
+    def _wake(self, now_s: float, backend: SimulatedBackend) -> None:
+        if backend.wakes_s is None or now_s < backend.wakes_s:
+            return  # an older appointment: something changed since
+        backend.wakes_s = None
+        self._report(backend, backend.server.advance(now_s))
+        self._wake_later(backend)
+
+    def _report(self, backend: SimulatedBackend, reports: list[Report]) -> None:
+        now_s = self.kernel.now_s
+        for _, attempt_id, milestone in reports:
+            request_id = self._requests_of.get(attempt_id)
+            if request_id is None:
+                continue
+            live = self._live[request_id]
+            if milestone is Milestone.FIRST_TOKEN:
+                live.first_token_s = now_s
+                self._handle(now_s, FirstToken(attempt_id))
+            else:
+                request = live.request
+                live.last_token_s = now_s
+                live.output_tokens = request.output_tokens
+                self._close_attempt(now_s, attempt_id, request.input_tokens, request.output_tokens)
+                self._handle(now_s, Finished(attempt_id, request.input_tokens, request.output_tokens))
+
+    def _close_attempt(self, now_s: float, attempt_id: int, input_tokens: int, output_tokens: int) -> None:
+        live = self._live[self._requests_of.pop(attempt_id)]
+        backend, dispatch_s = live.attempts.pop(attempt_id)
+        cost = backend.cost
+        cost_usd = input_tokens * cost.usd_per_input_token + output_tokens * cost.usd_per_output_token
+        live.cost_usd += cost_usd
+        pools = self._eligible_pools(live.request)
+        self._on_attempt(AttemptRecord(backend.pool, dispatch_s, now_s, input_tokens, output_tokens, cost_usd, pools))
+
+    def _end(self, now_s: float, action: End) -> None:
+        live = self._live.pop(action.request_id)
+        if live.attempts:
+            raise InvariantError(f"request {action.request_id} ended with live attempts {sorted(live.attempts)}")
+        request = live.request
+        ttft_s = tpot_s = e2e_s = None
+        if action.outcome is Outcome.COMPLETED and live.first_token_s is not None and live.last_token_s is not None:
+            ttft_s = live.first_token_s - request.arrival_s
+            e2e_s = live.last_token_s - request.arrival_s
+            if live.output_tokens >= 2:
+                tpot_s = (live.last_token_s - live.first_token_s) / (live.output_tokens - 1)
+        self._on_request(
+            RequestRecord(
+                request.workload_class,
+                action.outcome.value,
+                request.arrival_s,
+                request.input_tokens,
+                live.output_tokens,
+                ttft_s,
+                tpot_s,
+                e2e_s,
+                live.cost_usd,
+            )
+        )

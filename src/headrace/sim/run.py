@@ -1,0 +1,114 @@
+"""One simulation: a fleet, a stream of requests, a policy, a seed; out comes what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace import rng
+from headrace.cost import marginal_cost
+from headrace.fleet import Fleet
+from headrace.metrics import RunMetrics
+from headrace.modelserver import model_server
+from headrace.perf import speed_curve, work_rate
+from headrace.policy import AnyAction, AnyEvent, PolicyEngine, PolicyName
+from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
+from headrace.sim.oracle import OraclePredictor
+from headrace.workload import Request
+
+
+class SimulatedPolicy(StrEnum):
+    """What may be simulated: every policy of the engine, and `oracle`: prices with true lengths."""
+
+    PRICES = "prices"
+    STATIC = "static"
+    GPU_ONLY = "gpu_only"
+    FAST_ONLY = "fast_only"
+    ORACLE = "oracle"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """What a run leaves.
+
+    Attributes:
+        end_s: virtual time of the last event; `last_arrival_s`: of the last arrival.
+        utilization: busy fraction of each pool's backends until `end_s`; None for a run of no length.
+        busy_s: seconds in which each pool's backends were busy, summed over its backends.
+    """
+
+    metrics: RunMetrics
+    end_s: float
+    last_arrival_s: float
+    utilization: dict[str, float | None]
+    busy_s: dict[str, float]
+
+
+def simulate(
+    fleet: Fleet,
+    requests: Iterator[Request],
+    policy: SimulatedPolicy = SimulatedPolicy.PRICES,
+    seed: int = 0,
+    tpot_min_output_tokens: int = 2,
+    on_step: Callable[[float, AnyEvent, list[AnyAction]], None] | None = None,
+) -> SimulationResult:
+    """Run `requests` over `fleet`; the same arguments give the same result.
+
+    Raises:
+        InvariantError: a law of the system was broken, or arrivals are out of order.
+    """
+    oracle = OraclePredictor() if policy is SimulatedPolicy.ORACLE else None
+    name = PolicyName.PRICES if oracle is not None else PolicyName(policy.value)
+    engine = PolicyEngine(fleet, rng.stream(seed, "policy"), name, oracle)
+    rates = {share.name: work_rate(share) for share in fleet.shares.values()}
+    metrics = RunMetrics(fleet, rates, tpot_min_output_tokens=tpot_min_output_tokens)
+    driver = SimulationDriver(
+        engine, _backends(fleet), metrics.request, metrics.attempt, eligible_pools(fleet), oracle, on_step
+    )
+    counted = _Counted(requests)
+    end_s = driver.run(counted)
+    busy_s = {pool: 0.0 for pool in fleet.pools}
+    for backend in driver.backends.values():
+        busy_s[backend.pool] += backend.server.busy_s
+    utilization = {
+        name: busy_s[name] / (end_s * len(pool.backends)) if end_s > 0 else None for name, pool in fleet.pools.items()
+    }
+    return SimulationResult(metrics, end_s, counted.last_arrival_s, utilization, busy_s)
+
+
+def eligible_pools(fleet: Fleet) -> EligiblePools:
+    """Pools that the fleet's routes allow a request, by the first route that matches."""
+    cache: dict[tuple[str | None, str, str], tuple[str, ...]] = {}
+
+    def pools(request: Request) -> tuple[str, ...]:
+        key = (request.model, request.tenant, request.workload_class)
+        if key not in cache:
+            found = (route.pools for route in fleet.routes if route.matches(*key))
+            cache[key] = next(found, ())
+        return cache[key]
+
+    return pools
+
+
+def _backends(fleet: Fleet) -> list[SimulatedBackend]:
+    backends = []
+    for pool in fleet.pools.values():
+        curve = speed_curve(pool.deployment)
+        cost = marginal_cost(pool, curve)
+        for backend in pool.backends:
+            backends.append(SimulatedBackend(backend.name, pool.name, model_server(curve), cost))
+    return backends
+
+
+class _Counted(Iterator[Request]):
+    """Passes requests on and remembers when the last one came."""
+
+    def __init__(self, requests: Iterator[Request]) -> None:
+        self._requests = requests
+        self.last_arrival_s = 0.0
+
+    def __next__(self) -> Request:
+        request = next(self._requests)
+        self.last_arrival_s = request.arrival_s
+        return request

@@ -1,0 +1,54 @@
+"""What goes over the wire, without the wire: OpenAI's chat API as bytes in and bytes out."""
+
+from headrace.wire.chat import (
+    DONE,
+    ChatHead,
+    StreamOptions,
+    chat_chunk,
+    chat_completion,
+    chat_usage_chunk,
+    decode_chat_head,
+    model_list,
+    with_include_usage,
+    with_model,
+)
+from headrace.wire.errors import WIRE_ERRORS, WireError, encode_error, error_body, wire_error
+from headrace.wire.sse import FINISH_MARKS, UsageFilter
+from headrace.wire.usage import (
+    StreamEnd,
+    Usage,
+    completion_usage,
+    count_content_events,
+    has_token,
+    is_error_event,
+    is_usage_event,
+    stream_end,
+)
+
+__all__ = [
+    "DONE",
+    "FINISH_MARKS",
+    "WIRE_ERRORS",
+    "ChatHead",
+    "StreamEnd",
+    "StreamOptions",
+    "Usage",
+    "UsageFilter",
+    "WireError",
+    "chat_chunk",
+    "chat_completion",
+    "chat_usage_chunk",
+    "completion_usage",
+    "count_content_events",
+    "decode_chat_head",
+    "encode_error",
+    "error_body",
+    "has_token",
+    "is_error_event",
+    "is_usage_event",
+    "model_list",
+    "stream_end",
+    "wire_error",
+    "with_include_usage",
+    "with_model",
+]

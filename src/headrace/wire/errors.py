@@ -1,0 +1,72 @@
+"""One table from every class of error to what a client and a metric see of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from headrace.errors import (
+    BackendError,
+    BodyTooLarge,
+    CapacityError,
+    ConfigError,
+    HeadraceError,
+    InfeasiblePlan,
+    InvariantError,
+    ModelRangeError,
+    RequestError,
+    TraceError,
+    UnknownEndpoint,
+    UnknownModel,
+)
+
+
+class WireError(NamedTuple):
+    """How a class of error looks outside.
+
+    Attributes:
+        status: HTTP status.
+        wire_type: `error.type` of OpenAI's error shape; `code` is its `error.code`.
+        label: value of the metric label.
+    """
+
+    status: int
+    wire_type: str
+    code: str | None
+    label: str
+
+
+WIRE_ERRORS: dict[type[HeadraceError], WireError] = {
+    HeadraceError: WireError(500, "server_error", "internal_error", "internal"),
+    ConfigError: WireError(500, "server_error", "config_error", "config"),
+    TraceError: WireError(500, "server_error", "trace_error", "trace"),
+    RequestError: WireError(400, "invalid_request_error", None, "request"),
+    BodyTooLarge: WireError(413, "invalid_request_error", "request_too_large", "body_too_large"),
+    UnknownModel: WireError(404, "invalid_request_error", "model_not_found", "unknown_model"),
+    UnknownEndpoint: WireError(404, "invalid_request_error", "unknown_url", "unknown_endpoint"),
+    BackendError: WireError(502, "server_error", "backend_error", "backend"),
+    CapacityError: WireError(503, "server_error", "overloaded", "capacity"),
+    ModelRangeError: WireError(500, "server_error", "model_range", "model_range"),
+    InfeasiblePlan: WireError(500, "server_error", "infeasible_plan", "infeasible_plan"),
+    InvariantError: WireError(500, "server_error", "invariant_broken", "invariant"),
+}
+
+
+def wire_error(error: HeadraceError) -> WireError:
+    """The row of the nearest class of `error` that has one."""
+    for kind in type(error).__mro__:
+        if kind in WIRE_ERRORS:
+            return WIRE_ERRORS[kind]
+    return WIRE_ERRORS[HeadraceError]
+
+
+def error_body(message: str, wire_type: str, code: str | None = None, param: str | None = None) -> bytes:
+    """A body in OpenAI's error shape."""
+    return msgspec.json.encode({"error": {"message": message, "type": wire_type, "param": param, "code": code}})
+
+
+def encode_error(error: HeadraceError) -> tuple[int, bytes]:
+    """HTTP status and body for `error`."""
+    row = wire_error(error)
+    return row.status, error_body(str(error), row.wire_type, row.code, getattr(error, "param", None))

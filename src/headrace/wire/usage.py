@@ -1,0 +1,216 @@
+"""Usage: what a backend says an answer cost, read from the end of the answer, and what can be counted without it.
+
+A stream's usage sits in its last events, so only those are decoded. A stream that breaks has none: then the events
+that carry a piece of the answer are counted. Each holds at least one token, so the count is a lower bound.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+DONE_DATA = b"[DONE]"
+MAX_DECODED_BYTES = 64 * 1024
+_CONTENT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)" ?: ?"[^"]')
+_EMPTY = frozenset((b'""', b"null", b"[]", b"{}"))
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+
+
+class Usage(NamedTuple):
+    """Tokens as the backend counted them."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int = 0
+
+
+class StreamEnd(NamedTuple):
+    """What the end of a stream says.
+
+    Attributes:
+        finished: an event gave a finish reason.
+        done: the `[DONE]` event came.
+        failed: an event carried an error.
+        usage: None if no event had it.
+    """
+
+    finished: bool
+    done: bool
+    failed: bool
+    usage: Usage | None
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _WireUsage(msgspec.Struct, gc=False):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+
+    def usage(self) -> Usage:
+        details = self.prompt_tokens_details
+        return Usage(self.prompt_tokens, self.completion_tokens, (details.cached_tokens or 0) if details else 0)
+
+
+class _Groq(msgspec.Struct, gc=False):
+    usage: _WireUsage | None = None
+    error: str | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: str | None = None
+
+
+class _FirstChoice(msgspec.Struct, gc=False):
+    delta: dict[str, Raw] | None = None
+    finish_reason: str | None = None
+
+    def begun(self) -> bool:
+        if self.finish_reason is not None:
+            return True
+        return any(name != "role" and bytes(value) not in _EMPTY for name, value in (self.delta or {}).items())
+
+
+class _First(msgspec.Struct):
+    """A chunk, as far as it tells whether the answer has begun."""
+
+    choices: list[_FirstChoice] | None = None
+
+
+class _Answer(msgspec.Struct):
+    """A chunk or a whole completion, as far as its end matters."""
+
+    choices: list[_Choice] | None = None
+    usage: _WireUsage | None = None
+    x_groq: _Groq | None = None
+    error: Raw | None = None
+
+    def used(self) -> Usage | None:
+        if self.usage is not None:
+            return self.usage.usage()
+        if self.x_groq is not None and self.x_groq.usage is not None:
+            return self.x_groq.usage.usage()
+        return None
+
+
+_firsts = msgspec.json.Decoder(_First)
+_answers = msgspec.json.Decoder(_Answer)
+_usages = msgspec.json.Decoder(_WireUsage)
+
+
+def event_data(event: bytes) -> bytes:
+    """The data of one server-sent event, its lines joined; empty for a comment."""
+    if event.startswith(b"data:") and b"\n" not in event.strip(b"\r\n"):
+        return event[5:].strip()
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines)
+
+
+def stream_end(tail: bytes) -> StreamEnd:
+    """Read the end of a stream from its last bytes; a first event that is cut off is not looked at."""
+    finished = done = failed = False
+    usage: Usage | None = None
+    for event in _BLANK_LINE.split(tail):
+        data = event_data(event)
+        if data == DONE_DATA:
+            done = True
+        if not data.startswith(b"{"):
+            continue
+        try:
+            answer = _answers.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        usage = answer.used() or usage
+        failed = failed or answer.error is not None or (answer.x_groq is not None and answer.x_groq.error is not None)
+        finished = finished or any(choice.finish_reason is not None for choice in answer.choices or ())
+    return StreamEnd(finished, done, failed, usage)
+
+
+def is_usage_event(event: bytes) -> bool:
+    """Whether this event is the extra chunk that only carries usage: no choices, but a usage."""
+    if b'"usage"' not in event:
+        return False
+    try:
+        answer = _answers.decode(event_data(event))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return answer.choices == [] and answer.usage is not None
+
+
+def is_error_event(payload: bytes) -> bool:
+    """Whether a stream begins with an error instead of an answer."""
+    if not payload.startswith((b'data: {"error"', b'data:{"error"', b"event: error")):
+        return False
+    return payload.startswith(b"event: error") or stream_end(payload).failed
+
+
+def has_token(payload: bytes) -> bool:
+    """Whether the beginning of a stream has come as far as its first token.
+
+    A first chunk that only names the role has none, nor has a comment. A finish reason or an end counts as one: nothing
+    is left to wait for.
+    """
+    for event in _BLANK_LINE.split(payload)[:-1]:
+        data = event_data(event)
+        if data == DONE_DATA:
+            return True
+        if not data.startswith(b"{"):
+            continue
+        try:
+            choices = _firsts.decode(data).choices
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return True
+        if any(choice.begun() for choice in choices or ()):
+            return True
+    return False
+
+
+def count_content_events(payload: bytes) -> int:
+    """How many whole events carry a piece of the answer: a lower bound of its tokens."""
+    search = _CONTENT.search
+    events = payload.replace(b"\r\n", b"\n").split(b"\n\n")
+    events.pop()  # what follows the last blank line is not a whole event
+    return sum(1 for event in events if search(event) is not None)
+
+
+def completion_usage(body: bytes) -> Usage | None:
+    """Usage of a whole JSON answer; None if it has none.
+
+    A long answer is not decoded: its usage is looked for near its end, where every backend puts it.
+
+    Raises:
+        ValueError: the body is not a JSON object.
+    """
+    if len(body) > MAX_DECODED_BYTES:
+        return _usage_near_end(body)
+    try:
+        return _answers.decode(body).used()
+    except msgspec.ValidationError:
+        return _usage_near_end(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+
+
+def _usage_near_end(body: bytes) -> Usage | None:
+    stripped = body.strip()
+    if not (stripped.startswith(b"{") and stripped.endswith(b"}")):
+        raise ValueError("not a JSON object")
+    # Inside a JSON string the quotes would be escaped, so the key is a key.
+    start = body.rfind(b'"usage"', max(0, len(body) - MAX_DECODED_BYTES))
+    opening = body.find(b"{", start)
+    if start < 0 or opening < 0:
+        return None
+    depth = 0
+    for match in re.finditer(rb"[{}]", body[opening:]):
+        depth += 1 if match[0] == b"{" else -1
+        if depth == 0:
+            try:
+                return _usages.decode(body[opening : opening + match.end()]).usage()
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return None
+    return None

@@ -1,0 +1,28 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of public traces and measurements; absent, a test is skipped, except where data is required."""
+    path = Path(os.environ.get("HEADRACE_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        reason = f"no data at {path}: set HEADRACE_DATA to the folder that holds traces/ and measured/"
+        if os.environ.get("HEADRACE_REQUIRE_DATA"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@pytest.fixture(scope="session")
+def examples_dir() -> Path:
+    """The fleet files that ship with the project."""
+    return ROOT / "examples"

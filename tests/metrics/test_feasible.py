@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.metrics import Reason, WindowWork, why_infeasible
+
+
+def brute_force(window: WindowWork, target: float, tolerance: float) -> bool:
+    total = window.must_inside + window.must_outside + sum(window.free)
+    low, high = (target - tolerance) * total, (target + tolerance) * total
+    high = high if window.capacity is None else min(high, window.capacity)
+    sums = (
+        window.must_inside + sum(chosen)
+        for size in range(len(window.free) + 1)
+        for chosen in combinations(window.free, size)
+    )
+    return any(low <= value <= high for value in sums)
+
+
+WINDOWS = st.builds(
+    WindowWork,
+    must_inside=st.integers(0, 30).map(float),
+    must_outside=st.integers(0, 300).map(float),
+    free=st.lists(st.integers(1, 100).map(float), max_size=9),
+    capacity=st.none() | st.integers(0, 200).map(float),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(WINDOWS, st.floats(0.05, 0.95))
+def test_a_window_that_some_assignment_meets_is_never_called_infeasible(window: WindowWork, target: float) -> None:
+    if brute_force(window, target, 0.005):
+        assert why_infeasible(window, target, 0.005) is None
+
+
+@settings(max_examples=400, deadline=None)
+@given(WINDOWS, st.floats(0.05, 0.95))
+def test_a_window_that_no_assignment_meets_is_called_infeasible(window: WindowWork, target: float) -> None:
+    total = window.must_inside + window.must_outside + sum(window.free)
+    if total > 0 and not brute_force(window, target, 0.005 + 1e-5):  # in doubt by the rounding, it counts as feasible
+        assert why_infeasible(window, target, 0.005) is not None
+
+
+def test_many_small_items_are_always_feasible() -> None:
+    assert why_infeasible(WindowWork(0.0, 0.0, [1.0] * 1000), 0.1, 0.005) is None
+
+
+def test_the_reason_is_the_route_when_too_little_may_go_inside() -> None:
+    found = why_infeasible(WindowWork(0.0, 97.0, [1.0, 1.0, 1.0]), 0.1, 0.005)
+    assert found is not None
+    assert found.reason is Reason.ROUTE
+    assert found.why == "only 3 % of the work may go to the share's pools"
+
+
+def test_the_reason_is_the_route_when_too_much_must_go_inside() -> None:
+    found = why_infeasible(WindowWork(40.0, 60.0, []), 0.1, 0.005)
+    assert found is not None
+    assert (found.reason, found.why) == (Reason.ROUTE, "40 % of the work can go nowhere else")
+
+
+def test_the_reason_is_capacity_when_the_pools_hold_too_little() -> None:
+    found = why_infeasible(WindowWork(0.0, 0.0, [1.0] * 1000, capacity=50.0), 0.1, 0.005)
+    assert found is not None
+    assert (found.reason, found.why) == (Reason.CAPACITY, "the share's pools hold 5 % of the work")
+
+
+def test_the_reason_is_granularity_when_items_are_too_large() -> None:
+    found = why_infeasible(WindowWork(0.0, 0.0, [40.0, 30.0, 30.0]), 0.1, 0.005)
+    assert found is not None
+    assert found.reason is Reason.GRANULARITY
+
+
+def test_subset_sums_are_searched_where_largest_first_fails() -> None:
+    # Largest first takes 51 and gets stuck; 50 + 49 is the target.
+    window = WindowWork(0.0, 801.0, [51.0, 50.0, 49.0, 49.0])
+    assert why_infeasible(window, 0.099, 0.0005) is None
