@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim acceptance clean
+.PHONY: setup run test lint bench bench-gateway clean
 
 setup: $(STAMP)
 
@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 run: setup
-	$(BIN)/headrace up
+	$(BIN)/headrace simulate
 
 test: setup
 	$(BIN)/python -m pytest -n 2 tests
@@ -25,13 +25,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-gateway bench-sim
+bench: bench-gateway
 
 bench-gateway: setup
 	$(BIN)/python benchmarks/gateway.py
-
-bench-sim: setup
-	$(BIN)/python benchmarks/sim.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -243,7 +243,7 @@ def main(
     """Measure the gateway's CPU per request and per token beside nginx, and the TTFT it adds."""
     nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if nginx is None:
-        raise SystemExit("nginx is not installed, and it is what headrace is compared with: apt-get install nginx-light")
+        raise SystemExit("nginx is missing, and headrace is compared with it: apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         os.chmod(folder, 0o755)
         bench = Bench(Path(folder), nginx)

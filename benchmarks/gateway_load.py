@@ -107,9 +107,7 @@ async def throughput(command: dict) -> dict:
 
 async def ttft(command: dict) -> dict:
     payload = request(command["body_bytes"], 1)
-    clients = {
-        name: await connect(port, Client(payload, True, once=True)) for name, port in command["ports"].items()
-    }
+    clients = {name: await connect(port, Client(payload, True, once=True)) for name, port in command["ports"].items()}
     samples: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(command["samples"]):
         for name, client in clients.items():

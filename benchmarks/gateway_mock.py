@@ -16,7 +16,8 @@ import time
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 START = b'{"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1760000000,"model":"bench",'
-TOKEN = START + b'"system_fingerprint":"fp_0","choices":[{"index":0,"delta":{"content":" token"},"finish_reason":null}]}'
+TOKEN = START + b'"system_fingerprint":"fp_0","choices":[{"index":0,"delta":{"content":" token"},'
+TOKEN += b'"finish_reason":null}]}'
 LAST = START + b'"system_fingerprint":"fp_0","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 
 

@@ -1,6 +1,6 @@
 """The gateway as the benchmark runs it: one worker, 8 backends, full policy, share control, metrics and ledger on.
 
-    python gateway_under_test.py PORT BACKEND_PORT LEDGER
+python gateway_under_test.py PORT BACKEND_PORT LEDGER
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAST = 2
 
 
 def bench_fleet(backend_port: int) -> Fleet:
-    model = Model(**{field: 1 for field in Model.__dataclass_fields__} | {"name": "bench"})  # type: ignore[arg-type]
+    model = Model(**dict.fromkeys(Model.__dataclass_fields__, 1) | {"name": "bench"})  # type: ignore[arg-type]
     slow = OperatingPoint(ttft_s=0.25, input_tokens_per_s=15_000.0, tpot_s=0.0154, batch=32)
     quick = OperatingPoint(ttft_s=0.2, input_tokens_per_s=10_000.0, tpot_s=0.001)
     pools = {}

@@ -1,1 +1,29 @@
-"""cli."""
+"""The command line: one file per command. Results go to stdout, diagnostics to stderr; bad input exits with 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from headrace.cli.check import check
+from headrace.cli.simulate import simulate
+from headrace.errors import HeadraceError
+
+app = typer.Typer(
+    help="Headrace: plan, prove and run LLM traffic over mixed silicon.", no_args_is_help=True, add_completion=False
+)
+app.command()(check)
+app.command()(simulate)
+
+
+def main() -> None:
+    """Run the command line; an error of the user's is printed, not traced."""
+    try:
+        app()
+    except HeadraceError as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+__all__ = ["app", "main"]

@@ -14,9 +14,9 @@ same object, so what was simulated is what runs.
        +--(no route, nothing up, queue full)--------------------------> Reject, End(rejected)
     ClientGone, at any point --> Cancel if an attempt is live ---------> End(cancelled)
 
-Two rules hold it together. Every request ends exactly once and every attempt ends exactly once: both live in a table from
-their first event to their end, and an event about something that is not in the table changes nothing. A decision reads
-only what had happened by then: lengths are predicted, load is what we dispatched ourselves.
+Two rules hold it together. Every request ends exactly once and every attempt ends exactly once: both live in a table
+from their first event to their end, and an event about something that is not in the table changes nothing. A decision
+reads only what had happened by then: lengths are predicted, load is what we dispatched ourselves.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class PolicyEngine:
         if now_s < self._now_s:
             raise InvariantError(f"time went backwards: {now_s} after {self._now_s}, at {event!r}")
         self._now_s = now_s
-        return self._handlers[type(event)](now_s, event)  # type: ignore[operator]
+        actions: list[AnyAction] = self._handlers[type(event)](now_s, event)  # type: ignore[operator]
+        return actions
 
     def view(self) -> EngineView:
         """What the engine sees and asks now, for people and metrics."""
@@ -229,7 +230,7 @@ class PolicyEngine:
             backend.drained = backend.name in event.drained
         return self._serve_queue(now_s)
 
-    # -- attempts -------------------------------------------------------------------------------------------------------
+    # -- attempts ----------------------------------------------------------------------------------------------------
 
     def _dispatch(self, now_s: float, request: RequestState, choice: Choice) -> list[AnyAction]:
         attempt_id = self._next_attempt_id

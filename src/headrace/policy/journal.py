@@ -1,9 +1,9 @@
 """The journal: every event that an engine was given and every action it answered, one line each.
 
-A journal recorded live is run through a fresh engine again: the same events at the same times must give the same actions,
-to the last digit. That is what "the simulator runs the production brain" rests on, so the check is part of the product
-(`headrace journal verify`). The first line holds all that a fresh engine needs; floats are written so that they read back
-exactly.
+A journal recorded live is run through a fresh engine again: the same events at the same times must give the same
+actions, to the last digit. That is what "the simulator runs the production brain" rests on, so the check is part of the
+product (`headrace journal verify`). The first line holds all that a fresh engine needs; floats are written so that they
+read back exactly.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def _keys(workload_class: str, tenant: str, input_tokens: int) -> tuple[tuple[st
 
 
 def _octave_bins(input_tokens: int) -> tuple[int, int]:
-    """Bins of 1/2 and 1/8 octave from the bit length and the leading bits: exact integers, the same on every machine."""
+    """Bins of 1/2 and 1/8 octave from the bit length and the leading bits: integers, the same everywhere."""
     size = max(input_tokens, 1)
     octave = size.bit_length() - 1
     eighth = ((size << 3) >> octave) & 7

@@ -1,8 +1,8 @@
 """The price of a share: one number that makes the share come true, and nothing else.
 
-A share says that a set of pools gets `target` of the work. The controller keeps one price, in USD per unit of work, that
-every candidate inside the share's pools pays; candidates outside pay nothing. A positive price holds traffic back, a
-negative one pulls it in. Nobody is told where to go: the requests for which the pools buy the most value per unit of
+A share says that a set of pools gets `target` of the work. The controller keeps one price, in USD per unit of work,
+that every candidate inside the share's pools pays; candidates outside pay nothing. A positive price holds traffic back,
+a negative one pulls it in. Nobody is told where to go: the requests for which the pools buy the most value per unit of
 work are exactly those that still come at that price.
 
 Two parts, because two things are wanted of it:
@@ -17,8 +17,8 @@ Two parts, because two things are wanted of it:
   half of the tolerance keeps every window within it. The barrier is flat near zero (there the level decides) and steep
   at the band's edge (there the share decides): x**3 inside the band, x**7 outside.
 
-`scale` is the mean saving per unit of work seen so far, so that no constant here has a unit. Debt that no window can see
-any more (an outage of the share's pools) is forgiven beyond two bands, or it would be repaid in windows that never
+`scale` is the mean saving per unit of work seen so far, so that no constant here has a unit. Debt that no window can
+see any more (an outage of the share's pools) is forgiven beyond two bands, or it would be repaid in windows that never
 owed it.
 
 Source: dual ascent on a budget constraint, as in Balseiro, Lu, Mirrokni, "The Best of Many Worlds: Dual Mirror Descent

@@ -6,9 +6,9 @@
     latency = wait + TTFT + (output tokens - 1) * TPOT
     risk    = chance of failure * (marginal cost of the retry + value of time * the time lost until the failure shows)
 
-Latency comes from the backend's speed curve, evaluated at the load that *we* have put on it (attempts dispatched and not
-ended, known without a signal), times two factors learnt from finished attempts: observed over predicted, for TTFT and for
-TPOT. So a wrong curve is corrected by what is seen, and an unseen backend still has a sensible price.
+Latency comes from the backend's speed curve, evaluated at the load that *we* have put on it (attempts dispatched and
+not ended, known without a signal), times two factors learnt from finished attempts: observed over predicted, for TTFT
+and for TPOT. So a wrong curve is corrected by what is seen, and an unseen backend still has a sensible price.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The retry budget: retries stay a bounded fraction of the traffic, so that a failing fleet is not finished off by them.
+"""The retry budget: retries stay a bounded fraction of the traffic, or they would finish off a failing fleet.
 
 A bucket of `burst` retries that refills by `ratio` for each first attempt; a retry takes one. Over any span,
 retries <= burst + ratio * first attempts.

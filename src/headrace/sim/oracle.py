@@ -1,4 +1,4 @@
-"""The oracle: a length predictor that knows. Only the simulator can build one, and only to say what knowing is worth."""
+"""The oracle: a length predictor that knows. Only the simulator builds one, to say what knowing is worth."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def simulate(
     )
     counted = _Counted(requests)
     end_s = driver.run(counted)
-    busy_s = {pool: 0.0 for pool in fleet.pools}
+    busy_s = dict.fromkeys(fleet.pools, 0.0)
     for backend in driver.backends.values():
         busy_s[backend.pool] += backend.server.busy_s
     utilization = {

@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from headrace.errors import ConfigError, Fault
+from headrace.fleet import Fleet
+
+
+def parse_traces(options: list[str], fleet: Fleet) -> dict[str, str]:
+    """`CLASS=PATH` options as a mapping. Raises ConfigError, with every fault, for a bad one or an unknown class."""
+    traces: dict[str, str] = {}
+    faults = []
+    for option in options:
+        name, equals, path = option.partition("=")
+        if not equals or not path:
+            faults.append(Fault(f"--trace {option}", "expected CLASS=PATH, for instance coding=code.csv"))
+        elif name not in fleet.classes:
+            faults.append(
+                Fault(f"--trace {option}", f"the fleet has no class {name!r}; it has {', '.join(fleet.classes)}")
+            )
+        elif name in traces:
+            faults.append(Fault(f"--trace {option}", f"class {name!r} has a trace already"))
+        else:
+            traces[name] = path
+    if faults:
+        raise ConfigError("command line", faults)
+    return traces

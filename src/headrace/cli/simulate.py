@@ -1,0 +1,81 @@
+"""`headrace simulate FLEET`: real or generated traffic over a fleet, with the production policy engine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from headrace.cli.options import parse_traces
+from headrace.cli.table import report_tables
+from headrace.config import load_fleet
+from headrace.fleet import Fleet
+from headrace.metrics import encode_report
+from headrace.sim import SimulatedPolicy
+from headrace.study import simulate_and_compare
+from headrace.traces import open_traces
+from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, Request, Traffic, generate
+
+GENERATED: dict[str, Traffic] = {"coding": CODING, "chat": CHAT, "agent": AGENT}
+
+
+def simulate(
+    fleet: Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")] = None,
+    trace: Annotated[
+        list[str] | None, typer.Option(help="CLASS=PATH, repeatable; without one, traffic is generated.")
+    ] = None,
+    trace_format: Annotated[
+        str | None, typer.Option("--format", help="How every trace is read; default: recognised.")
+    ] = None,
+    policy: Annotated[SimulatedPolicy, typer.Option(help="What chooses.")] = SimulatedPolicy.PRICES,
+    seed: Annotated[int, typer.Option(help="Root seed; the same seed gives the same bytes.")] = 0,
+    seconds: Annotated[float, typer.Option(help="Length of generated traffic.")] = 600.0,
+    speedup: Annotated[float, typer.Option(help="Arrivals come this many times faster than recorded.")] = 1.0,
+    start: Annotated[float, typer.Option(help="First second of the traces to take.")] = 0.0,
+    duration: Annotated[float | None, typer.Option(help="Seconds of the traces to take; default: all.")] = None,
+    skip_bad_lines: Annotated[int, typer.Option(help="How many broken trace lines to leave out.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the report here; - means standard output.")] = None,
+    timing: Annotated[Path | None, typer.Option(help="Write the wall time here, in seconds.")] = None,
+) -> None:
+    """Simulate traffic over a fleet and report share, latency, cost and value against hindsight."""
+    loaded = load_fleet(fleet)
+    traces = parse_traces(trace or [], loaded)
+
+    def requests() -> Iterable[Request]:
+        if not traces:
+            return _generated(loaded, seconds, seed)
+        return open_traces(
+            traces,
+            format=trace_format,
+            skip_bad_lines=skip_bad_lines,
+            speedup=speedup,
+            start_s=start,
+            duration_s=duration,
+        )
+
+    started_s = time.perf_counter()
+    with Status(f"simulating {policy.value}", console=Console(stderr=True)):
+        report = simulate_and_compare(loaded, requests, policy, seed)
+    wall_s = time.perf_counter() - started_s
+    print(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s", file=sys.stderr)
+    if timing is not None:
+        timing.write_text(f'{{"wall_s": {wall_s}}}\n')
+    if json is not None and str(json) == "-":
+        sys.stdout.buffer.write(encode_report(report))
+        return
+    if json is not None:
+        json.write_bytes(encode_report(report))
+    for table in report_tables(report):
+        Console().print(table)
+
+
+def _generated(fleet: Fleet, seconds: float, seed: int) -> Iterable[Request]:
+    """Traffic of every class of the fleet that has a generator."""
+    classes = [ClassTraffic(name, GENERATED[name], 1.0) for name in fleet.classes if name in GENERATED]
+    return generate(classes, seconds, seed)

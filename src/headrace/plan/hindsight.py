@@ -1,0 +1,78 @@
+"""Hindsight: the best value that anyone could have captured, had every length been known and no queue existed.
+
+    maximise    sum_i gain_i * x_i                      gain_i = best outcome outside - best outcome inside, in USD
+    subject to  sum_i work_i * x_i <= share * sum_i work_i,   0 <= x_i <= 1
+
+with every latency and cost taken from the speed curves at their uncontended operating point. One constraint and boxes:
+a fractional knapsack, solved exactly by taking requests in order of gain per unit of work (Dantzig 1957). Pool
+capacities are left out and requests may be split, so the figure is an upper bound: regret against it is never too
+small.
+
+Memory: two floats per request that gains anything.
+"""
+
+from __future__ import annotations
+
+from headrace.cost import MarginalCost, marginal_cost
+from headrace.errors import ConfigError, Fault
+from headrace.fleet import Fleet, Pool
+from headrace.perf import SpeedCurve, speed_curve, work_rate
+from headrace.workload import Request
+
+
+class Hindsight:
+    """Collects requests, then says what the best assignment at a given share would have gained."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        """Raises ConfigError: the fleet steers no share, so there is nothing to compare with."""
+        share = fleet.steered_share()
+        if share is None:
+            raise ConfigError("fleet", [Fault("shares", "no share is steered: hindsight has nothing to compare with")])
+        self._fleet = fleet
+        self._share = share
+        self._rate = work_rate(share)
+        self._pools = {name: _priced(pool) for name, pool in fleet.pools.items()}
+        self._items: list[tuple[float, float]] = []
+        self._work = 0.0
+
+    def add(self, request: Request) -> None:
+        """Count one request; one that has no choice gains nothing."""
+        output_tokens = max(request.output_tokens, 1)
+        work = self._rate.work(request.input_tokens, output_tokens)
+        self._work += work
+        route = next((r for r in self._fleet.routes if r.matches(*_key(request))), None)
+        if route is None:
+            return
+        outcomes = [(name in self._share.pools, self._outcome_usd(name, request)) for name in route.pools]
+        inside = min((usd for is_inside, usd in outcomes if is_inside), default=None)
+        outside = min((usd for is_inside, usd in outcomes if not is_inside), default=None)
+        if inside is not None and outside is not None and outside > inside:
+            self._items.append((outside - inside, work))
+
+    def value_usd(self, realized: float | None) -> float:
+        """The best value with at most the larger of the share's target and `realized` of all work inside."""
+        room = max(self._share.target, realized or 0.0) * self._work
+        value = 0.0
+        for gain, work in sorted(self._items, key=lambda item: item[0] / item[1], reverse=True):
+            taken = min(1.0, room / work)
+            value += gain * taken
+            room -= work * taken
+            if room <= 0.0:
+                break
+        return value
+
+    def _outcome_usd(self, pool: str, request: Request) -> float:
+        curve, cost = self._pools[pool]
+        output_tokens = max(request.output_tokens, 1)
+        latency_s = curve.ttft_s(request.input_tokens) + (output_tokens - 1) * curve.tpot_s(1, request.input_tokens)
+        usd = request.input_tokens * cost.usd_per_input_token + request.output_tokens * cost.usd_per_output_token
+        return usd + self._fleet.classes[request.workload_class].value_of_time_usd_per_s * latency_s
+
+
+def _priced(pool: Pool) -> tuple[SpeedCurve, MarginalCost]:
+    curve = speed_curve(pool.deployment)
+    return curve, marginal_cost(pool, curve)
+
+
+def _key(request: Request) -> tuple[str | None, str, str]:
+    return request.model, request.tenant, request.workload_class

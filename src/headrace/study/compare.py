@@ -1,0 +1,68 @@
+"""A simulation with its yardsticks: the policy under test, the same policy without the share's pools, and hindsight.
+
+V(policy) = J(gpu_only) - J(policy)       J = sum of marginal cost + value of time * E2E, in USD
+regret    = 1 - V / V*                    V* from `plan.hindsight`, at the share that the policy realized
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from headrace.cost import capacity_cost_usd
+from headrace.fleet import Fleet
+from headrace.metrics import PolicyReport, Report, RunFacts
+from headrace.perf import speed_curve
+from headrace.plan import Hindsight
+from headrace.sim import SimulatedPolicy, SimulationResult, simulate
+from headrace.workload import Request
+
+OpenRequests = Callable[[], Iterable[Request]]
+
+
+def simulate_and_compare(
+    fleet: Fleet, open_requests: OpenRequests, policy: SimulatedPolicy, seed: int, command: str = "simulate"
+) -> Report:
+    """Simulate `policy` and report it, with value captured and regret where a share is steered.
+
+    Args:
+        open_requests: opens the same requests afresh at every call; they are read up to three times.
+    """
+    result = simulate(fleet, iter(open_requests()), policy, seed)
+    return result.metrics.finish(run_facts(fleet, result, command, seed, _value(fleet, open_requests, result, seed)))
+
+
+def run_facts(fleet: Fleet, result: SimulationResult, command: str, seed: int, policy: PolicyReport) -> RunFacts:
+    """What the records of a simulation do not hold: utilization, cost of capacity, energy."""
+    costs: dict[str, float | None] = {}
+    energy: dict[str, float | None] = {}
+    for name, pool in fleet.pools.items():
+        attempts_usd = result.metrics.pools[name].cost_usd
+        costs[name] = attempts_usd + capacity_cost_usd(pool, result.end_s)
+        power_w = speed_curve(pool.deployment).power_w
+        energy[name] = None if power_w is None else power_w * result.busy_s[name]
+    return RunFacts(
+        command=command,
+        end_s=result.last_arrival_s,
+        seed=seed,
+        utilization=result.utilization,
+        pool_cost_usd=costs,
+        pool_energy_j=energy,
+        policy=policy,
+    )
+
+
+def _value(fleet: Fleet, open_requests: OpenRequests, result: SimulationResult, seed: int) -> PolicyReport:
+    share = fleet.steered_share()
+    if share is None:
+        return PolicyReport()
+    hindsight = Hindsight(fleet)
+    baseline = simulate(fleet, _watched(open_requests(), hindsight), SimulatedPolicy.GPU_ONLY, seed)
+    captured = baseline.metrics.j_usd - result.metrics.j_usd
+    best = hindsight.value_usd(result.metrics.shares[share.name].realized)
+    return PolicyReport(captured, best, 1.0 - captured / best if best > 0.0 else None)
+
+
+def _watched(requests: Iterable[Request], hindsight: Hindsight) -> Iterator[Request]:
+    for request in requests:
+        hindsight.add(request)
+        yield request
