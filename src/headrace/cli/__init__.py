@@ -7,6 +7,8 @@ import sys
 import typer
 
 from headrace.cli.check import check
+from headrace.cli.journal import journal
+from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
 from headrace.errors import HeadraceError
 
@@ -14,7 +16,9 @@ app = typer.Typer(
     help="Headrace: plan, prove and run LLM traffic over mixed silicon.", no_args_is_help=True, add_completion=False
 )
 app.command()(check)
+app.command()(serve)
 app.command()(simulate)
+app.add_typer(journal, name="journal")
 
 
 def main() -> None:

@@ -88,7 +88,10 @@ class _Answer(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _WireUsage | None = None
     x_groq: _Groq | None = None
-    error: Raw | None = None
+    error: Raw = Raw(b"null")
+
+    def failed(self) -> bool:
+        return bytes(self.error) != b"null" or (self.x_groq is not None and self.x_groq.error is not None)
 
     def used(self) -> Usage | None:
         if self.usage is not None:
@@ -126,7 +129,9 @@ def stream_end(tail: bytes) -> StreamEnd:
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         usage = answer.used() or usage
-        failed = failed or answer.error is not None or (answer.x_groq is not None and answer.x_groq.error is not None)
+        failed = (
+            failed or bytes(answer.error) != b"null" or (answer.x_groq is not None and answer.x_groq.error is not None)
+        )
         finished = finished or any(choice.finish_reason is not None for choice in answer.choices or ())
     return StreamEnd(finished, done, failed, usage)
 
