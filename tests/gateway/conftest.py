@@ -123,7 +123,7 @@ class ListLedger:
 
 
 class ScriptedBackend:
-    """Answers each request with the next step: bytes, a coroutine function (reader, writer), or None to close at once."""
+    """Answers each request with the next step: bytes, a coroutine function, or None to close at once."""
 
     def __init__(self, *steps: Any) -> None:
         self.steps = list(steps)
@@ -205,7 +205,7 @@ def raw_post(body: bytes, headers: bytes = b"") -> bytes:
 
 
 def small_fleet(ports: list[int], limits: Limits) -> Fleet:
-    model = Model(**({field: 1 for field in Model.__dataclass_fields__} | {"name": "m"}))  # type: ignore[arg-type]
+    model = Model(**(dict.fromkeys(Model.__dataclass_fields__, 1) | {"name": "m"}))  # type: ignore[arg-type]
     point = OperatingPoint(ttft_s=0.1, input_tokens_per_s=1e4, tpot_s=0.01)
     deployments = {f"d{i}": Deployment(f"d{i}", model, observed=point) for i in range(len(ports))}
     pools = {
