@@ -7,6 +7,7 @@ import sys
 import typer
 
 from headrace.cli.check import check
+from headrace.cli.emulate import emulate
 from headrace.cli.journal import journal
 from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
@@ -16,6 +17,7 @@ app = typer.Typer(
     help="Headrace: plan, prove and run LLM traffic over mixed silicon.", no_args_is_help=True, add_completion=False
 )
 app.command()(check)
+app.command()(emulate)
 app.command()(serve)
 app.command()(simulate)
 app.add_typer(journal, name="journal")

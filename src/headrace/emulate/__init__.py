@@ -1,1 +1,6 @@
-"""emulate."""
+"""The emulator: simulated model servers in real time behind real ports, honest about being emulated."""
+
+from headrace.emulate.backend import EmulatedBackend
+from headrace.emulate.emulator import Emulator
+
+__all__ = ["EmulatedBackend", "Emulator"]

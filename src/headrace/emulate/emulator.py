@@ -1,0 +1,55 @@
+"""The emulator: every emulated backend of a fleet, each behind a port of its own."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit
+
+from headrace.emulate.backend import EmulatedBackend
+from headrace.fleet import Fleet
+from headrace.http import HttpLimits, Server, serve
+from headrace.modelserver import model_server
+from headrace.perf import speed_curve
+
+
+class Emulator:
+    """Emulated backends in one event loop."""
+
+    def __init__(self, fleet: Fleet, seed: int = 0) -> None:
+        started_s = time.monotonic()
+        self.backends: dict[str, EmulatedBackend] = {}
+        self._urls: dict[str, str] = {}
+        self._servers: list[Server] = []
+        for pool in fleet.pools.values():
+            curve = speed_curve(pool.deployment)
+            for backend in pool.backends:
+                if backend.emulated:
+                    self._urls[backend.name] = backend.url
+                    self.backends[backend.name] = EmulatedBackend(
+                        backend.name,
+                        pool.deployment.model.name,
+                        model_server(curve),
+                        seed,
+                        lambda: time.monotonic() - started_s,
+                    )
+
+    async def start(self, ephemeral: bool = False) -> dict[str, str]:
+        """Listen at every backend's URL, or on free loopback ports; returns the URL of each by name.
+
+        Raises OSError: an address cannot be had.
+        """
+        found = {}
+        for name, backend in self.backends.items():
+            url = urlsplit(self._urls[name])
+            port = 0 if ephemeral else url.port or 80
+            server = await serve(backend.handle, "127.0.0.1", port, HttpLimits())
+            self._servers.append(server)
+            found[name] = f"http://127.0.0.1:{server.port}"
+        return found
+
+    async def stop(self) -> None:
+        """Cut everything off."""
+        for backend in self.backends.values():
+            backend.close()
+        for server in self._servers:
+            await server.close()
