@@ -108,6 +108,13 @@ class Bench:
 
     def __init__(self, folder: Path, nginx: str) -> None:
         self.processes: list[subprocess.Popen[Any]] = []
+        try:
+            self.start(folder, nginx)
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self, folder: Path, nginx: str) -> None:
         whole, streams, proxy_whole, proxy_streams, own_whole, own_streams = free_ports(6)
         self.ports = {
             "whole": {"direct": whole, "nginx": proxy_whole, "headrace": own_whole},

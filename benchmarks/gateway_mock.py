@@ -16,8 +16,7 @@ import time
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 START = b'{"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1760000000,"model":"bench",'
-TOKEN = START + b'"system_fingerprint":"fp_0","choices":[{"index":0,"delta":{"content":" token"},'
-TOKEN += b'"finish_reason":null}]}'
+WORDS = (b" a", b" token", b",", b" streamed", b" through", b" the", b" gateway", b" in", b" unequal", b" sizes", b".")
 LAST = START + b'"system_fingerprint":"fp_0","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 
 
@@ -26,7 +25,12 @@ def event(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
-TOKEN_CHUNK = event(TOKEN)
+def token(word: bytes) -> bytes:
+    delta = b'"delta":{"content":"%b"},"finish_reason":null' % word
+    return event(START + b'"system_fingerprint":"fp_0","choices":[{"index":0,%b}]}' % delta)
+
+
+TOKENS = [token(word) for word in WORDS]
 
 
 def ending(tokens: int, with_usage: bool) -> bytes:
@@ -65,14 +69,15 @@ class Connection:
     def start(self, body: dict) -> None:
         self.tokens = self.left = body["max_tokens"]
         self.with_usage = bool(body.get("stream_options"))
-        self.send(HEAD + TOKEN_CHUNK)
+        self.send(HEAD + TOKENS[0])
         self.left -= 1
         if not self.left:
             self.send(ending(self.tokens, self.with_usage))
 
     def tick(self) -> None:
         self.left -= 1
-        self.send(TOKEN_CHUNK if self.left else TOKEN_CHUNK + ending(self.tokens, self.with_usage))
+        chunk = TOKENS[self.left % len(TOKENS)]
+        self.send(chunk if self.left else chunk + ending(self.tokens, self.with_usage))
 
     def send(self, data: bytes) -> None:
         try:

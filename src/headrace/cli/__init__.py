@@ -9,6 +9,7 @@ import typer
 from headrace.cli.check import check
 from headrace.cli.emulate import emulate
 from headrace.cli.journal import journal
+from headrace.cli.replay import replay
 from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
 from headrace.errors import HeadraceError
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(check)
 app.command()(emulate)
+app.command()(replay)
 app.command()(serve)
 app.command()(simulate)
 app.add_typer(journal, name="journal")
