@@ -163,6 +163,17 @@ def test_a_changed_action_is_found() -> None:
     assert difference.index == index
 
 
+def test_a_refusal_teaches_nothing_about_length() -> None:
+    engine = PolicyEngine(SAMPLE, rng.stream(0, "policy"))
+    expected = []
+    for request_id in range(1, 4):
+        (dispatch, *_) = engine.handle(0.0, Arrived(request_id, "chat", 100))
+        assert isinstance(dispatch, Dispatch)
+        expected.append(dispatch.expected_output_tokens)
+        engine.handle(0.0, Finished(dispatch.attempt_id, 0, 0))
+    assert expected == [SAMPLE.classes["chat"].expected_output_tokens] * 3
+
+
 @given(st.lists(st.sampled_from(["failed", "succeeded", "wait"]), max_size=40))
 def test_an_open_breaker_is_never_picked(steps: list[str]) -> None:
     engine = PolicyEngine(small_fleet(1), rng.stream(0, "policy"))

@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
+from headrace.traces import OpenTraces, open_traces
+
+
+@dataclass(frozen=True, slots=True)
+class TracePiece:
+    """How traces are read and which piece of them; see `traces.open_traces`."""
+
+    format: str | None
+    skip_bad_lines: int
+    speedup: float
+    start_s: float
+    duration_s: float | None
+
+    def open(self, traces: dict[str, str]) -> OpenTraces:
+        """The merged requests of `traces`, class to path."""
+        return open_traces(
+            traces,
+            format=self.format,
+            skip_bad_lines=self.skip_bad_lines,
+            speedup=self.speedup,
+            start_s=self.start_s,
+            duration_s=self.duration_s,
+        )
 
 
 def parse_traces(options: list[str], fleet: Fleet) -> dict[str, str]:

@@ -13,13 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from headrace.bench import ReplayProgress, ReplayResult, ReplaySettings
 from headrace.bench import replay as run_replay
-from headrace.cli.options import parse_traces
-from headrace.cli.table import report_tables
+from headrace.cli.options import TracePiece, parse_traces
+from headrace.cli.table import show_report
 from headrace.config import load_fleet
 from headrace.errors import ConfigError, Fault
-from headrace.metrics import RunFacts, RunMetrics, encode_report
+from headrace.metrics import RunFacts, RunMetrics
 from headrace.perf import work_rate
-from headrace.traces import open_traces
 
 
 def replay(
@@ -38,8 +37,7 @@ def replay(
     traces = parse_traces(trace or [], loaded)
     if not traces:
         raise ConfigError("command line", [Fault("--trace", "expected at least one CLASS=PATH")])
-    piece = {"format": trace_format, "speedup": speedup, "start_s": start, "duration_s": duration}
-    requests = list(open_traces(traces, skip_bad_lines=skip_bad_lines, **piece))  # type: ignore[arg-type]
+    requests = list(TracePiece(trace_format, skip_bad_lines, speedup, start, duration).open(traces))
     rates = {share.name: work_rate(share) for share in loaded.shares.values()}
     metrics = RunMetrics(loaded, rates, tpot_min_output_tokens=8)
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -52,11 +50,7 @@ def replay(
         model = next(iter(loaded.models))
         result = uvloop.run(run_replay(url, requests, metrics, ReplaySettings(model=model), on_progress=show))
     _say_lateness(result)
-    report = result.report(RunFacts(command="replay", end_s=result.last_arrival_s))
-    if json is not None:
-        json.write_bytes(encode_report(report))
-    for table in report_tables(report):
-        Console().print(table)
+    show_report(result.report(RunFacts(command="replay", end_s=result.last_arrival_s)), json)
 
 
 def _say_lateness(result: ReplayResult) -> None:

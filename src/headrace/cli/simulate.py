@@ -12,14 +12,13 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from headrace.cli.options import parse_traces
-from headrace.cli.table import report_tables
+from headrace.cli.options import TracePiece, parse_traces
+from headrace.cli.table import show_report
 from headrace.config import load_fleet
 from headrace.fleet import Fleet
-from headrace.metrics import encode_report
+from headrace.metrics import Report, encode_report
 from headrace.sim import SimulatedPolicy
 from headrace.study import simulate_and_compare
-from headrace.traces import open_traces
 from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, Request, Traffic, generate
 
 GENERATED: dict[str, Traffic] = {"coding": CODING, "chat": CHAT, "agent": AGENT}
@@ -50,29 +49,23 @@ def simulate(
     def requests() -> Iterable[Request]:
         if not traces:
             return _generated(loaded, seconds, seed)
-        return open_traces(
-            traces,
-            format=trace_format,
-            skip_bad_lines=skip_bad_lines,
-            speedup=speedup,
-            start_s=start,
-            duration_s=duration,
-        )
+        piece = TracePiece(trace_format, skip_bad_lines, speedup, start, duration)
+        return piece.open(traces)
 
     started_s = time.perf_counter()
     with Status(f"simulating {policy.value}", console=Console(stderr=True)):
         report = simulate_and_compare(loaded, requests, policy, seed)
-    wall_s = time.perf_counter() - started_s
+    _say_time(report, time.perf_counter() - started_s, timing)
+    if json is not None and str(json) == "-":
+        sys.stdout.buffer.write(encode_report(report))
+    else:
+        show_report(report, json)
+
+
+def _say_time(report: Report, wall_s: float, timing: Path | None) -> None:
     print(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s", file=sys.stderr)
     if timing is not None:
         timing.write_text(f'{{"wall_s": {wall_s}}}\n')
-    if json is not None and str(json) == "-":
-        sys.stdout.buffer.write(encode_report(report))
-        return
-    if json is not None:
-        json.write_bytes(encode_report(report))
-    for table in report_tables(report):
-        Console().print(table)
 
 
 def _generated(fleet: Fleet, seconds: float, seed: int) -> Iterable[Request]:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from rich.console import Console
 from rich.table import Table
 
-from headrace.metrics import Quantiles, Report
+from headrace.metrics import Quantiles, Report, encode_report
+
+
+def show_report(report: Report, json: Path | None) -> None:
+    """Write the report to `json`, if it is given, and print its tables."""
+    if json is not None:
+        json.write_bytes(encode_report(report))
+    for table in report_tables(report):
+        Console().print(table)
 
 
 def report_tables(report: Report) -> list[Table]:

@@ -55,6 +55,7 @@ class BatchingServer:
             )
         self._curve = curve
         self._lag_s = curve.ttft_overhead_s
+        self._max_batch = curve.max_batch
         self._kv = KvBlocks(curve.kv_capacity_tokens)
         self._outbox = Outbox()
         self._waiting: OrderedDict[int, Sequence] = OrderedDict()
@@ -158,7 +159,8 @@ class BatchingServer:
 
     def _run(self, now_s: float) -> None:
         """Settle every span that ends by `now_s`."""
-        check_time(now_s, self._now_s)
+        if now_s < self._now_s:
+            check_time(now_s, self._now_s)
         while (span := self._span) is not None and span.end_s <= now_s:
             self._commit(span, span.total)
             self._plan()
@@ -232,7 +234,7 @@ class BatchingServer:
         sequence.stage = Stage.ENDED
 
     def _has_room(self, sequence: Sequence) -> bool:
-        return self.running < self._curve.max_batch and self._kv.fits(sequence.blocks)
+        return self._decoding + len(self._prefill) < self._max_batch and self._kv.fits(sequence.blocks)
 
     def _admit(self) -> None:
         """Let waiting jobs in, in order, while there is room."""
@@ -247,7 +249,8 @@ class BatchingServer:
 
     def _plan(self) -> None:
         """Admit who fits, and lay out the steps up to the next milestone from the boundary where the state stands."""
-        self._admit()
+        if self._waiting:
+            self._admit()
         marks = self._finish_marks
         while marks and marks[0][2].dropped:
             heappop(marks)

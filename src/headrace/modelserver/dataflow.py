@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from heapq import heappop, heappush
+from math import inf
 from typing import NamedTuple
 
 from headrace.errors import ModelRangeError
@@ -58,6 +59,7 @@ class DataflowServer:
         self._waiting: OrderedDict[int, Sequence] = OrderedDict()
         self._lane: Sequence | None = None
         self._lane_free_s = 0.0
+        self._change_s = inf  # when the lane is next free, or the next sequence finishes
         self._finish_marks: list[tuple[float, int, Sequence]] = []
         self._decoding = 0
         self._segment = _Segment(0.0, 0.0, curve.step_s[1])
@@ -74,7 +76,8 @@ class DataflowServer:
         self._run(now_s)
         sequence = self._outbox.register(job, self._kv)
         self._waiting[job.job_id] = sequence
-        self._feed_lane(now_s)
+        if self._lane is None:
+            self._feed_lane(now_s)
 
     def abort(self, now_s: float, job_id: int) -> None:
         """Drop a job and free what it holds. Unknown or ended jobs are ignored."""
@@ -98,8 +101,7 @@ class DataflowServer:
         due_s = self._outbox.next_s()
         if due_s is not None:
             return due_s
-        change_s = self._next_change_s()
-        return None if change_s is None else change_s + self._lag_s
+        return None if self._change_s == inf else self._change_s + self._lag_s
 
     def advance(self, now_s: float) -> list[Report]:
         """Move to `now_s` and report everything that happened up to then, in time order."""
@@ -166,25 +168,21 @@ class DataflowServer:
     def _run(self, now_s: float) -> None:
         """Apply every change up to `now_s`."""
         check_time(now_s, self._now_s)
-        while (change_s := self._next_change_s()) is not None and change_s <= now_s:
-            lane = self._lane
-            if lane is None or (self._finish_marks and self._finish_s() <= change_s):
+        while self._change_s <= now_s:
+            change_s, lane = self._change_s, self._lane
+            if lane is None or self._finish_s() <= change_s:
                 self._finish(change_s)
             else:
                 self._start_decode(change_s, lane)
             self._feed_lane(change_s)
         self._now_s = now_s
 
-    def _next_change_s(self) -> float | None:
+    def _finish_s(self) -> float:
+        """When the next sequence finishes; infinite if none is in decode."""
         marks = self._finish_marks
         while marks and marks[0][2].dropped:
             heappop(marks)
-        if self._lane is None:
-            return self._finish_s() if marks else None
-        return min(self._lane_free_s, self._finish_s()) if marks else self._lane_free_s
-
-    def _finish_s(self) -> float:
-        return self._segment.time_of(self._finish_marks[0][0])
+        return self._segment.time_of(marks[0][0]) if marks else inf
 
     def _finish(self, at_s: float) -> None:
         mark, _, sequence = heappop(self._finish_marks)
@@ -205,7 +203,7 @@ class DataflowServer:
         self._outbox.add(sequence.first_due_s, sequence, Milestone.FIRST_TOKEN)
 
     def _feed_lane(self, now_s: float) -> None:
-        """Let the first waiting job into the lane, if there is room, and keep count of busy time."""
+        """Let the first waiting job into the lane, if there is room; keep count of busy time; see what comes next."""
         if self._lane is None and self._waiting and self._decoding < self._curve.max_batch:
             sequence = next(iter(self._waiting.values()))
             if self._kv.fits(sequence.blocks):
@@ -214,11 +212,13 @@ class DataflowServer:
                 sequence.stage = Stage.PREFILL
                 self._lane = sequence
                 self._lane_free_s = now_s + self._curve.prefill_s(sequence.input_tokens)
-        if self.running and self._busy_since_s is None:
+        running = self._decoding > 0 or self._lane is not None
+        if running and self._busy_since_s is None:
             self._busy_since_s = now_s
-        elif not self.running and self._busy_since_s is not None:
+        elif not running and self._busy_since_s is not None:
             self._ended_busy_s += now_s - self._busy_since_s
             self._busy_since_s = None
+        self._change_s = self._finish_s() if self._lane is None else min(self._lane_free_s, self._finish_s())
 
     def _turn(self, at_s: float, mark: float, change: int) -> None:
         """Go on at a new pace from `at_s`, where the clock reads `mark`, with `change` sequences more in decode."""

@@ -125,8 +125,8 @@ class Outbox:
         """The reports due by `now_s`, in order."""
         if self._ended:
             self._ended = {}
-        reports = []
         heap = self._heap
+        reports: list[Report] = []
         while heap and heap[0][0] <= now_s:
             due_s, _, sequence, milestone = heappop(heap)
             if sequence.dropped:

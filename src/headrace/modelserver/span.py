@@ -36,21 +36,26 @@ class Span:
         self.first_s = first_s
         self.growth_s = growth_s
         self.tail_s = tail_s
-        self.total = steps if tail_s is None else steps + 1
-        self.end_s = self.time_after(self.total)
+        regular_s = start_s + steps * first_s + growth_s * (steps * (steps - 1) * 0.5)
+        if tail_s is None:
+            self.total = steps
+            self.end_s = regular_s
+        else:
+            self.total = steps + 1
+            self.end_s = regular_s + tail_s
 
     def time_after(self, steps: int) -> float:
         """When the first `steps` steps are done (0 to `total`)."""
         if steps > self.steps:
-            return self.time_after(self.steps) + (self.tail_s or 0.0)
+            return self.end_s
         return self.start_s + steps * self.first_s + self.growth_s * (steps * (steps - 1) * 0.5)
 
     def steps_by(self, now_s: float, lag_s: float = 0.0) -> int:
         """Steps whose end, delivered `lag_s` later, is not after `now_s`."""
         if self.end_s + lag_s <= now_s:
             return self.total
-        steps = min(self._estimate(now_s - lag_s - self.start_s), self.total)
-        while steps < self.total and self.time_after(steps + 1) + lag_s <= now_s:
+        steps = min(self._estimate(now_s - lag_s - self.start_s), self.steps)
+        while steps < self.steps and self.time_after(steps + 1) + lag_s <= now_s:
             steps += 1
         while steps > 0 and self.time_after(steps) + lag_s > now_s:
             steps -= 1

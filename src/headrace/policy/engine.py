@@ -169,7 +169,9 @@ class PolicyEngine:
         if output_tokens is not None:
             if attempt.first_token_s is not None and output_tokens >= MIN_TOKENS_FOR_TPOT:
                 backend.observe_tpot(attempt.tpot_s, (now_s - attempt.first_token_s) / (output_tokens - 1))
-            self._predictor.observe(request.workload_class.name, request.tenant, request.input_tokens, output_tokens)
+            if output_tokens > 0:  # a refusal (a backend's 4xx) is an answer, but says nothing of how long answers are
+                name, tenant = request.workload_class.name, request.tenant
+                self._predictor.observe(name, tenant, request.input_tokens, output_tokens)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = output_tokens if output_tokens is not None else request.expected_output_tokens
         self._release(attempt, used_input, used_output)
