@@ -95,12 +95,10 @@ class Chooser:
 
 def _surcharged(options: list[Option], k: int, controller: ShareController, work: float) -> list[Option]:
     """Add a share's price to the options in its pools, and let its controller learn where there was a choice."""
+    usd = controller.surcharge_usd(work)
     inside = [o for o in options if o.backend.inside[k]]
     if inside and len(inside) < len(options):
         outside_usd = min(o.total_usd for o in options if not o.backend.inside[k])
         saving_usd = outside_usd - min(o.total_usd for o in inside)
-        usd = controller.price_usd_per_unit() * work
         controller.learn(saving_usd, work)
-    else:
-        usd = controller.price_usd_per_unit() * work
     return [o._replace(total_usd=o.total_usd + usd) if o.backend.inside[k] else o for o in options]

@@ -17,8 +17,11 @@ Two parts, because two things are wanted of it:
   half of the tolerance keeps every window within it. The barrier is flat near zero (there the level decides) and steep
   at the band's edge (there the share decides): x**3 inside the band, x**7 outside.
 
+A request that is large against the band moves the debt far: it pays the price integrated over the debt that it moves,
+so the side is chosen that leaves the smaller debt.
+
 `scale` is the mean saving per unit of work seen so far, so that no constant here has a unit. Debt that no window can
-see any more (an outage of the share's pools) is forgiven beyond two bands, or it would be repaid in windows that never
+see any more (an outage of the share's pools) is forgiven beyond ten bands, or it would be repaid in windows that never
 owed it.
 
 Source: dual ascent on a budget constraint, as in Balseiro, Lu, Mirrokni, "The Best of Many Worlds: Dual Mirror Descent
@@ -36,15 +39,21 @@ WINDOW_S = 300.0
 BIN_S = 10.0
 BINS = int(WINDOW_S / BIN_S)
 TOLERANCE = 0.005
-BAND_OF_TOLERANCE = 0.6  # of the debt that one window may hold; half of it would be safe without any memory
+BAND_OF_TOLERANCE = 0.5  # of the debt that one window may hold: safe whatever the debt was when the window began
 LEVEL_GAIN = 50.0
 WARM_UP_S = 30.0
-FORGIVEN_BANDS = 2.0
+FORGIVEN_BANDS = 10.0
 
 
 def barrier(x: float) -> float:
     """Odd, flat at 0, 1 at 1, steep beyond."""
     return x * x * x if -1.0 < x < 1.0 else x**7
+
+
+def potential(x: float) -> float:
+    """Integral of the barrier from 0; even, continuous."""
+    size = abs(x)
+    return size**4 / 4.0 if size < 1.0 else 0.25 + (size**8 - 1.0) / 8.0
 
 
 class ShareController:
@@ -110,6 +119,17 @@ class ShareController:
         if band <= 0.0:
             return self.level_usd_per_unit
         return self.level_usd_per_unit + self.scale_usd_per_unit * barrier(self.debt / band)
+
+    def surcharge_usd(self, work: float) -> float:
+        """What `work` pays for going inside instead of outside: the price, integrated over the debt that it moves."""
+        if not self.steered:
+            return 0.0
+        band = self.band
+        if band <= 0.0:
+            return self.level_usd_per_unit * work
+        inside, outside = self.debt + (1.0 - self.target) * work, self.debt - self.target * work
+        moved = band * (potential(inside / band) - potential(outside / band))
+        return self.level_usd_per_unit * work + self.scale_usd_per_unit * moved
 
     def book(self, now_s: float, work: float, inside: bool) -> None:
         """Book predicted work at its dispatch."""
