@@ -175,6 +175,7 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     queue_depth: Annotated[int, Meta(ge=0)] | None = None
     queue_timeout_s: Positive | None = None
     first_byte_timeout_s: Positive | None = None
+    answer_timeout_s: Positive | None = None
     max_attempts: Count | None = None
     retry_budget: NotNegative | None = None
     retry_burst: Annotated[int, Meta(ge=0)] | None = None

@@ -93,7 +93,8 @@ class Limits:
     Attributes:
         queue_depth: requests that may wait for a free backend.
         queue_timeout_s: longest wait in that queue.
-        first_byte_timeout_s: an attempt with no first byte by then has failed.
+        first_byte_timeout_s: a streamed attempt with no first byte by then has failed.
+        answer_timeout_s: an attempt that answers as a whole, with no answer by then, has failed.
         max_attempts: tries per request, the first included.
         retry_budget: retries per request dispatched, long-run; `retry_burst` may be spent at once.
         breaker_failures: consecutive failures that open a breaker.
@@ -108,6 +109,7 @@ class Limits:
     queue_depth: int = 1024
     queue_timeout_s: float = 30.0
     first_byte_timeout_s: float = 60.0
+    answer_timeout_s: float = 600.0
     max_attempts: int = 3
     retry_budget: float = 0.2
     retry_burst: int = 10

@@ -11,6 +11,7 @@ backend that only says "full, come back later" is paused, not failed: it is heal
 from __future__ import annotations
 
 from enum import StrEnum
+from math import inf
 
 
 class BreakerState(StrEnum):
@@ -47,9 +48,14 @@ class Breaker:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now_s < self.blocked_until_s else BreakerState.HALF_OPEN
 
+    @property
+    def allows_from_s(self) -> float:
+        """From when an attempt may be made, as things stand; infinite while a probe is out."""
+        return inf if self.tripped and self.probing else self.blocked_until_s
+
     def allows(self, now_s: float) -> bool:
         """Whether an attempt may be made now."""
-        return now_s >= self.blocked_until_s and not (self.tripped and self.probing)
+        return now_s >= self.allows_from_s
 
     def dispatched(self) -> bool:
         """An attempt is made; returns whether it is the probe."""

@@ -51,6 +51,7 @@ from headrace.policy.view import BackendView, EngineView, ShareView
 
 FIRST_BYTE_TIMER = 1
 QUEUE_TIMER = 2
+ANSWER_TIMER = 3
 OVERLOADED_PAUSE_S = 1.0
 
 
@@ -75,7 +76,7 @@ class PolicyEngine:
         self._backends = backend_states(fleet)
         self._by_name = {backend.name: backend for backend in self._backends}
         self._controllers = share_controllers(fleet, steer=policy is PolicyName.PRICES)
-        self._chooser = Chooser(fleet, self._controllers, policy, rng)
+        self._chooser = Chooser(fleet, self._backends, self._controllers, policy, rng)
         self._router = Router(fleet, self._backends, policy)
         priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
         self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
@@ -83,7 +84,7 @@ class PolicyEngine:
         self._requests: dict[int, RequestState] = {}
         self._attempts: dict[int, AttemptState] = {}
         self._room = WaitingRoom(fleet.limits.queue_depth, fleet.limits.queue_timeout_s)
-        self._deadlines: deque[tuple[float, int]] = deque()
+        self._deadlines: dict[int, deque[tuple[float, int]]] = {FIRST_BYTE_TIMER: deque(), ANSWER_TIMER: deque()}
         self._timers: set[int] = set()
         self._next_attempt_id = 1
         self._now_s = 0.0
@@ -139,7 +140,11 @@ class PolicyEngine:
         expected = self._predictor.predict(request_id, class_name, tenant, input_tokens)
         if event.max_output_tokens is not None and event.max_output_tokens < expected:
             expected = float(max(event.max_output_tokens, 1))
-        request = RequestState(request_id, self._classes[class_name], tenant, input_tokens, expected, candidates)
+        work = self._chooser.work(input_tokens, expected)
+        workload_class = self._classes[class_name]
+        request = RequestState(
+            request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed
+        )
         self._requests[request_id] = request
         if not self._room.has_line(candidates):
             choice = self._chooser.choose(now_s, request)
@@ -152,7 +157,7 @@ class PolicyEngine:
         if attempt is not None and attempt.first_token_s is None:
             attempt.first_token_s = now_s
             backend = attempt.backend
-            backend.prefill_backlog_s -= attempt.prefill_s
+            backend.prefilled(attempt.prefill_s)
             backend.observe_ttft(attempt.ttft_s, now_s - attempt.dispatched_s)
             backend.breaker.succeeded(attempt.probe)
             attempt.probe = False
@@ -221,8 +226,8 @@ class PolicyEngine:
 
     def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
         self._timers.discard(event.timer_id)
-        if event.timer_id == FIRST_BYTE_TIMER:
-            return self._fail_late_attempts(now_s)
+        if event.timer_id in self._deadlines:
+            return self._fail_late_attempts(now_s, event.timer_id)
         if event.timer_id == QUEUE_TIMER:
             return self._reject_late_waiters(now_s)
         return []
@@ -230,6 +235,7 @@ class PolicyEngine:
     def _fleet_changed(self, now_s: float, event: FleetChanged) -> list[AnyAction]:
         for backend in self._backends:
             backend.drained = backend.name in event.drained
+            backend.stale = True
         return self._serve_queue(now_s)
 
     # -- attempts ----------------------------------------------------------------------------------------------------
@@ -237,9 +243,10 @@ class PolicyEngine:
     def _dispatch(self, now_s: float, request: RequestState, choice: Choice) -> list[AnyAction]:
         attempt_id = self._next_attempt_id
         self._next_attempt_id = attempt_id + 1
-        option, outside = choice
-        backend = option.backend
-        attempt = AttemptState(attempt_id, request, backend, now_s, option.ttft_s, option.tpot_s)
+        backend, score_usd, outside, outside_score_usd = choice
+        input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
+        ttft_s, tpot_s = backend.latency(input_tokens, output_tokens)
+        attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s)
         if not request.attempts:
             self._retries.dispatched()
         request.attempt = attempt
@@ -247,36 +254,35 @@ class PolicyEngine:
         request.tried |= 1 << backend.index
         request.queued_s = None
         self._attempts[attempt_id] = attempt
-        backend.in_flight += 1
-        backend.kv_tokens += attempt.kv_tokens
-        backend.prefill_backlog_s += attempt.prefill_s
         self._chooser.book(now_s, request, backend)
-        self._deadlines.append((now_s + self._limits.first_byte_timeout_s, attempt_id))
         dispatch = Dispatch(
             request.request_id,
             attempt_id,
             backend.name,
-            option.score_usd,
-            option.cost_usd,
-            request.expected_output_tokens,
-            None if outside is None else outside.score_usd,
-            None if outside is None else outside.cost_usd,
+            score_usd,
+            backend.cost_usd(input_tokens, output_tokens),
+            output_tokens,
+            outside_score_usd,
+            None if outside is None else outside.cost_usd(input_tokens, output_tokens),
         )
-        return [dispatch, *self._set_timer(FIRST_BYTE_TIMER, self._deadlines[0][0])]
+        return [dispatch, *self._expect(now_s, attempt)]
+
+    def _expect(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
+        """Note by when the attempt's first byte must have come: its first token, or its whole answer."""
+        if attempt.request.streamed:
+            timer_id, timeout_s = FIRST_BYTE_TIMER, self._limits.first_byte_timeout_s
+        else:
+            timer_id, timeout_s = ANSWER_TIMER, self._limits.answer_timeout_s
+        deadlines = self._deadlines[timer_id]
+        deadlines.append((now_s + timeout_s, attempt.attempt_id))
+        return [] if timer_id in self._timers else self._set_timer(timer_id, deadlines[0][0])
 
     def _release(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
         """End an attempt: give back what it held, and true up what it was booked for."""
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
-        backend.in_flight -= 1
-        if backend.in_flight < 0:
-            raise InvariantError(f"backend {backend.name!r} has {backend.in_flight} attempts in flight")
-        backend.kv_tokens = backend.kv_tokens - attempt.kv_tokens if backend.in_flight else 0.0
-        if attempt.first_token_s is None:
-            backend.prefill_backlog_s -= attempt.prefill_s
-        if not backend.in_flight:
-            backend.prefill_backlog_s = 0.0
+        backend.gave_back(0.0 if attempt.first_token_s is not None else attempt.prefill_s, attempt.kv_tokens)
         self._chooser.true_up(request, backend, used_input, used_output)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
@@ -324,16 +330,16 @@ class PolicyEngine:
         self._timers.add(timer_id)
         return [SetTimer(timer_id, at_s)]
 
-    def _fail_late_attempts(self, now_s: float) -> list[AnyAction]:
+    def _fail_late_attempts(self, now_s: float, timer_id: int) -> list[AnyAction]:
         """Give up on attempts whose first byte is overdue; set the timer for the next one."""
         actions: list[AnyAction] = []
-        deadlines = self._deadlines
+        deadlines = self._deadlines[timer_id]
         while deadlines:
             deadline_s, attempt_id = deadlines[0]
             attempt = self._attempts.get(attempt_id)
             waits = attempt is not None and attempt.first_token_s is None
             if waits and deadline_s > now_s:
-                return actions + self._set_timer(FIRST_BYTE_TIMER, deadline_s)
+                return actions + self._set_timer(timer_id, deadline_s)
             deadlines.popleft()
             if waits:
                 actions.append(Cancel(attempt_id))

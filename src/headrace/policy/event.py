@@ -34,6 +34,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
         input_tokens: the driver's estimate (a gateway counts bytes, a trace knows tokens).
         model: canonical model name; None means the fleet's only model.
         max_output_tokens: the client's ceiling. Not the true length: nobody knows that.
+        streamed: the answer comes token by token; else as a whole, when its last token is made.
     """
 
     request_id: int
@@ -42,6 +43,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
     tenant: str = "default"
     model: str | None = None
     max_output_tokens: int | None = None
+    streamed: bool = True
 
 
 class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):

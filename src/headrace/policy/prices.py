@@ -52,8 +52,8 @@ def barrier(x: float) -> float:
 
 def potential(x: float) -> float:
     """Integral of the barrier from 0; even, continuous."""
-    size = abs(x)
-    return size**4 / 4.0 if size < 1.0 else 0.25 + (size**8 - 1.0) / 8.0
+    fourth = (x * x) * (x * x)
+    return fourth / 4.0 if fourth < 1.0 else 0.25 + (fourth * fourth - 1.0) / 8.0
 
 
 class ShareController:
@@ -65,6 +65,7 @@ class ShareController:
     """
 
     __slots__ = (
+        "_band_of_window",
         "_bins",
         "_first_bin",
         "_last_bin",
@@ -94,7 +95,8 @@ class ShareController:
         self.window_work = 0.0
         self._bins = [0.0] * BINS
         self._first_bin: int | None = None
-        self._last_bin = 0
+        self._last_bin = -1
+        self._band_of_window = BAND_OF_TOLERANCE * TOLERANCE * WINDOW_S / WARM_UP_S
         self._saving_usd = 0.0
         self._saving_work = 0.0
 
@@ -106,10 +108,7 @@ class ShareController:
     @property
     def band(self) -> float:
         """Debt at which the barrier equals the scale, in units of work."""
-        seen_s = WARM_UP_S
-        if self._first_bin is not None:
-            seen_s = min(max((self._last_bin - self._first_bin + 1) * BIN_S, WARM_UP_S), WINDOW_S)
-        return BAND_OF_TOLERANCE * TOLERANCE * self.window_work * WINDOW_S / seen_s
+        return self._band_of_window * self.window_work
 
     def price_usd_per_unit(self) -> float:
         """What a candidate inside the share's pools pays per unit of work now."""
@@ -133,7 +132,9 @@ class ShareController:
 
     def book(self, now_s: float, work: float, inside: bool) -> None:
         """Book predicted work at its dispatch."""
-        self._advance(int(now_s / BIN_S))
+        index = int(now_s / BIN_S)
+        if index != self._last_bin:
+            self._advance(index)
         self._bins[self._last_bin % BINS] += work
         self.window_work += work
         self._add(work, inside)
@@ -143,15 +144,19 @@ class ShareController:
         self._add(difference, inside)
         if self.steered:
             limit = FORGIVEN_BANDS * self.band
-            self.debt = min(max(self.debt, -limit), limit)
+            if not -limit <= self.debt <= limit:
+                self.debt = min(max(self.debt, -limit), limit)
 
     def learn(self, saving_usd: float, work: float) -> None:
         """Move the level by one choice: `saving_usd` is the best score outside minus the best inside, price aside."""
         if work <= 0.0 or self.window_work <= 0.0:
             return
-        keep = max(0.0, 1.0 - work / self.window_work) if self._saving_work >= self.window_work else 1.0
-        self._saving_usd = self._saving_usd * keep + abs(saving_usd)
-        self._saving_work = self._saving_work * keep + work
+        if self._saving_work >= self.window_work:
+            keep = max(0.0, 1.0 - work / self.window_work)
+            self._saving_usd *= keep
+            self._saving_work *= keep
+        self._saving_usd += abs(saving_usd)
+        self._saving_work += work
         would_choose = 1.0 if saving_usd > self.level_usd_per_unit * work else 0.0
         step = LEVEL_GAIN * self.scale_usd_per_unit / max(self.window_work, LEVEL_GAIN * work)
         self.level_usd_per_unit += step * (would_choose - self.target) * work
@@ -169,6 +174,7 @@ class ShareController:
             self.debt -= self.target * work
 
     def _advance(self, index: int) -> None:
+        """Move the window to the bin of now, and the band with what the window has seen."""
         if self._first_bin is None:
             self._first_bin = self._last_bin = index
         while self._last_bin < index:
@@ -177,6 +183,8 @@ class ShareController:
             self._last_bin += 1
             self.window_work -= self._bins[self._last_bin % BINS]
             self._bins[self._last_bin % BINS] = 0.0
+        seen_s = min(max((index - self._first_bin + 1) * BIN_S, WARM_UP_S), WINDOW_S)
+        self._band_of_window = BAND_OF_TOLERANCE * TOLERANCE * WINDOW_S / seen_s
 
 
 def share_controllers(fleet: Fleet, steer: bool) -> tuple[ShareController, ...]:

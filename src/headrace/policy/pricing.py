@@ -9,11 +9,21 @@
 Latency comes from the backend's speed curve, evaluated at the load that *we* have put on it (attempts dispatched and
 not ended, known without a signal), times two factors learnt from finished attempts: observed over predicted, for TTFT
 and for TPOT. So a wrong curve is corrected by what is seen, and an unseen backend still has a sensible price.
+
+Every arrival scores every backend, but an event changes one backend's load. So each keeps the latency at its present
+load as a few coefficients of the request's size, and works them out again only after something happened to it:
+
+    TTFT = a + b * input + c * input**2        TPOT = d + e * input        while input + output fits into `room_tokens`
+
+Beyond the room (every slot is held, or the KV cache would not hold the request) the wait for a slot is added.
 """
 
 from __future__ import annotations
 
+from math import inf
+
 from headrace.cost import MarginalCost, marginal_cost
+from headrace.errors import InvariantError
 from headrace.fleet import Backend, Fleet, Limits
 from headrace.perf import Serving, SpeedCurve, speed_curve
 from headrace.policy.breaker import Breaker
@@ -34,19 +44,26 @@ class BackendState:
         ttft_factor, tpot_factor: observed over predicted, smoothed.
         failure_rate: smoothed chance that an attempt fails by the backend's fault.
         inside: for each share, by index, whether this backend's pool belongs to it.
+        drained: it finishes what it has and takes no more.
+        free_from_s: from when it may be picked; infinite while it is drained or full, or while a probe is out.
+        stale: something happened since `reprice`: `free_from_s` and the scores are not to be trusted.
     """
 
     __slots__ = (
-        "_batching",
-        "_prefill_s_per_token",
-        "_prefill_s_per_token_squared",
-        "_step_s",
-        "_ttft_overhead_s",
+        "_curve",
+        "_hosted",
+        "_room_tokens",
+        "_tpot_s",
+        "_tpot_s_per_token",
+        "_ttft_s",
+        "_ttft_s_per_token",
+        "_ttft_s_per_token_squared",
+        "_usd_per_input_token",
+        "_usd_per_output_token",
         "breaker",
-        "cost",
-        "curve",
         "drained",
         "failure_rate",
+        "free_from_s",
         "in_flight",
         "index",
         "inside",
@@ -56,6 +73,7 @@ class BackendState:
         "pool",
         "prefill_backlog_s",
         "signals",
+        "stale",
         "tpot_factor",
         "ttft_factor",
     )
@@ -73,8 +91,6 @@ class BackendState:
         self.name = backend.name
         self.pool = backend.pool
         self.limit = backend.max_in_flight
-        self.curve = curve
-        self.cost = cost
         self.inside = inside
         self.breaker = Breaker(limits.breaker_failures, limits.breaker_cooldown_s, limits.breaker_cooldown_max_s)
         self.drained = False
@@ -85,65 +101,116 @@ class BackendState:
         self.tpot_factor = 1.0
         self.failure_rate = FAILURE_RATE_PRIOR
         self.signals: dict[str, tuple[float, float]] = {}
-        self._batching = curve.serving is not Serving.HOSTED
-        self._ttft_overhead_s = curve.ttft_overhead_s
-        self._prefill_s_per_token = curve.prefill_s_per_token
-        self._prefill_s_per_token_squared = curve.prefill_s_per_token_squared
-        self._step_s = curve.step_s
+        self._curve = curve
+        self._hosted = curve.serving is Serving.HOSTED
+        self._usd_per_input_token = cost.usd_per_input_token
+        self._usd_per_output_token = cost.usd_per_output_token
+        self.reprice()
 
-    def free(self, now_s: float) -> bool:
-        """Whether this backend may be picked now: not drained, not full, breaker not open."""
-        return not self.drained and self.in_flight < self.limit and self.breaker.allows(now_s)
+    # -- load --------------------------------------------------------------------------------------------------------
+
+    def took(self, prefill_s: float, kv_tokens: float) -> bool:
+        """An attempt was dispatched here; returns whether it probes a breaker that is half-open."""
+        self.in_flight += 1
+        self.kv_tokens += kv_tokens
+        self.prefill_backlog_s += prefill_s
+        self.stale = True
+        return self.breaker.dispatched()
+
+    def prefilled(self, prefill_s: float) -> None:
+        """An attempt's prompt is processed."""
+        self.prefill_backlog_s -= prefill_s
+        self.stale = True
+
+    def gave_back(self, prefill_s: float, kv_tokens: float) -> None:
+        """An attempt ended; `prefill_s` is 0 if it had its first token. Raises InvariantError: there was none."""
+        self.in_flight -= 1
+        if self.in_flight < 0:
+            raise InvariantError(f"backend {self.name!r} has {self.in_flight} attempts in flight")
+        self.kv_tokens = self.kv_tokens - kv_tokens if self.in_flight else 0.0
+        self.prefill_backlog_s = self.prefill_backlog_s - prefill_s if self.in_flight else 0.0
+        self.stale = True
 
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
         return not self.drained and self.breaker.allows(now_s)
 
+    # -- price -------------------------------------------------------------------------------------------------------
+
+    def reprice(self) -> None:
+        """Work out from when this backend is free, and its latency's coefficients at its present load."""
+        full = self.drained or self.in_flight >= self.limit
+        self.free_from_s = inf if full else self.breaker.allows_from_s
+        curve = self._curve
+        factor = self.ttft_factor
+        backlog_s = 0.0 if self._hosted else self.prefill_backlog_s
+        self._ttft_s = (curve.ttft_overhead_s + backlog_s) * factor
+        self._ttft_s_per_token = curve.prefill_s_per_token * factor
+        self._ttft_s_per_token_squared = curve.prefill_s_per_token_squared * factor
+        held = min(self.in_flight + 1, curve.max_batch)
+        self._tpot_s = (curve.step_s[held] + curve.kv_s_per_token * self.kv_tokens) * self.tpot_factor
+        self._tpot_s_per_token = curve.kv_s_per_token * self.tpot_factor
+        self._room_tokens = self._room()
+        self.stale = False
+
+    def _room(self) -> float:
+        """Tokens of context that a request may have and still start at once."""
+        curve = self._curve
+        if self._hosted:
+            return inf
+        if self.in_flight >= curve.max_batch:
+            return 0.0
+        return inf if curve.kv_capacity_tokens is None else curve.kv_capacity_tokens - self.kv_tokens
+
     def prefill_s(self, input_tokens: float) -> float:
         """Uncontended prefill seconds."""
-        return input_tokens * (self._prefill_s_per_token + self._prefill_s_per_token_squared * input_tokens)
+        return self._curve.prefill_s(input_tokens)
+
+    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
+        """Marginal cost of a request here."""
+        return input_tokens * self._usd_per_input_token + output_tokens * self._usd_per_output_token
 
     def latency(self, input_tokens: float, output_tokens: float) -> tuple[float, float]:
         """(TTFT, TPOT) in seconds expected now, as corrected by what was observed."""
-        ttft_s = self._ttft_overhead_s + self.prefill_s(input_tokens)
-        if not self._batching:
-            return ttft_s * self.ttft_factor, self._step_s[1] * self.tpot_factor
-        curve = self.curve
-        batch = self.in_flight + 1
-        held = batch if batch <= curve.max_batch else curve.max_batch
-        tpot_s = self._step_s[held] + curve.kv_s_per_token * (self.kv_tokens + input_tokens)
-        if batch > curve.depth:
-            tpot_s *= held / min(curve.depth, held)
-        ttft_s += self.prefill_backlog_s
-        waiting = batch - held
-        capacity = curve.kv_capacity_tokens
-        if capacity is not None and self.kv_tokens + input_tokens + output_tokens > capacity:
-            waiting = max(waiting, 1)
-        if waiting:  # a slot frees every (lifetime / held) seconds
-            ttft_s += waiting * output_tokens * tpot_s / held
-        return ttft_s * self.ttft_factor, tpot_s * self.tpot_factor
+        if self.stale:
+            self.reprice()
+        squared = self._ttft_s_per_token_squared * input_tokens
+        ttft_s = self._ttft_s + input_tokens * (self._ttft_s_per_token + squared)
+        tpot_s = self._tpot_s + self._tpot_s_per_token * input_tokens
+        if input_tokens + output_tokens > self._room_tokens:
+            ttft_s += self._slot_wait_s(output_tokens, tpot_s)
+        return ttft_s, tpot_s
 
-    def score(
-        self, input_tokens: float, output_tokens: float, value_of_time_usd_per_s: float
-    ) -> tuple[float, float, float, float]:
-        """(score, marginal cost, TTFT, TPOT) of a request here, shares aside."""
-        ttft_s, tpot_s = self.latency(input_tokens, output_tokens)
-        cost = self.cost
-        cost_usd = input_tokens * cost.usd_per_input_token + output_tokens * cost.usd_per_output_token
+    def score_usd(self, input_tokens: float, output_tokens: float, value_of_time_usd_per_s: float) -> float:
+        """Score of a request here, shares aside, at the load of the last `reprice`."""
+        squared = self._ttft_s_per_token_squared * input_tokens
+        ttft_s = self._ttft_s + input_tokens * (self._ttft_s_per_token + squared)
+        tpot_s = self._tpot_s + self._tpot_s_per_token * input_tokens
+        if input_tokens + output_tokens > self._room_tokens:
+            ttft_s += self._slot_wait_s(output_tokens, tpot_s)
+        cost_usd = input_tokens * self._usd_per_input_token + output_tokens * self._usd_per_output_token
         lost_usd = cost_usd + value_of_time_usd_per_s * ttft_s
-        latency_s = ttft_s + (output_tokens - 1.0) * tpot_s
-        score_usd = cost_usd + value_of_time_usd_per_s * latency_s + self.failure_rate * lost_usd
-        return score_usd, cost_usd, ttft_s, tpot_s
+        return lost_usd * (1.0 + self.failure_rate) + value_of_time_usd_per_s * (output_tokens - 1.0) * tpot_s
+
+    def _slot_wait_s(self, output_tokens: float, tpot_s: float) -> float:
+        """Wait for a slot of the batch: one frees every (lifetime / slots held) seconds."""
+        batch = self.in_flight + 1
+        held = min(batch, self._curve.max_batch)
+        return max(batch - held, 1) * output_tokens * tpot_s / held
+
+    # -- observation -------------------------------------------------------------------------------------------------
 
     def observe_ttft(self, predicted_s: float, observed_s: float) -> None:
         """Correct the TTFT factor by one attempt; `predicted_s` was made with the factor of its time."""
         if predicted_s > 0.0:
             self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s)
+            self.stale = True
 
     def observe_tpot(self, predicted_s: float, observed_s: float) -> None:
         """Correct the TPOT factor by one attempt."""
         if predicted_s > 0.0:
             self.tpot_factor = _corrected(self.tpot_factor, observed_s / predicted_s)
+            self.stale = True
 
     def observe_outcome(self, failed: bool) -> None:
         """Learn whether an attempt failed by this backend's fault."""
@@ -152,8 +219,9 @@ class BackendState:
 
 def _corrected(factor: float, ratio: float) -> float:
     low, high = FACTOR_RANGE
-    moved = factor * (1.0 + LEARNING_RATE * (min(max(ratio, low), high) - 1.0))
-    return min(max(moved, low), high)
+    bounded = low if ratio < low else min(ratio, high)
+    moved = factor * (1.0 + LEARNING_RATE * (bounded - 1.0))
+    return low if moved < low else min(moved, high)
 
 
 def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:

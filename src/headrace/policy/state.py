@@ -14,6 +14,8 @@ class RequestState:
         tried: bit mask of the backends tried, by index.
         attempt: the live attempt; None while it waits in the queue.
         queued_s: when it entered the queue; None while it is not there.
+        work: what it counts for in each share, by index, at its predicted length.
+        streamed: whether its first byte comes with its first token, not with its last.
     """
 
     __slots__ = (
@@ -24,8 +26,10 @@ class RequestState:
         "input_tokens",
         "queued_s",
         "request_id",
+        "streamed",
         "tenant",
         "tried",
+        "work",
         "workload_class",
     )
 
@@ -37,6 +41,8 @@ class RequestState:
         input_tokens: int,
         expected_output_tokens: float,
         candidates: tuple[BackendState, ...],
+        work: tuple[float, ...],
+        streamed: bool,
     ) -> None:
         self.request_id = request_id
         self.workload_class = workload_class
@@ -44,6 +50,8 @@ class RequestState:
         self.input_tokens = input_tokens
         self.expected_output_tokens = expected_output_tokens
         self.candidates = candidates
+        self.work = work
+        self.streamed = streamed
         self.tried = 0
         self.attempts = 0
         self.attempt: AttemptState | None = None
@@ -78,4 +86,4 @@ class AttemptState:
         self.first_token_s: float | None = None
         self.prefill_s = backend.prefill_s(request.input_tokens)
         self.kv_tokens = request.input_tokens + request.expected_output_tokens
-        self.probe = backend.breaker.dispatched()
+        self.probe = backend.took(self.prefill_s, self.kv_tokens)

@@ -1,0 +1,117 @@
+"""An emulated backend refuses what it does not serve, and draws an answer's length from the request alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from headrace.config import load_fleet
+from headrace.emulate import Emulator
+
+MODEL = "gpt-oss-120b"
+FAST_BACKEND = "cerebras-1"
+REQUESTS = 10
+Answer = tuple[int, bytes, Any]  # status, head, JSON body
+
+
+async def exchange(port: int, method: str, path: str, body: bytes = b"") -> Answer:
+    """One request over a connection of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"%b %b HTTP/1.1\r\nhost: h\r\n" % (method.encode(), path.encode()))
+    writer.write(b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body))
+    answer = await reader.read()
+    writer.close()
+    head, _, content = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), head, json.loads(content)
+
+
+async def chat(port: int, words: int, **fields: object) -> Answer:
+    messages = [{"role": "user", "content": "abcd" * words}]
+    body = json.dumps({"model": MODEL, "messages": messages, **fields}).encode()
+    return await exchange(port, "POST", "/v1/chat/completions", body)
+
+
+def on_emulator(scenario: Callable[[int], Awaitable[Any]], seed: int = 0) -> Any:
+    """What `scenario` returns, given the port of a fast emulated backend."""
+
+    async def run() -> Any:
+        emulator = Emulator(load_fleet(), seed)
+        urls = await emulator.start(ephemeral=True)
+        try:
+            return await scenario(int(urls[FAST_BACKEND].rpartition(":")[2]))
+        finally:
+            await emulator.stop()
+
+    return uvloop.run(run())
+
+
+def drawn_lengths(seed: int, **fields: object) -> list[tuple[int, str]]:
+    """(output tokens, finish reason) of one answer to each of some requests that differ in their length."""
+
+    async def scenario(port: int) -> list[Answer]:
+        return list(await asyncio.gather(*(chat(port, words, **fields) for words in range(1, REQUESTS + 1))))
+
+    answers = [body for status, _, body in on_emulator(scenario, seed) if status == 200]
+    return [(body["usage"]["completion_tokens"], body["choices"][0]["finish_reason"]) for body in answers]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/v1/chat/completions"),
+        ("POST", "/v1/models"),
+        ("POST", "/v1/completions"),
+        ("GET", "/v1/chat"),
+    ],
+)
+def test_an_unknown_endpoint_is_a_404_with_an_error_in_json(method: str, path: str) -> None:
+    status, head, body = on_emulator(lambda port: exchange(port, method, path))
+    assert status == 404
+    assert b"x-headrace-emulated: 1" in head
+    assert body["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_unknown_model_is_a_404_that_names_the_model_served(stream: bool) -> None:
+    status, head, body = on_emulator(lambda port: chat(port, 1, model="gpt-2", stream=stream))
+    assert status == 404
+    assert b"x-headrace-emulated: 1" in head
+    assert MODEL in body["error"]["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model": 1}', b'{"model": "gpt-oss-120b"}', b"\xff"])
+def test_a_body_that_is_no_chat_request_is_a_400(body: bytes) -> None:
+    status, _, answer = on_emulator(lambda port: exchange(port, "POST", "/v1/chat/completions", body))
+    assert status == 400
+    assert answer["error"]["message"]
+
+
+def test_a_refusal_leaves_the_backend_serving() -> None:
+    async def scenario(port: int) -> list[int]:
+        bad = await chat(port, 1, model="gpt-2")
+        good = await chat(port, 1, max_tokens=2)
+        return [bad[0], good[0]]
+
+    assert on_emulator(scenario) == [404, 200]
+
+
+def test_lengths_are_drawn_by_the_request_and_the_seed_alone() -> None:
+    first = drawn_lengths(seed=3)
+    assert len(set(first)) > REQUESTS // 2, "requests differ, and so do their answers"
+    assert drawn_lengths(seed=3) == first, "the same on every start"
+    assert drawn_lengths(seed=4) != first
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_a_drawn_length_stays_within_the_ceiling_and_says_so_when_it_is_cut(field: str) -> None:
+    free = drawn_lengths(seed=3, **{field: 999})  # as many digits: bodies of equal length draw the same
+    cut = drawn_lengths(seed=3, **{field: 100})
+    assert [tokens for tokens, _ in cut] == [min(tokens, 100) for tokens, _ in free]
+    assert [reason for _, reason in cut] == ["length" if tokens > 100 else "stop" for tokens, _ in free]
+    assert {reason for _, reason in cut} == {"length", "stop"}
