@@ -186,6 +186,7 @@ class Gateway:
                 request.input_tokens,
                 model=model,
                 max_output_tokens=request.max_output_tokens,
+                streamed=bool(head.stream),
             )
         )
 

@@ -24,7 +24,7 @@ Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its poo
 
 
 class Best:
-    """The cheapest backend of one side, as far as it was looked for; `total_usd` is its score and the shares' prices."""
+    """The cheapest backend of one side; `total_usd` is its score with the shares' prices."""
 
     __slots__ = ("backend", "score_usd", "side", "total_usd")
 
@@ -133,9 +133,7 @@ def _cheapest(bests: list[Best]) -> Best:
     """The lowest total; equal ones go by the order of the fleet file."""
     best = bests[0]
     for other in bests:
-        if other.total_usd < best.total_usd or (
-            other.total_usd == best.total_usd and other.backend.index < best.backend.index
-        ):
+        if (other.total_usd, other.backend.index) < (best.total_usd, best.backend.index):
             best = other
     return best
 
