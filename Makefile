@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 run: setup
-	$(BIN)/headrace simulate
+	$(BIN)/headrace up
 
 test: setup
 	$(BIN)/python -m pytest -n 2 tests

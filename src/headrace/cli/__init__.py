@@ -12,6 +12,7 @@ from headrace.cli.journal import journal
 from headrace.cli.replay import replay
 from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
+from headrace.cli.up import up
 from headrace.errors import HeadraceError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app.command()(emulate)
 app.command()(replay)
 app.command()(serve)
 app.command()(simulate)
+app.command()(up)
 app.add_typer(journal, name="journal")
 
 

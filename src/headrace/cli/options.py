@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 from headrace.traces import OpenTraces, open_traces
+from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, Request, Traffic, generate
+
+GENERATED: dict[str, Traffic] = {"coding": CODING, "chat": CHAT, "agent": AGENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +54,9 @@ def parse_traces(options: list[str], fleet: Fleet) -> dict[str, str]:
     if faults:
         raise ConfigError("command line", faults)
     return traces
+
+
+def generated(fleet: Fleet, seconds: float, seed: int) -> Iterable[Request]:
+    """Traffic of every class of the fleet that has a generator."""
+    classes = [ClassTraffic(name, GENERATED[name], 1.0) for name in fleet.classes if name in GENERATED]
+    return generate(classes, seconds, seed)

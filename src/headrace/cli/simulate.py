@@ -12,16 +12,13 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from headrace.cli.options import TracePiece, parse_traces
+from headrace.cli.options import TracePiece, generated, parse_traces
 from headrace.cli.table import show_report
 from headrace.config import load_fleet
-from headrace.fleet import Fleet
 from headrace.metrics import Report, encode_report
 from headrace.sim import SimulatedPolicy
 from headrace.study import simulate_and_compare
-from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, Request, Traffic, generate
-
-GENERATED: dict[str, Traffic] = {"coding": CODING, "chat": CHAT, "agent": AGENT}
+from headrace.workload import Request
 
 
 def simulate(
@@ -48,7 +45,7 @@ def simulate(
 
     def requests() -> Iterable[Request]:
         if not traces:
-            return _generated(loaded, seconds, seed)
+            return generated(loaded, seconds, seed)
         piece = TracePiece(trace_format, skip_bad_lines, speedup, start, duration)
         return piece.open(traces)
 
@@ -66,9 +63,3 @@ def _say_time(report: Report, wall_s: float, timing: Path | None) -> None:
     print(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s", file=sys.stderr)
     if timing is not None:
         timing.write_text(f'{{"wall_s": {wall_s}}}\n')
-
-
-def _generated(fleet: Fleet, seconds: float, seed: int) -> Iterable[Request]:
-    """Traffic of every class of the fleet that has a generator."""
-    classes = [ClassTraffic(name, GENERATED[name], 1.0) for name in fleet.classes if name in GENERATED]
-    return generate(classes, seconds, seed)

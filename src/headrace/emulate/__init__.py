@@ -2,5 +2,6 @@
 
 from headrace.emulate.backend import EmulatedBackend
 from headrace.emulate.emulator import Emulator
+from headrace.emulate.process import EmulatorProcess
 
-__all__ = ["EmulatedBackend", "Emulator"]
+__all__ = ["EmulatedBackend", "Emulator", "EmulatorProcess"]
