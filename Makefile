@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway clean
+.PHONY: setup run test lint bench bench-gateway bench-sim clean
 
 setup: $(STAMP)
 
@@ -25,10 +25,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-gateway
+bench: bench-gateway bench-sim
 
 bench-gateway: setup
 	$(BIN)/python benchmarks/gateway.py
+
+bench-sim: setup
+	$(BIN)/python benchmarks/sim.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
