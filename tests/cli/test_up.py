@@ -96,7 +96,8 @@ def test_traffic_runs_is_reported_and_then_the_printed_curl_line_works(start: St
     assert process.returncode == 0
     assert "shares" in out
     assert "pools" in out
-    assert all(gone(pid) for pid in emulators)
+    for pid in emulators:
+        wait_until_gone(pid)
     records = list(read_ledger(tmp_path / "headrace-ledger.jsonl"))
     assert len(records) == report["requests"]["completed"] + 1
 
