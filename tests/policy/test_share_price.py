@@ -20,7 +20,7 @@ def seasoned(debt_bands: float) -> ShareController:
     for i in range(600):
         controller.book(i * 0.5, 1.0, inside=i % 10 == 0)
         controller.learn(0.001 * (i % 7), 1.0)
-    controller.debt = debt_bands * controller.band
+    controller.debt = controller.windows.centre + debt_bands * controller.windows.half_width
     return controller
 
 
@@ -34,7 +34,7 @@ def test_the_potential_is_the_integral_of_the_barrier(x: float) -> None:
 @given(st.floats(-2.0, 2.0))
 def test_a_small_request_pays_price_times_work(debt_bands: float) -> None:
     controller = seasoned(debt_bands)
-    work = controller.band * 1e-6
+    work = controller.windows.half_width * 1e-6
     assert controller.surcharge_usd(work) == pytest.approx(controller.price_usd_per_unit() * work, rel=1e-3, abs=1e-12)
 
 
@@ -47,10 +47,10 @@ def test_the_surcharge_never_falls_as_the_share_gets_more_than_its_due(debt: flo
 def test_a_request_larger_than_the_band_is_sent_where_it_leaves_the_smaller_debt() -> None:
     owed = seasoned(-4.0)
     owed.level_usd_per_unit = 0.0
-    assert owed.surcharge_usd(5.0 * owed.band) < 0.0, "inside leaves 0.5 bands, outside 4.5"
+    assert owed.surcharge_usd(5.0 * owed.windows.half_width) < 0.0, "inside leaves 0.5 bands, outside 4.5"
     paid = seasoned(0.0)
     paid.level_usd_per_unit = 0.0
-    assert paid.surcharge_usd(5.0 * paid.band) > 0.0, "inside leaves 4.5 bands, outside 0.5"
+    assert paid.surcharge_usd(5.0 * paid.windows.half_width) > 0.0, "inside leaves 4.5 bands, outside 0.5"
 
 
 @settings(max_examples=4, deadline=None)

@@ -18,7 +18,7 @@ from headrace.fleet import Fleet
 from headrace.policy.prices import ShareController
 from headrace.policy.pricing import BackendState
 from headrace.policy.routing import PolicyName
-from headrace.policy.state import RequestState
+from headrace.policy.state import AttemptState, RequestState
 
 Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
 
@@ -96,11 +96,12 @@ class Chooser:
         for k, controller in self._controllers:
             controller.book(now_s, request.work[k], backend.inside[k])
 
-    def true_up(self, request: RequestState, backend: BackendState, used_input: float, used_output: float) -> None:
+    def true_up(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
         """Replace what was booked for an attempt by what it used; nothing used is no work at all."""
+        request, inside = attempt.request, attempt.backend.inside
         for k, controller in self._controllers:
             used = controller.rate.work(used_input, used_output) if used_input or used_output else 0.0
-            controller.true_up(used - request.work[k], backend.inside[k])
+            controller.true_up(attempt.dispatched_s, used - request.work[k], inside[k])
 
     def _bests(self, now_s: float, request: RequestState) -> list[Best]:
         """The cheapest candidate of every side that has one."""

@@ -283,7 +283,7 @@ class PolicyEngine:
         del self._attempts[attempt.attempt_id]
         request.attempt = None
         backend.gave_back(0.0 if attempt.first_token_s is not None else attempt.prefill_s, attempt.kv_tokens)
-        self._chooser.true_up(request, backend, used_input, used_output)
+        self._chooser.true_up(attempt, used_input, used_output)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 

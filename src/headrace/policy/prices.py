@@ -7,22 +7,22 @@ work are exactly those that still come at that price.
 
 Two parts, because two things are wanted of it:
 
-    price = level + scale * barrier(debt / band)
+    price = level + scale * barrier((debt - centre) / half_width)
 
 - `level` is plain dual ascent, slow: it finds the price at which `target` of the work *would choose* the share's pools.
       level += gain * scale / window_work * (would_choose - target) * work
   It is slow so that one large request does not change what the next one pays, which would cost value.
 - `debt` is the work that the share's pools got above their target, booked at dispatch with the predicted length and
-  trued up when the real one is known. A window's deviation is the difference of two debts, so a debt that stays within
-  half of the tolerance keeps every window within it. The barrier is flat near zero (there the level decides) and steep
-  at the band's edge (there the share decides): x**3 inside the band, x**7 outside.
+  trued up when the real one is known. What the sliding windows allow of it is a range (`policy/windows.py`), and the
+  barrier is flat in its middle (there the level decides) and steep at its edges (there the share decides): with x the
+  distance from the middle, 1 at the edge, x**3 inside the range and x**7 outside.
 
-A request that is large against the band moves the debt far: it pays the price integrated over the debt that it moves,
+A request that is large against that range moves the debt far: it pays the price integrated over the debt that it moves,
 so the side is chosen that leaves the smaller debt.
 
 `scale` is the mean saving per unit of work seen so far, so that no constant here has a unit. Debt that no window can
-see any more (an outage of the share's pools) is forgiven beyond ten bands, or it would be repaid in windows that never
-owed it.
+see any more (an outage of the share's pools) is forgiven beyond 2.5 % of a window's work, or it would be repaid in
+windows that never owed it.
 
 Source: dual ascent on a budget constraint, as in Balseiro, Lu, Mirrokni, "The Best of Many Worlds: Dual Mirror Descent
 for Online Allocation Problems" (2020); the split into level and barrier, and both exponents, were chosen on the Azure
@@ -34,15 +34,10 @@ from __future__ import annotations
 from headrace.fleet import Fleet, Share
 from headrace.metrics import WorkRate
 from headrace.perf import work_rate
+from headrace.policy.windows import OpenWindows
 
-WINDOW_S = 300.0
-BIN_S = 10.0
-BINS = int(WINDOW_S / BIN_S)
-TOLERANCE = 0.005
-BAND_OF_TOLERANCE = 0.5  # of the debt that one window may hold: safe whatever the debt was when the window began
 LEVEL_GAIN = 50.0
-WARM_UP_S = 30.0
-FORGIVEN_BANDS = 10.0
+FORGIVEN = 0.025  # of a window's work
 
 
 def barrier(x: float) -> float:
@@ -65,10 +60,6 @@ class ShareController:
     """
 
     __slots__ = (
-        "_band_of_window",
-        "_bins",
-        "_first_bin",
-        "_last_bin",
         "_saving_usd",
         "_saving_work",
         "booked_inside",
@@ -79,7 +70,7 @@ class ShareController:
         "rate",
         "steered",
         "target",
-        "window_work",
+        "windows",
     )
 
     def __init__(self, share: Share, rate: WorkRate, steered: bool) -> None:
@@ -92,11 +83,7 @@ class ShareController:
         self.debt = 0.0
         self.booked_inside = 0.0
         self.booked_total = 0.0
-        self.window_work = 0.0
-        self._bins = [0.0] * BINS
-        self._first_bin: int | None = None
-        self._last_bin = -1
-        self._band_of_window = BAND_OF_TOLERANCE * TOLERANCE * WINDOW_S / WARM_UP_S
+        self.windows = OpenWindows()
         self._saving_usd = 0.0
         self._saving_work = 0.0
 
@@ -105,60 +92,54 @@ class ShareController:
         """Mean absolute saving per unit of work, over about the last window; 0 before the first choice."""
         return self._saving_usd / self._saving_work if self._saving_work > 0.0 else 0.0
 
-    @property
-    def band(self) -> float:
-        """Debt at which the barrier equals the scale, in units of work."""
-        return self._band_of_window * self.window_work
-
     def price_usd_per_unit(self) -> float:
         """What a candidate inside the share's pools pays per unit of work now."""
+        half_width = self.windows.half_width
         if not self.steered:
             return 0.0
-        band = self.band
-        if band <= 0.0:
+        if half_width <= 0.0:
             return self.level_usd_per_unit
-        return self.level_usd_per_unit + self.scale_usd_per_unit * barrier(self.debt / band)
+        distance = (self.debt - self.windows.centre) / half_width
+        return self.level_usd_per_unit + self.scale_usd_per_unit * barrier(distance)
 
     def surcharge_usd(self, work: float) -> float:
         """What `work` pays for going inside instead of outside: the price, integrated over the debt that it moves."""
+        half_width = self.windows.half_width
         if not self.steered:
             return 0.0
-        band = self.band
-        if band <= 0.0:
+        if half_width <= 0.0:
             return self.level_usd_per_unit * work
-        inside, outside = self.debt + (1.0 - self.target) * work, self.debt - self.target * work
-        moved = band * (potential(inside / band) - potential(outside / band))
-        return self.level_usd_per_unit * work + self.scale_usd_per_unit * moved
+        outside = (self.debt - self.windows.centre - self.target * work) / half_width
+        moved = potential(outside + work / half_width) - potential(outside)
+        return self.level_usd_per_unit * work + self.scale_usd_per_unit * half_width * moved
 
     def book(self, now_s: float, work: float, inside: bool) -> None:
         """Book predicted work at its dispatch."""
-        index = int(now_s / BIN_S)
-        if index != self._last_bin:
-            self._advance(index)
-        self._bins[self._last_bin % BINS] += work
-        self.window_work += work
+        self.windows.book(now_s, work, self.debt)
         self._add(work, inside)
 
-    def true_up(self, difference: float, inside: bool) -> None:
-        """Add what a finished attempt really used beyond what was booked for it; may be negative."""
+    def true_up(self, booked_s: float, difference: float, inside: bool) -> None:
+        """Add what an attempt booked at `booked_s` really used beyond what was booked for it; may be negative."""
+        before = self.debt
         self._add(difference, inside)
-        if self.steered:
-            limit = FORGIVEN_BANDS * self.band
-            if not -limit <= self.debt <= limit:
-                self.debt = min(max(self.debt, -limit), limit)
+        self.windows.correct(booked_s, difference, self.debt - before)
+        limit = FORGIVEN * self.windows.whole_work
+        if self.steered and not -limit <= self.debt <= limit:
+            self.debt = min(max(self.debt, -limit), limit)
 
     def learn(self, saving_usd: float, work: float) -> None:
         """Move the level by one choice: `saving_usd` is the best score outside minus the best inside, price aside."""
-        if work <= 0.0 or self.window_work <= 0.0:
+        window_work = self.windows.work
+        if work <= 0.0 or window_work <= 0.0:
             return
-        if self._saving_work >= self.window_work:
-            keep = max(0.0, 1.0 - work / self.window_work)
+        if self._saving_work >= window_work:
+            keep = max(0.0, 1.0 - work / window_work)
             self._saving_usd *= keep
             self._saving_work *= keep
         self._saving_usd += abs(saving_usd)
         self._saving_work += work
         would_choose = 1.0 if saving_usd > self.level_usd_per_unit * work else 0.0
-        step = LEVEL_GAIN * self.scale_usd_per_unit / max(self.window_work, LEVEL_GAIN * work)
+        step = LEVEL_GAIN * self.scale_usd_per_unit / max(window_work, LEVEL_GAIN * work)
         self.level_usd_per_unit += step * (would_choose - self.target) * work
 
     def realized(self) -> float | None:
@@ -172,19 +153,6 @@ class ShareController:
             self.debt += (1.0 - self.target) * work
         else:
             self.debt -= self.target * work
-
-    def _advance(self, index: int) -> None:
-        """Move the window to the bin of now, and the band with what the window has seen."""
-        if self._first_bin is None:
-            self._first_bin = self._last_bin = index
-        while self._last_bin < index:
-            if index - self._last_bin > BINS:  # a long silence: everything is older than the window
-                self._last_bin = index - BINS
-            self._last_bin += 1
-            self.window_work -= self._bins[self._last_bin % BINS]
-            self._bins[self._last_bin % BINS] = 0.0
-        seen_s = min(max((index - self._first_bin + 1) * BIN_S, WARM_UP_S), WINDOW_S)
-        self._band_of_window = BAND_OF_TOLERANCE * TOLERANCE * WINDOW_S / seen_s
 
 
 def share_controllers(fleet: Fleet, steer: bool) -> tuple[ShareController, ...]:

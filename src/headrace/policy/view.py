@@ -60,11 +60,13 @@ class ShareView(msgspec.Struct, frozen=True):
     lambda_usd_per_unit: float
     level_usd_per_unit: float
     debt: float
-    band: float
+    debt_low: float
+    debt_high: float
 
     @staticmethod
     def of(controller: ShareController) -> ShareView:
         """The view of a share's controller."""
+        windows = controller.windows
         return ShareView(
             name=controller.name,
             steered=controller.steered,
@@ -73,7 +75,8 @@ class ShareView(msgspec.Struct, frozen=True):
             lambda_usd_per_unit=controller.price_usd_per_unit(),
             level_usd_per_unit=controller.level_usd_per_unit,
             debt=controller.debt,
-            band=controller.band,
+            debt_low=windows.centre - windows.half_width,
+            debt_high=windows.centre + windows.half_width,
         )
 
 
