@@ -2,7 +2,7 @@
 
     HeadraceError
      ├── ConfigError       a document of the user's (fleet file, option) is wrong; carries every fault at once
-     ├── TraceError        a line of a trace, journal or ledger file cannot be read; carries file and line
+     ├── TraceError        a line of a trace, journal or ledger file cannot be read; carries file and line (0: all)
      ├── RequestError      the client's fault: the request can never succeed as it is
      │    ├── BodyTooLarge
      │    ├── UnknownModel
@@ -54,7 +54,7 @@ class TraceError(HeadraceError):
         self.path = path
         self.line = line
         self.message = message
-        super().__init__(f"{path}:{line}: {message}")
+        super().__init__(f"{path}:{line}: {message}" if line else f"{path}: {message}")
 
 
 class RequestError(HeadraceError):

@@ -107,12 +107,12 @@ def counts(result: ReplayResult) -> dict[str, int]:
 
 
 def test_complete_answers_are_measured_and_booked() -> None:
-    result = run(complete, requests_at(0.0, 0.01, 0.01, output_tokens=4))
+    result = run(complete, requests_at(0.0, 0.01, 0.01, output_tokens=8))
     totals = result.metrics.classes["chat"]
     assert counts(result) == {"completed": 3}
-    assert (totals.ttft.count, totals.tpot.count, totals.e2e.count, totals.output_tokens) == (3, 3, 3, 12)
+    assert (totals.ttft.count, totals.tpot.count, totals.e2e.count, totals.output_tokens) == (3, 3, 3, 24)
     assert result.metrics.pools["fast"].requests == 3
-    assert result.metrics.pools["fast"].cost_usd == pytest.approx(3 * (5 * 0.5 + 4 * 2.0) / 1e6)
+    assert result.metrics.pools["fast"].cost_usd == pytest.approx(3 * (5 * 0.5 + 8 * 2.0) / 1e6)
     assert result.metrics.shares["fast"].realized == 1.0
     assert result.lateness.count == 3
     assert result.worst_lateness_s is not None

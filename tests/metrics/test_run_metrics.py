@@ -125,7 +125,7 @@ def test_an_unfinished_request_costs_the_time_of_its_class_timeout() -> None:
 
 
 def test_tpot_is_summed_up_over_long_enough_answers_only() -> None:
-    run = metrics(tpot_min_output_tokens=8)
+    run = metrics()
     run.request(request(tpot_s=0.5, output_tokens=7))
     assert result(run)["classes"]["coding"]["tpot_s"]["p50"] is None
     run.request(request(tpot_s=0.01, output_tokens=8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from headrace.config import load_fleet
@@ -18,6 +18,7 @@ TRAFFIC = {"coding": CODING, "chat": CHAT, "agent": AGENT}
 SECONDS = 1200.0
 WINDOWS = 90  # of 300 s, sliding by 10 s, in those seconds
 HALF_A_POINT_PP = 0.5
+A_FEW = settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate])
 
 
 def share_of(fleet: Fleet, load: float, seed: int) -> ShareMeter:
@@ -34,7 +35,7 @@ def two_pools(examples_dir: Path) -> Fleet:
     return load_fleet(examples_dir / "azure-acceptance.toml")
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)  # 300 others were tried: the worst window was off by 0.49
+@A_FEW  # 300 others were tried: the worst window was off by 0.49
 @given(seed=st.integers(0, 10**6), load=st.floats(1.0, 2.0))
 def test_the_share_of_two_pools_holds_in_every_window(two_pools: Fleet, seed: int, load: float) -> None:
     meter = share_of(two_pools, load, seed)
@@ -43,7 +44,7 @@ def test_the_share_of_two_pools_holds_in_every_window(two_pools: Fleet, seed: in
     assert meter.worst_error_pp <= HALF_A_POINT_PP
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)  # 120 others were tried: the worst window was off by 0.44
+@A_FEW  # 120 others were tried: the worst window was off by 0.496
 @given(seed=st.integers(0, 10**6), load=st.floats(1.0, 3.0))
 def test_the_share_of_a_fleet_of_eight_kinds_with_agents_holds_in_every_window(seed: int, load: float) -> None:
     """A request of an agent is up to 1.6 % of a window's work here, and traffic wanes by a third within minutes."""

@@ -2,7 +2,7 @@
 
 from headrace.bench.flight import Flight
 from headrace.bench.prompt import BYTES_PER_TOKEN, RequestWriter
-from headrace.bench.replay import ReplayProgress, ReplayResult, ReplaySettings, marginal_costs, replay
+from headrace.bench.replay import ReplayProgress, ReplayResult, ReplaySettings, live_metrics, marginal_costs, replay
 
 __all__ = [
     "BYTES_PER_TOKEN",
@@ -11,6 +11,7 @@ __all__ = [
     "ReplayResult",
     "ReplaySettings",
     "RequestWriter",
+    "live_metrics",
     "marginal_costs",
     "replay",
 ]

@@ -22,7 +22,7 @@ from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 from headrace.http import ClientExchange, ConnectionPool, PoolLimits
 from headrace.metrics import AttemptRecord, QuantileSketch, Report, RequestRecord, RunFacts, RunMetrics
-from headrace.perf import speed_curve
+from headrace.perf import speed_curve, work_rate
 from headrace.workload import Request
 
 ENDPOINT = b"/v1/chat/completions"
@@ -124,6 +124,11 @@ async def replay(
     if on_progress is not None:
         on_progress(driver.progress())
     return driver.result
+
+
+def live_metrics(fleet: Fleet) -> RunMetrics:
+    """Metrics for a live run over `fleet`. Raises as `perf.work_rate` does."""
+    return RunMetrics(fleet, {share.name: work_rate(share) for share in fleet.shares.values()})
 
 
 def marginal_costs(fleet: Fleet) -> Cost:

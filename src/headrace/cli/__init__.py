@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -28,10 +29,13 @@ app.add_typer(journal, name="journal")
 
 
 def main() -> None:
-    """Run the command line; an error of the user's is printed, not traced."""
+    """Run the command line; an error of the user's, or of a file's, is printed and not traced."""
     try:
         app()
-    except HeadraceError as error:
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (HeadraceError, OSError) as error:
         print(f"headrace: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -2,51 +2,74 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from headrace.cli.options import FleetFile, JsonPath
+from headrace.cli.running import write_result
 from headrace.config import load_fleet
-from headrace.fleet import Deployment, Fleet
+from headrace.errors import ConfigError
+from headrace.fleet import Fleet, Pool
 from headrace.fleet.check import fleet_warnings
 from headrace.perf import memory_fit, speed_curve
 
+INPUT_TOKENS = 1000
 
-def check(
-    fleet: Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")] = None,
-) -> None:
+
+class PoolFacts(msgspec.Struct, frozen=True):
+    """What a pool is and how fast one user of one backend is served; None: not known."""
+
+    accelerator: str | None
+    count: int | None
+    backends: int
+    kv_capacity_tokens: int | None
+    output_tokens_per_s: float
+    ttft_s: float
+
+
+def check(fleet: FleetFile = None, json: JsonPath = None) -> None:
     """Check a fleet file: every fault at once, each with its path; exit 2 if there is one."""
-    loaded = load_fleet(fleet)
-    for warning in fleet_warnings(loaded):
+    try:
+        loaded = load_fleet(fleet)
+    except ConfigError as error:
+        faults = [{"path": fault.path, "message": fault.message} for fault in error.faults]
+        write_result(json, {"schema": 1, "command": "check", "faults": faults, "warnings": [], "pools": {}})
+        raise
+    warnings = [str(warning) for warning in fleet_warnings(loaded)]
+    for warning in warnings:
         Console(stderr=True).print(f"warning: {warning}", highlight=False, markup=False)
-    Console().print(_table(loaded))
+    pools = {name: _facts(pool) for name, pool in loaded.pools.items()}
+    write_result(json, {"schema": 1, "command": "check", "faults": [], "warnings": warnings, "pools": pools})
+    if json is None or str(json) != "-":
+        Console().print(_table(loaded, pools))
 
 
-def _table(fleet: Fleet) -> Table:
-    table = Table(title="fleet")
+def _facts(pool: Pool) -> PoolFacts:
+    deployment, curve = pool.deployment, speed_curve(pool.deployment)
+    known = deployment.accelerator is not None
+    return PoolFacts(
+        accelerator=None if deployment.accelerator is None else deployment.accelerator.name,
+        count=deployment.count if known else None,
+        backends=len(pool.backends),
+        kv_capacity_tokens=memory_fit(deployment).kv_capacity_tokens if known else None,
+        output_tokens_per_s=1 / curve.tpot_s(),
+        ttft_s=curve.ttft_s(INPUT_TOKENS),
+    )
+
+
+def _table(fleet: Fleet, pools: dict[str, PoolFacts]) -> Table:
+    shares = ", ".join(f"{s.name} = {'+'.join(s.pools)} {s.target:.0%} of {s.of}" for s in fleet.shares.values())
+    table = Table(title="fleet", caption=f"shares: {shares}" if shares else None, caption_justify="left")
     for column in ("pool", "runs on", "backends", "KV room, tokens", "tokens/s, one user", "TTFT at 1,000 tokens"):
         table.add_column(column)
-    for pool in fleet.pools.values():
-        curve = speed_curve(pool.deployment)
+    for name, facts in pools.items():
         table.add_row(
-            pool.name,
-            _silicon(pool.deployment),
-            str(len(pool.backends)),
-            _kv_room(pool.deployment),
-            f"{1 / curve.tpot_s():,.0f}",
-            f"{curve.ttft_s(1000):.3f} s",
+            name,
+            "observed speed" if facts.accelerator is None else f"{facts.count} x {facts.accelerator}",
+            str(facts.backends),
+            "unknown" if facts.kv_capacity_tokens is None else f"{facts.kv_capacity_tokens:,}",
+            f"{facts.output_tokens_per_s:,.0f}",
+            f"{facts.ttft_s:.3f} s",
         )
     return table
-
-
-def _silicon(deployment: Deployment) -> str:
-    if deployment.accelerator is None:
-        return "observed speed"
-    return f"{deployment.count} x {deployment.accelerator.name}"
-
-
-def _kv_room(deployment: Deployment) -> str:
-    return "unknown" if deployment.accelerator is None else f"{memory_fit(deployment).kv_capacity_tokens:,}"

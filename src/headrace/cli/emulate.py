@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
 
+from headrace.cli.options import FleetFile, JsonPath
+from headrace.cli.running import ports_explained, say, stopped_by_signals, write_result
 from headrace.config import load_fleet
 from headrace.emulate import Emulator
 
 
 def emulate(
-    fleet: Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")] = None,
+    fleet: FleetFile = None,
     seed: Annotated[int, typer.Option(help="Root seed of the answers' lengths.")] = 0,
+    json: JsonPath = None,
 ) -> None:
     """Emulate a fleet on this machine, in real time, until Ctrl-C. Answers carry x-headrace-emulated: 1."""
     loaded = load_fleet(fleet)
 
     async def run() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop = stopped_by_signals()
         emulator = Emulator(loaded, seed)
-        for name, url in (await emulator.start()).items():
-            print(f"headrace: {name} emulated at {url}", file=sys.stderr)
+        urls = await emulator.start()
+        write_result(json, {"schema": 1, "command": "emulate", "seed": seed, "backends": urls})
+        for name, url in urls.items():
+            say(f"{name} emulated at {url}")
         await stop.wait()
         await emulator.stop()
 
-    uvloop.run(run())
+    urls = ", ".join(backend.url for backend in loaded.backends)
+    with ports_explained(urls, "stop what listens there, or give the backends other URLs in the fleet file"):
+        uvloop.run(run())

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from headrace import rng
+from headrace import __version__, rng
+from headrace.cli.options import JsonPath
+from headrace.cli.running import say, write_result
 from headrace.config import parse_fleet
 from headrace.ledger.journal import read_journal
 from headrace.policy import PolicyEngine, PolicyName
@@ -22,15 +24,21 @@ def _group() -> None:
 
 
 @journal.command()
-def verify(file: Annotated[Path, typer.Argument(help="A journal that `serve --journal` recorded.")]) -> None:
+def verify(
+    file: Annotated[Path, typer.Argument(help="A journal that `serve --journal` recorded.")], json: JsonPath = None
+) -> None:
     """Run a journal through a fresh engine; exit 1 at the first action that differs."""
     header, entries = read_journal(file)
     fleet = parse_fleet(header.fleet, str(file))
     engine = PolicyEngine(fleet, rng.stream(header.seed, "policy"), PolicyName(header.policy))
     count, difference = first_difference(engine, entries)
+    result = {"schema": 1, "command": "journal verify", "events": count, "identical": difference is None}
+    write_result(json, result | {"difference": difference})
     if difference is None:
-        print(f"{file}: {count:,} events, identical actions")
+        say(f"{file}: {count:,} events, identical actions")
         return
-    print(f"{file}:{difference.index + 2}: {difference.entry.event}\n  recorded {difference.entry.actions}")
-    print(f"  now      {difference.actions}")
+    say(f"{file}:{difference.index + 2}: {difference.entry.event}\n  recorded {difference.entry.actions}")
+    say(f"  now      {difference.actions}")
+    if header.version != __version__:
+        say(f"recorded by version {header.version}; this is {__version__}")
     raise typer.Exit(1)

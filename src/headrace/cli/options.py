@@ -1,15 +1,36 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what they stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 from headrace.traces import OpenTraces, open_traces
 from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, Request, Traffic, generate
 
+FleetFile = Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")]
+JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result here; - means standard output.")]
+TimingPath = Annotated[Path | None, typer.Option("--timing", help="Write the wall time here, in seconds.")]
+Traces = Annotated[
+    list[str] | None, typer.Option("--trace", help="CLASS=PATH, repeatable; without one, traffic is generated.")
+]
+TraceFormat = Annotated[str | None, typer.Option("--format", help="How every trace is read; default: recognised.")]
+Speedup = Annotated[float, typer.Option(help="Arrivals come this many times faster than recorded.")]
+Start = Annotated[float, typer.Option(help="First second of the traces to take.")]
+Duration = Annotated[float | None, typer.Option(help="Seconds of the traces to take; default: all.")]
+SkipBadLines = Annotated[int, typer.Option(help="How many broken trace lines to leave out.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port for clients, on 127.0.0.1; 0: any free one.")]
+AdminPort = Annotated[int, typer.Option(min=0, max=65535, help="Port for /admin/state; 0: any free one.")]
+LedgerFile = Annotated[Path, typer.Option(help="Usage ledger; appended to.")]
+JournalPath = Annotated[Path | None, typer.Option(help="Record every event and action here; replaced.")]
+
+LEDGER = Path("headrace-ledger.jsonl")
 GENERATED: dict[str, Traffic] = {"coding": CODING, "chat": CHAT, "agent": AGENT}
 
 
@@ -57,6 +78,10 @@ def parse_traces(options: list[str], fleet: Fleet) -> dict[str, str]:
 
 
 def generated(fleet: Fleet, seconds: float, seed: int) -> Iterable[Request]:
-    """Traffic of every class of the fleet that has a generator."""
+    """Traffic of every class of the fleet that has a generator. Raises ConfigError: none of them has."""
     classes = [ClassTraffic(name, GENERATED[name], 1.0) for name in fleet.classes if name in GENERATED]
+    if not classes:
+        known, asked = ", ".join(GENERATED), ", ".join(fleet.classes) or "none"
+        message = f"traffic can be generated for {known}; the fleet has {asked}: give --trace CLASS=PATH"
+        raise ConfigError("generated traffic", [Fault("classes", message)])
     return generate(classes, seconds, seed)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +10,11 @@ import typer
 import uvloop
 
 from headrace import __version__, rng
+from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, JsonPath, LedgerFile, Port
+from headrace.cli.running import ports_explained, say, stopped_by_signals, write_result
 from headrace.config import load_fleet, sample_fleet_text
-from headrace.gateway import start_gateway
+from headrace.fleet import Fleet
+from headrace.gateway import RunningGateway, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.ledger.journal import JournalFile
 from headrace.policy import PolicyEngine, PolicyName
@@ -22,13 +22,14 @@ from headrace.policy.journal import JournalHeader
 
 
 def serve(
-    fleet: Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")] = None,
-    port: Annotated[int, typer.Option(help="Port for clients, on 127.0.0.1; 0: any free one.")] = 8080,
-    admin_port: Annotated[int, typer.Option(help="Port for /admin/state; 0: any free one.")] = 8081,
-    ledger: Annotated[Path, typer.Option(help="Usage ledger; appended to.")] = Path("headrace-ledger.jsonl"),
-    journal: Annotated[Path | None, typer.Option(help="Record every event and action here; replaced.")] = None,
+    fleet: FleetFile = None,
+    port: Port = 8080,
+    admin_port: AdminPort = 8081,
+    ledger: LedgerFile = LEDGER,
+    journal: JournalPath = None,
     policy: Annotated[PolicyName, typer.Option(help="What chooses.")] = PolicyName.PRICES,
     seed: Annotated[int, typer.Option(help="Root seed of the policy's chance.")] = 0,
+    json: JsonPath = None,
 ) -> None:
     """Serve OpenAI's chat completions over the fleet until Ctrl-C, which drains."""
     loaded = load_fleet(fleet)
@@ -37,16 +38,25 @@ def serve(
     engine = PolicyEngine(loaded, rng.stream(seed, "policy"), policy)
 
     async def run() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop = stopped_by_signals()
         with contextlib.ExitStack() as stack:
             books = stack.enter_context(UsageLedger(ledger))
             record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
             running = await start_gateway(loaded, engine, books, port=port, admin_port=admin_port, journal=record)
-            print(f"headrace: http://127.0.0.1:{running.port}/v1", file=sys.stderr)
-            print(f"headrace: http://127.0.0.1:{running.admin_port}/admin/state", file=sys.stderr)
+            _announce(loaded, running, ledger, journal, json)
             await stop.wait()
             await running.close()
 
-    uvloop.run(run())
+    with ports_explained(f"ports {port} and {admin_port}", "--port 0 --admin-port 0 takes free ones"):
+        uvloop.run(run())
+
+
+def _announce(fleet: Fleet, running: RunningGateway, ledger: Path, journal: Path | None, json: Path | None) -> None:
+    url, admin_url = f"http://127.0.0.1:{running.port}/v1", f"http://127.0.0.1:{running.admin_port}/admin/state"
+    backends = {backend.name: backend.url for backend in fleet.backends}
+    files = {"ledger": str(ledger), "journal": None if journal is None else str(journal)}
+    write_result(
+        json, {"schema": 1, "command": "serve", "url": url, "admin_url": admin_url, "backends": backends, **files}
+    )
+    say(url)
+    say(admin_url)

@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.status import Status
 
-from headrace.cli.options import TracePiece, generated, parse_traces
-from headrace.cli.table import show_report
+from headrace.cli.options import (
+    Duration,
+    FleetFile,
+    JsonPath,
+    SkipBadLines,
+    Speedup,
+    Start,
+    TimingPath,
+    TraceFormat,
+    TracePiece,
+    Traces,
+    generated,
+    parse_traces,
+)
+from headrace.cli.running import say, show_result, write_timing
 from headrace.config import load_fleet
-from headrace.metrics import Report, encode_report
 from headrace.sim import SimulatedPolicy
 from headrace.study import simulate_and_compare
 from headrace.workload import Request
 
 
 def simulate(
-    fleet: Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")] = None,
-    trace: Annotated[
-        list[str] | None, typer.Option(help="CLASS=PATH, repeatable; without one, traffic is generated.")
-    ] = None,
-    trace_format: Annotated[
-        str | None, typer.Option("--format", help="How every trace is read; default: recognised.")
-    ] = None,
+    fleet: FleetFile = None,
+    trace: Traces = None,
+    trace_format: TraceFormat = None,
     policy: Annotated[SimulatedPolicy, typer.Option(help="What chooses.")] = SimulatedPolicy.PRICES,
     seed: Annotated[int, typer.Option(help="Root seed; the same seed gives the same bytes.")] = 0,
-    seconds: Annotated[float, typer.Option(help="Length of generated traffic.")] = 600.0,
-    speedup: Annotated[float, typer.Option(help="Arrivals come this many times faster than recorded.")] = 1.0,
-    start: Annotated[float, typer.Option(help="First second of the traces to take.")] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Seconds of the traces to take; default: all.")] = None,
-    skip_bad_lines: Annotated[int, typer.Option(help="How many broken trace lines to leave out.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write the report here; - means standard output.")] = None,
-    timing: Annotated[Path | None, typer.Option(help="Write the wall time here, in seconds.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Length of generated traffic.")] = 600.0,
+    speedup: Speedup = 1.0,
+    start: Start = 0.0,
+    duration: Duration = None,
+    skip_bad_lines: SkipBadLines = 0,
+    json: JsonPath = None,
+    timing: TimingPath = None,
 ) -> None:
     """Simulate traffic over a fleet and report share, latency, cost and value against hindsight."""
     loaded = load_fleet(fleet)
     traces = parse_traces(trace or [], loaded)
+    piece = TracePiece(trace_format, skip_bad_lines, speedup, start, duration)
 
     def requests() -> Iterable[Request]:
-        if not traces:
-            return generated(loaded, seconds, seed)
-        piece = TracePiece(trace_format, skip_bad_lines, speedup, start, duration)
-        return piece.open(traces)
+        return piece.open(traces) if traces else generated(loaded, seconds, seed)
 
     started_s = time.perf_counter()
     with Status(f"simulating {policy.value}", console=Console(stderr=True)):
         report = simulate_and_compare(loaded, requests, policy, seed)
-    _say_time(report, time.perf_counter() - started_s, timing)
-    if json is not None and str(json) == "-":
-        sys.stdout.buffer.write(encode_report(report))
-    else:
-        show_report(report, json)
-
-
-def _say_time(report: Report, wall_s: float, timing: Path | None) -> None:
-    print(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s", file=sys.stderr)
-    if timing is not None:
-        timing.write_text(f'{{"wall_s": {wall_s}}}\n')
+    wall_s = time.perf_counter() - started_s
+    say(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s")
+    if not report.requests.arrived:
+        say("there was nothing to simulate: see --start, --duration and --seconds")
+    write_timing(timing, wall_s)
+    show_result(report, json)

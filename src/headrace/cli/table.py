@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 
-from headrace.metrics import Quantiles, Report, encode_report
+from headrace.metrics import Quantiles, Report
 
 
-def show_report(report: Report, json: Path | None) -> None:
-    """Write the report to `json`, if it is given, and print its tables."""
-    if json is not None:
-        json.write_bytes(encode_report(report))
+def show_report(report: Report) -> None:
+    """Print the report's tables."""
     for table in report_tables(report):
         Console().print(table)
 

@@ -73,6 +73,9 @@ class RunFacts:
     policy: report.PolicyReport = field(default_factory=report.PolicyReport)
 
 
+TPOT_MIN_OUTPUT_TOKENS = 8  # TPOT is summed up over answers at least this long: in shorter ones one late byte is all
+
+
 class RunMetrics:
     """Streaming totals of one run.
 
@@ -81,7 +84,6 @@ class RunMetrics:
         compute_rate: reference seconds of a request for the pools' share of compute; None: that of the first share
             which measures compute, and undefined without one.
         capacity_work: by share name, see `ShareMeter`.
-        tpot_min_output_tokens: TPOT is summed up over requests with at least this many output tokens.
     """
 
     def __init__(
@@ -91,7 +93,6 @@ class RunMetrics:
         *,
         compute_rate: WorkRate | None = None,
         capacity_work: Mapping[str, CapacityWork] | None = None,
-        tpot_min_output_tokens: int = 2,
     ) -> None:
         self.fleet = fleet
         self.classes = {name: ClassTotals() for name in fleet.classes}
@@ -102,7 +103,6 @@ class RunMetrics:
             for name, share in fleet.shares.items()
         }
         self._compute_rate = compute_rate or _first_compute_rate(fleet, rates)
-        self._tpot_min_output_tokens = tpot_min_output_tokens
         self._meters = tuple(self.shares.values())
 
     def request(self, record: RequestRecord) -> None:
@@ -160,7 +160,7 @@ class RunMetrics:
         totals.e2e.add(e2e_s)
         if ttft_s is not None:
             totals.ttft.add(ttft_s)
-        if tpot_s is not None and record.output_tokens >= self._tpot_min_output_tokens:
+        if tpot_s is not None and record.output_tokens >= TPOT_MIN_OUTPUT_TOKENS:
             totals.tpot.add(tpot_s)
         timeout_s = workload_class.timeout_s
         totals.met += e2e_s <= timeout_s and workload_class.slo.met(e2e_s if ttft_s is None else ttft_s, tpot_s)

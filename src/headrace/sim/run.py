@@ -50,7 +50,6 @@ def simulate(
     requests: Iterator[Request],
     policy: SimulatedPolicy = SimulatedPolicy.PRICES,
     seed: int = 0,
-    tpot_min_output_tokens: int = 2,
     on_step: Callable[[float, AnyEvent, list[AnyAction]], None] | None = None,
 ) -> SimulationResult:
     """Run `requests` over `fleet`; the same arguments give the same result.
@@ -62,7 +61,7 @@ def simulate(
     name = PolicyName.PRICES if oracle is not None else PolicyName(policy.value)
     engine = PolicyEngine(fleet, rng.stream(seed, "policy"), name, oracle)
     rates = {share.name: work_rate(share) for share in fleet.shares.values()}
-    metrics = RunMetrics(fleet, rates, tpot_min_output_tokens=tpot_min_output_tokens)
+    metrics = RunMetrics(fleet, rates)
     driver = SimulationDriver(
         engine, _backends(fleet), metrics.request, metrics.attempt, eligible_pools(fleet), oracle, on_step
     )

@@ -16,20 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace import __version__, rng
-from headrace.bench import ReplayProgress, ReplayResult, ReplaySettings
+from headrace.bench import ReplayProgress, ReplayResult, ReplaySettings, live_metrics
 from headrace.bench import replay as run_replay
 from headrace.emulate import EmulatorProcess
 from headrace.fleet import Fleet
 from headrace.gateway import RunningGateway, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.ledger.journal import JournalFile
-from headrace.metrics import RunMetrics
-from headrace.perf import work_rate
 from headrace.policy import AnyAction, AnyEvent, Dispatch, EngineView, PolicyEngine, PolicyName
 from headrace.policy.journal import JournalHeader
 from headrace.workload import Request
-
-TPOT_MIN_OUTPUT_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ class UpSystem:
     def __init__(self, fleet: Fleet, engine: PolicyEngine, running: RunningGateway, money: Money) -> None:
         self.fleet = fleet
         self.money = money
-        self.metrics = new_metrics(fleet)
+        self.metrics = live_metrics(fleet)
         self._engine = engine
         self._running = running
 
@@ -95,12 +91,6 @@ class UpSystem:
         """Send traffic through the gateway until all of it has ended, or `stop` is set."""
         settings = ReplaySettings(model=next(iter(self.fleet.models)), lead_s=0.5)
         return await run_replay(self.url, requests, self.metrics, settings, on_progress=on_progress, stop=stop)
-
-
-def new_metrics(fleet: Fleet) -> RunMetrics:
-    """Metrics of a live run."""
-    rates = {share.name: work_rate(share) for share in fleet.shares.values()}
-    return RunMetrics(fleet, rates, tpot_min_output_tokens=TPOT_MIN_OUTPUT_TOKENS)
 
 
 @contextlib.asynccontextmanager
