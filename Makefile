@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim clean
+.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine clean
 
 setup: $(STAMP)
 
@@ -25,13 +25,16 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-gateway bench-sim
+bench: bench-gateway bench-sim bench-engine
 
 bench-gateway: setup
 	$(BIN)/python benchmarks/gateway.py
 
 bench-sim: setup
 	$(BIN)/python benchmarks/sim.py
+
+bench-engine: setup
+	$(BIN)/python benchmarks/engine.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

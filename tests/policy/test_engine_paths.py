@@ -1,0 +1,175 @@
+"""The engine's paths, one by one: failing over, breaking, waiting, timing out, draining."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+
+from headrace import rng
+from headrace.config import load_fleet
+from headrace.fleet import Fleet, Limits
+from headrace.policy import (
+    AnyAction,
+    AnyEvent,
+    Arrived,
+    AttemptFailed,
+    Cancel,
+    Dispatch,
+    End,
+    Enqueue,
+    FailureKind,
+    Finished,
+    FirstToken,
+    FleetChanged,
+    PolicyEngine,
+    Reject,
+    SetTimer,
+    TimerFired,
+)
+
+Kind = TypeVar("Kind")
+SAMPLE = load_fleet()
+LIMITS = Limits(
+    first_byte_timeout_s=5.0, answer_timeout_s=50.0, queue_timeout_s=3.0, breaker_failures=2, breaker_cooldown_s=10.0
+)
+
+
+def fleet_of(backends: int, max_in_flight: int = 8, limits: Limits = LIMITS) -> Fleet:
+    """One pool of equal backends b0, b1, ... and no share."""
+    pool = SAMPLE.pools["h100"]
+    members = tuple(
+        replace(pool.backends[0], name=f"b{i}", url=f"http://127.0.0.1:{i + 1}", max_in_flight=max_in_flight)
+        for i in range(backends)
+    )
+    route = replace(SAMPLE.routes[0], pools=("h100",))
+    return replace(SAMPLE, pools={"h100": replace(pool, backends=members)}, shares={}, routes=(route,), limits=limits)
+
+
+class Driver:
+    """An engine, its clock, and the actions of one kind."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.engine = PolicyEngine(fleet, rng.stream(0, "policy"))
+        self.now_s = 0.0
+
+    def send(self, event: AnyEvent) -> list[AnyAction]:
+        return self.engine.handle(self.now_s, event)
+
+    def arrive(self, request_id: int, streamed: bool = True) -> list[AnyAction]:
+        return self.send(Arrived(request_id, "chat", 100, streamed=streamed))
+
+    def fire(self, actions: list[AnyAction]) -> list[AnyAction]:
+        """Let the timer that `actions` ask for fire at its time."""
+        timer = only(SetTimer, actions)
+        self.now_s = timer.at_s
+        return self.send(TimerFired(timer.timer_id))
+
+
+def only(kind: type[Kind], actions: list[AnyAction]) -> Kind:
+    found = [action for action in actions if isinstance(action, kind)]
+    assert len(found) == 1, actions
+    return found[0]
+
+
+@pytest.mark.parametrize("kind", list(FailureKind))
+def test_what_fails_before_the_first_byte_is_tried_elsewhere(kind: FailureKind) -> None:
+    driver = Driver(fleet_of(2))
+    first = only(Dispatch, driver.arrive(1))
+    second = only(Dispatch, driver.send(AttemptFailed(first.attempt_id, kind)))
+    assert second.backend != first.backend
+    assert second.attempt_id != first.attempt_id
+
+
+def test_what_fails_after_the_first_byte_is_not() -> None:
+    driver = Driver(fleet_of(2))
+    first = only(Dispatch, driver.arrive(1))
+    driver.send(FirstToken(first.attempt_id))
+    actions = driver.send(AttemptFailed(first.attempt_id, FailureKind.RESET, committed=True))
+    assert only(End, actions).request_id == 1
+    assert not any(isinstance(action, Dispatch) for action in actions)
+
+
+def test_a_backend_that_failed_twice_is_left_alone_and_then_probed_with_one_request() -> None:
+    driver = Driver(fleet_of(2))
+    for request_id in (1, 2):
+        for action in (driver.arrive(request_id), driver.arrive(request_id + 10)):
+            attempt = only(Dispatch, action)
+            failed = attempt.backend == "b0"
+            ended = AttemptFailed(attempt.attempt_id, FailureKind.RESET) if failed else Finished(attempt.attempt_id)
+            again = [a for a in driver.send(ended) if isinstance(a, Dispatch)]
+            for attempt in again:
+                driver.send(Finished(attempt.attempt_id, 100, 10))
+    states = {view.name: view.breaker for view in driver.engine.view().backends}
+    assert states == {"b0": "open", "b1": "closed"}
+    assert {only(Dispatch, driver.arrive(100 + i)).backend for i in range(4)} == {"b1"}
+    driver.now_s += LIMITS.breaker_cooldown_s + 0.1
+    asked = [only(Dispatch, driver.arrive(200 + i)).backend for i in range(3)]
+    assert asked.count("b0") == 1
+
+
+def test_a_stream_without_a_first_byte_in_time_is_cancelled_and_tried_elsewhere() -> None:
+    driver = Driver(fleet_of(2))
+    actions = driver.arrive(1)
+    late = driver.fire(actions)
+    assert driver.now_s == LIMITS.first_byte_timeout_s
+    assert only(Cancel, late).attempt_id == only(Dispatch, actions).attempt_id
+    assert only(Dispatch, late).backend != only(Dispatch, actions).backend
+
+
+def test_a_first_byte_in_time_ends_that_guard() -> None:
+    driver = Driver(fleet_of(2))
+    actions = driver.arrive(1)
+    driver.now_s = 1.0
+    driver.send(FirstToken(only(Dispatch, actions).attempt_id))
+    assert not [action for action in driver.fire(actions) if isinstance(action, Cancel | Dispatch)]
+
+
+def test_an_answer_that_comes_whole_may_take_longer_than_a_first_byte() -> None:
+    driver = Driver(fleet_of(2))
+    actions = driver.arrive(1, streamed=False)
+    late = driver.fire(actions)
+    assert driver.now_s == LIMITS.answer_timeout_s
+    assert only(Cancel, late).attempt_id == only(Dispatch, actions).attempt_id
+
+
+def test_a_long_answer_does_not_hide_the_guard_of_a_stream_behind_it() -> None:
+    driver = Driver(fleet_of(2))
+    driver.arrive(1, streamed=False)
+    stream = driver.arrive(2)
+    late = driver.fire(stream)
+    assert driver.now_s == LIMITS.first_byte_timeout_s
+    assert only(Cancel, late).attempt_id == only(Dispatch, stream).attempt_id
+
+
+def test_a_full_fleet_queues_in_order_and_serves_as_room_appears() -> None:
+    driver = Driver(fleet_of(1, max_in_flight=1))
+    first = only(Dispatch, driver.arrive(1))
+    assert [only(Enqueue, driver.arrive(i)).request_id for i in (2, 3)] == [2, 3]
+    second = only(Dispatch, driver.send(Finished(first.attempt_id, 100, 10)))
+    assert second.request_id == 2
+
+
+def test_who_waits_too_long_is_told_when_to_come_back() -> None:
+    driver = Driver(fleet_of(1, max_in_flight=1))
+    driver.arrive(1)
+    rejected = only(Reject, driver.fire(driver.arrive(2)))
+    assert rejected.request_id == 2
+    assert rejected.retry_after_s >= 1.0
+
+
+def test_a_drained_backend_finishes_and_takes_no_more() -> None:
+    driver = Driver(fleet_of(2))
+    driver.send(FleetChanged(("b0",)))
+    assert {only(Dispatch, driver.arrive(i)).backend for i in range(4)} == {"b1"}
+    driver.send(FleetChanged(()))
+    assert {only(Dispatch, driver.arrive(10 + i)).backend for i in range(4)} == {"b0"}, "it is the emptier one"
+
+
+def test_with_every_backend_tried_the_request_has_failed() -> None:
+    driver = Driver(fleet_of(2))
+    actions = driver.arrive(1)
+    for _ in range(2):
+        actions = driver.send(AttemptFailed(only(Dispatch, actions).attempt_id, FailureKind.REFUSED))
+    assert only(Reject, actions).retry_after_s >= 1.0
