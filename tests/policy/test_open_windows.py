@@ -30,7 +30,7 @@ def test_with_no_debt_the_range_is_the_band_around_zero() -> None:
 
 def test_the_first_windows_band_is_that_of_a_whole_window_at_the_same_pace() -> None:
     windows = filled([0.0] * 10)
-    assert windows.whole_work == pytest.approx(PER_BIN * BINS)
+    assert windows.missing * windows.work == pytest.approx(PER_BIN * BINS)
     assert bounds(windows)[1] == pytest.approx(BAND * TOLERANCE * PER_BIN * BINS)
 
 

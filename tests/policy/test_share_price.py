@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.config import load_fleet
-from headrace.policy.prices import ShareController, barrier, potential, share_controllers
+from headrace.policy.prices import ShareController, barrier, potential, share_meters
 from headrace.sim import SimulatedPolicy, simulate
 from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, generate
 
@@ -16,7 +16,8 @@ SAMPLE = load_fleet()
 
 def seasoned(debt_bands: float) -> ShareController:
     """A controller that has seen traffic and carries a debt."""
-    controller = share_controllers(SAMPLE, steer=True)[0]
+    controller = share_meters(SAMPLE, steer=True)[0]
+    assert isinstance(controller, ShareController)
     for i in range(600):
         controller.book(i * 0.5, 1.0, inside=i % 10 == 0)
         controller.learn(0.001 * (i % 7), 1.0)

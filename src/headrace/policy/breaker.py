@@ -26,11 +26,12 @@ class Breaker:
     """Counts failures in a row and says from when on a backend may be asked.
 
     Attributes:
+        allows_from_s: from when an attempt may be made, as things stand; infinite while a probe is out.
         blocked_until_s: no attempt before this time.
         tripped: the next attempt is a probe.
     """
 
-    __slots__ = ("_base_s", "_cooldown_s", "_failures", "_limit", "_max_s", "blocked_until_s", "probing", "tripped")
+    __slots__ = ("_base_s", "_cooldown_s", "_failures", "_limit", "_max_s", "allows_from_s", "blocked_until_s", "tripped")
 
     def __init__(self, failures: int, cooldown_s: float, cooldown_max_s: float) -> None:
         self._limit = failures
@@ -38,20 +39,15 @@ class Breaker:
         self._max_s = cooldown_max_s
         self._cooldown_s = cooldown_s
         self._failures = 0
+        self.allows_from_s = 0.0
         self.blocked_until_s = 0.0
         self.tripped = False
-        self.probing = False
 
     def state(self, now_s: float) -> BreakerState:
         """Closed, open or half-open at `now_s`."""
         if not self.tripped:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now_s < self.blocked_until_s else BreakerState.HALF_OPEN
-
-    @property
-    def allows_from_s(self) -> float:
-        """From when an attempt may be made, as things stand; infinite while a probe is out."""
-        return inf if self.tripped and self.probing else self.blocked_until_s
 
     def allows(self, now_s: float) -> bool:
         """Whether an attempt may be made now."""
@@ -60,34 +56,37 @@ class Breaker:
     def dispatched(self) -> bool:
         """An attempt is made; returns whether it is the probe."""
         if self.tripped:
-            self.probing = True
+            self.allows_from_s = inf
         return self.tripped
 
     def succeeded(self, probe: bool) -> None:
         """An attempt proved the backend healthy. Late successes from before the trip do not close it."""
-        if self.tripped and not probe:
-            return
+        if self.tripped:
+            if not probe:
+                return
+            self.tripped = False
+            self._cooldown_s = self._base_s
+            self.allows_from_s = self.blocked_until_s
         self._failures = 0
-        self.tripped = self.probing = False
-        self._cooldown_s = self._base_s
 
     def failed(self, now_s: float, probe: bool) -> None:
         """An attempt failed by the backend's fault."""
         if probe:
-            self.probing = False
             self._cooldown_s = min(2.0 * self._cooldown_s, self._max_s)
         elif self.tripped:
             return
         self._failures += 1
         if probe or self._failures >= self._limit:
             self.tripped = True
-            self.blocked_until_s = max(self.blocked_until_s, now_s + self._cooldown_s)
+            self.blocked_until_s = self.allows_from_s = max(self.blocked_until_s, now_s + self._cooldown_s)
 
     def released(self, probe: bool) -> None:
         """An attempt ended and proved nothing (it was cancelled): the next one probes."""
         if probe:
-            self.probing = False
+            self.allows_from_s = self.blocked_until_s
 
     def pause(self, until_s: float) -> None:
         """The backend asked not to be asked before `until_s`."""
         self.blocked_until_s = max(self.blocked_until_s, until_s)
+        if self.allows_from_s < self.blocked_until_s:
+            self.allows_from_s = self.blocked_until_s

@@ -1,6 +1,6 @@
 """Choosing: filter the candidates, score each in USD, pick the cheapest; prices learn from every choice.
 
-filter   not drained, not full, breaker not open, not tried before (pricing.BackendState.free_from_s)
+filter   not drained, not full, breaker not open (`BackendState.priced`), not tried before
 score    priced outcome (pricing) + for each steered share, price * work on the candidates in its pools (prices)
 picker   the lowest total; equal totals go by the order of the fleet file
 
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from math import inf
 from random import Random
-from typing import NamedTuple
 
 from headrace.fleet import Fleet
-from headrace.policy.prices import ShareController
+from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
 from headrace.policy.routing import PolicyName
 from headrace.policy.state import AttemptState, RequestState
@@ -23,28 +22,12 @@ from headrace.policy.state import AttemptState, RequestState
 Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
 
 
-class Best:
-    """The cheapest backend of one side; `total_usd` is its score with the shares' prices."""
-
-    __slots__ = ("backend", "score_usd", "side", "total_usd")
-
-    def __init__(self, side: Side, backend: BackendState, score_usd: float) -> None:
-        self.side = side
-        self.backend = backend
-        self.score_usd = score_usd
-        self.total_usd = score_usd
+Best = tuple[float, int, float, BackendState, Side]  # total, index, score, backend, side: the cheapest of its side
 
 
-class Choice(NamedTuple):
-    """The backend chosen, and the cheapest one outside the steered share's pools, where there is one.
-
-    Scores are without the shares' prices.
-    """
-
-    backend: BackendState
-    score_usd: float
-    outside: BackendState | None
-    outside_score_usd: float | None
+# The backend chosen and its score; the cheapest outside the steered share's pools, where there is one, and its score.
+# Scores are without the shares' prices.
+Choice = tuple[BackendState, float, BackendState | None, float | None]
 
 
 class Chooser:
@@ -54,15 +37,16 @@ class Chooser:
         self,
         fleet: Fleet,
         backends: tuple[BackendState, ...],
-        controllers: tuple[ShareController, ...],
+        shares: tuple[ReportedShare, ...],
         policy: PolicyName,
         rng: Random,
     ) -> None:
-        share = fleet.steered_share()
-        self._steered_index = None if share is None else list(fleet.shares).index(share.name)
-        self._target = 0.0 if share is None else share.target
-        self._priced = tuple((k, c) for k, c in enumerate(controllers) if c.steered)
-        self._controllers = tuple(enumerate(controllers))
+        steered = fleet.steered_share()
+        self._steered_index = None if steered is None else list(fleet.shares).index(steered.name)
+        self._target = 0.0 if steered is None else steered.target
+        self._priced = tuple((k, share) for k, share in enumerate(shares) if isinstance(share, ShareController))
+        self._shares = tuple(enumerate(shares))
+        self._rates = tuple(tuple(share.rate) for share in shares)
         self._static = policy is PolicyName.STATIC
         self._rng = rng
         counts = [not share.report_only for share in fleet.shares.values()]
@@ -78,48 +62,54 @@ class Chooser:
         if not bests:
             return None
         for k, controller in self._priced:
-            _surcharge(bests, k, controller, request.work[k])
-        best = _cheapest(bests)
+            bests = _surcharged(bests, k, controller, request.work[k])
+        chosen, outside = bests[0], None
         steered = self._steered_index
-        outside = [] if steered is None else [b for b in bests if not b.side[steered]]
-        if not outside:
-            return Choice(best.backend, best.score_usd, None, None)
-        other = _cheapest(outside)
-        return Choice(best.backend, best.score_usd, other.backend, other.score_usd)
+        for best in bests:
+            if best < chosen:  # equal totals go by the order of the fleet file
+                chosen = best
+            if steered is not None and not best[4][steered] and (outside is None or best < outside):
+                outside = best
+        if outside is None:
+            return chosen[3], chosen[2], None, None
+        return chosen[3], chosen[2], outside[3], outside[2]
 
     def work(self, input_tokens: float, output_tokens: float) -> tuple[float, ...]:
         """Work of a request of this size, for each share by index."""
-        return tuple([c.rate.work(input_tokens, output_tokens) for _, c in self._controllers])
+        return tuple([a + b * input_tokens + c * output_tokens for a, b, c in self._rates])
 
     def book(self, now_s: float, request: RequestState, backend: BackendState) -> None:
         """Book a dispatch in every share, at its predicted size."""
-        for k, controller in self._controllers:
-            controller.book(now_s, request.work[k], backend.inside[k])
+        work, inside = request.work, backend.inside
+        for k, share in self._shares:
+            share.book(now_s, work[k], inside[k])
 
     def true_up(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
         """Replace what was booked for an attempt by what it used; nothing used is no work at all."""
-        request, inside = attempt.request, attempt.backend.inside
-        for k, controller in self._controllers:
-            used = controller.rate.work(used_input, used_output) if used_input or used_output else 0.0
-            controller.true_up(attempt.dispatched_s, used - request.work[k], inside[k])
+        booked, inside, dispatched_s = attempt.request.work, attempt.backend.inside, attempt.dispatched_s
+        used = self.work(used_input, used_output) if used_input or used_output else (0.0,) * len(booked)
+        for k, share in self._shares:
+            share.true_up(dispatched_s, used[k] - booked[k], inside[k])
 
     def _bests(self, now_s: float, request: RequestState) -> list[Best]:
         """The cheapest candidate of every side that has one."""
         tried, side_of = request.tried, self._side_of
-        input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
-        value_of_time = request.workload_class.value_of_time_usd_per_s
-        lowest = [inf] * len(self._sides)
-        found: list[BackendState | None] = [None] * len(self._sides)
+        i, o = request.input_tokens, request.expected_output_tokens
+        after_first, size, v = o - 1.0, i + o, request.workload_class.value_of_time_usd_per_s
+        found: dict[int, Best] = {}
         for backend in request.candidates:
-            if backend.stale:
-                backend.reprice()
-            if backend.free_from_s <= now_s and not tried >> backend.index & 1:
-                score = backend.score_usd(input_tokens, output_tokens, value_of_time)
-                side = side_of[backend.index]
-                if score < lowest[side]:
-                    lowest[side] = score
-                    found[side] = backend
-        return [Best(self._sides[i], b, lowest[i]) for i, b in enumerate(found) if b is not None]
+            free_from_s, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = backend.row or backend.priced()
+            if free_from_s > now_s or (tried and tried >> backend.index & 1):
+                continue
+            tpot_s = p0 + p1 * i
+            score = i * usd_in + o * usd_out + v * (t0 + i * (t1 + t2 * i) + after_first * tpot_s)
+            if size > room_tokens:
+                score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
+            side = side_of[backend.index]
+            best = found.get(side)
+            if best is None or score < best[0]:
+                found[side] = (score, backend.index, score, backend, self._sides[side])
+        return list(found.values())
 
     def _drawn(self, bests: list[Best]) -> list[Best]:
         """The `static` policy: a coin decides the side; the other side serves if that one cannot."""
@@ -127,27 +117,23 @@ class Chooser:
         if k is None:
             return bests
         inside = self._rng.random() < self._target
-        return [b for b in bests if b.side[k] is inside] or bests
+        return [best for best in bests if best[4][k] is inside] or bests
 
 
-def _cheapest(bests: list[Best]) -> Best:
-    """The lowest total; equal ones go by the order of the fleet file."""
-    best = bests[0]
-    for other in bests:
-        if (other.total_usd, other.backend.index) < (best.total_usd, best.backend.index):
-            best = other
-    return best
-
-
-def _surcharge(bests: list[Best], k: int, controller: ShareController, work: float) -> None:
+def _surcharged(bests: list[Best], k: int, controller: ShareController, work: float) -> list[Best]:
     """Add a share's price to the sides in its pools, and let its controller learn where there was a choice."""
     usd = controller.surcharge_usd(work)
     inside_usd = outside_usd = inf
+    priced: list[Best] = []
     for best in bests:
-        if not best.side[k]:
-            outside_usd = min(outside_usd, best.total_usd)
-        else:
-            inside_usd = min(inside_usd, best.total_usd)
-            best.total_usd += usd
+        total, index, score, backend, side = best
+        if side[k]:
+            if total < inside_usd:
+                inside_usd = total
+            best = (total + usd, index, score, backend, side)
+        elif total < outside_usd:
+            outside_usd = total
+        priced.append(best)
     if inside_usd < inf and outside_usd < inf:
         controller.learn(outside_usd - inside_usd, work)
+    return priced

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-BINS_PER_OCTAVE = (2, 8)
 SHRINK = (20.0, 30.0, 10.0)
 PRIOR_REQUESTS = 1.0
 MEMORY = 1000.0
-MAX_BINS = 16_384
+MAX_BINS = 2048  # of one class, tenant and fineness
+MAX_TRAFFIC = 128  # classes times tenants
 
 
 class LengthPredictor(Protocol):
@@ -35,23 +35,34 @@ class LengthPredictor(Protocol):
         """Learn from a finished request."""
 
 
+class _Traffic:
+    """Bins of one class and tenant: [requests, output tokens] as a whole, and by ever finer input length."""
+
+    __slots__ = ("finer", "whole")
+
+    def __init__(self, prior: float) -> None:
+        self.whole = [PRIOR_REQUESTS, PRIOR_REQUESTS * prior]
+        self.finer: tuple[dict[int, list[float]], ...] = ({}, {}, {})
+
+
 class BinnedPredictor:
     """Online mean of the output length by class, tenant and input length, from coarse to exact."""
 
-    __slots__ = ("_bins", "_priors")
+    __slots__ = ("_priors", "_traffic")
 
     def __init__(self, priors: dict[str, float]) -> None:
         """Args: `priors` gives the expected output tokens per class before anything has finished."""
         self._priors = priors
-        self._bins: dict[tuple[str, str, int, int], list[float]] = {}
+        self._traffic: dict[tuple[str, str], _Traffic] = {}
 
     def predict(self, request_id: int, workload_class: str, tenant: str, input_tokens: int) -> float:
         """Expected output tokens, at least 1."""
-        bins = self._bins
-        held = bins.get((workload_class, tenant, 0, 0))
-        prior = self._priors[workload_class]
-        mean = prior if held is None else (held[1] + PRIOR_REQUESTS * prior) / (held[0] + PRIOR_REQUESTS)
-        for shrink, key in zip(SHRINK, _keys(workload_class, tenant, input_tokens), strict=True):
+        traffic = self._traffic.get((workload_class, tenant))
+        if traffic is None:
+            return max(self._priors[workload_class], 1.0)
+        count, total = traffic.whole
+        mean = total / count
+        for shrink, bins, key in zip(SHRINK, traffic.finer, _keys(input_tokens), strict=True):
             held = bins.get(key)
             if held is not None:
                 mean = (held[1] + shrink * mean) / (held[0] + shrink)
@@ -59,37 +70,39 @@ class BinnedPredictor:
 
     def observe(self, workload_class: str, tenant: str, input_tokens: int, output_tokens: int) -> None:
         """Learn one finished request in every bin that holds it."""
-        self._add((workload_class, tenant, 0, 0), output_tokens)
-        for key in _keys(workload_class, tenant, input_tokens):
-            self._add(key, output_tokens)
+        traffic = self._traffic.get((workload_class, tenant))
+        if traffic is None:
+            traffic = self._new_traffic(workload_class, tenant)
+        _learn(traffic.whole, output_tokens)
+        for bins, key in zip(traffic.finer, _keys(input_tokens), strict=True):
+            held = bins.get(key)
+            if held is None:
+                if len(bins) >= MAX_BINS:
+                    del bins[next(iter(bins))]  # the oldest bin; a busy one is learnt again at once
+                bins[key] = [1.0, float(output_tokens)]
+            else:
+                _learn(held, output_tokens)
 
-    def _add(self, key: tuple[str, str, int, int], output_tokens: int) -> None:
-        held = self._bins.get(key)
-        if held is None:
-            if len(self._bins) >= MAX_BINS:
-                del self._bins[next(iter(self._bins))]  # the oldest bin; a busy one is learnt again at once
-            self._bins[key] = [1.0, float(output_tokens)]
-            return
-        if held[0] >= MEMORY:
-            held[1] -= held[1] / held[0]
-            held[0] -= 1.0
-        held[0] += 1.0
-        held[1] += output_tokens
-
-
-def _keys(workload_class: str, tenant: str, input_tokens: int) -> tuple[tuple[str, str, int, int], ...]:
-    """Keys of the half-octave bin, the eighth-octave bin and the exact bin of an input length."""
-    coarse, fine = _octave_bins(input_tokens)
-    return (
-        (workload_class, tenant, 1, coarse),
-        (workload_class, tenant, 2, fine),
-        (workload_class, tenant, 3, input_tokens),
-    )
+    def _new_traffic(self, workload_class: str, tenant: str) -> _Traffic:
+        if len(self._traffic) >= MAX_TRAFFIC:
+            del self._traffic[next(iter(self._traffic))]
+        made = self._traffic[workload_class, tenant] = _Traffic(self._priors[workload_class])
+        return made
 
 
-def _octave_bins(input_tokens: int) -> tuple[int, int]:
-    """Bins of 1/2 and 1/8 octave from the bit length and the leading bits: integers, the same everywhere."""
-    size = max(input_tokens, 1)
+def _learn(held: list[float], output_tokens: int) -> None:
+    """Add one request to a bin, which forgets an old one once it is full."""
+    count, total = held
+    if count >= MEMORY:
+        total -= total / count
+        count -= 1.0
+    held[0] = count + 1.0
+    held[1] = total + output_tokens
+
+
+def _keys(input_tokens: int) -> tuple[int, int, int]:
+    """Keys of the half-octave, the eighth-octave and the exact bin: integers, the same on every machine."""
+    size = input_tokens if input_tokens > 1 else 1
     octave = size.bit_length() - 1
-    eighth = ((size << 3) >> octave) & 7
-    return octave * 2 + (eighth >> 2), octave * 8 + eighth
+    eighth = octave * 8 + (((size << 3) >> octave) & 7)
+    return eighth >> 2, eighth, input_tokens

@@ -51,52 +51,63 @@ def potential(x: float) -> float:
     return fourth / 4.0 if fourth < 1.0 else 0.25 + (fourth * fourth - 1.0) / 8.0
 
 
-class ShareController:
-    """Steers one share by its price; a report-only share is measured the same way and priced at 0.
+class ReportedShare:
+    """A share that is only measured: its pools pay nothing for it.
 
     Attributes:
-        level_usd_per_unit: slow part of the price.
-        debt: work given to the share's pools above the target, in the share's unit.
+        rate: work of a request, in the share's unit.
+        booked_inside, booked_total: work of its pools and of all, as dispatched and trued up.
     """
 
-    __slots__ = (
-        "_saving_usd",
-        "_saving_work",
-        "booked_inside",
-        "booked_total",
-        "debt",
-        "level_usd_per_unit",
-        "name",
-        "rate",
-        "steered",
-        "target",
-        "windows",
-    )
+    __slots__ = ("booked_inside", "booked_total", "name", "rate", "target")
 
-    def __init__(self, share: Share, rate: WorkRate, steered: bool) -> None:
-        """Args: `rate` is work in the share's unit; `steered` False: the share is only measured, its price is 0."""
+    def __init__(self, share: Share, rate: WorkRate) -> None:
         self.name = share.name
         self.rate = rate
         self.target = share.target
-        self.steered = steered
-        self.level_usd_per_unit = share.price_usd_per_unit
-        self.debt = 0.0
         self.booked_inside = 0.0
         self.booked_total = 0.0
+
+    def book(self, now_s: float, work: float, inside: bool) -> None:
+        """Book predicted work at its dispatch."""
+        self.booked_total += work
+        if inside:
+            self.booked_inside += work
+
+    def true_up(self, booked_s: float, difference: float, inside: bool) -> None:
+        """Add what an attempt booked at `booked_s` really used beyond what was booked for it; may be negative."""
+        self.booked_total += difference
+        if inside:
+            self.booked_inside += difference
+
+    def realized(self) -> float | None:
+        """Share of all work booked so far; None before any."""
+        return self.booked_inside / self.booked_total if self.booked_total > 0.0 else None
+
+
+class ShareController(ReportedShare):
+    """Steers one share by its price.
+
+    Attributes:
+        level_usd_per_unit: slow part of the price.
+        scale_usd_per_unit: mean absolute saving per unit of work, over about the last window; 0 before any choice.
+        debt: work given to the share's pools above the target, in the share's unit.
+    """
+
+    __slots__ = ("_saving_usd", "_saving_work", "debt", "level_usd_per_unit", "scale_usd_per_unit", "windows")
+
+    def __init__(self, share: Share, rate: WorkRate) -> None:
+        super().__init__(share, rate)
+        self.level_usd_per_unit = share.price_usd_per_unit
+        self.scale_usd_per_unit = 0.0
+        self.debt = 0.0
         self.windows = OpenWindows()
         self._saving_usd = 0.0
         self._saving_work = 0.0
 
-    @property
-    def scale_usd_per_unit(self) -> float:
-        """Mean absolute saving per unit of work, over about the last window; 0 before the first choice."""
-        return self._saving_usd / self._saving_work if self._saving_work > 0.0 else 0.0
-
     def price_usd_per_unit(self) -> float:
         """What a candidate inside the share's pools pays per unit of work now."""
         half_width = self.windows.half_width
-        if not self.steered:
-            return 0.0
         if half_width <= 0.0:
             return self.level_usd_per_unit
         distance = (self.debt - self.windows.centre) / half_width
@@ -104,14 +115,13 @@ class ShareController:
 
     def surcharge_usd(self, work: float) -> float:
         """What `work` pays for going inside instead of outside: the price, integrated over the debt that it moves."""
-        half_width = self.windows.half_width
-        if not self.steered:
-            return 0.0
+        windows, level = self.windows, self.level_usd_per_unit
+        half_width = windows.range_of_work * windows.work
         if half_width <= 0.0:
-            return self.level_usd_per_unit * work
-        outside = (self.debt - self.windows.centre - self.target * work) / half_width
+            return level * work
+        outside = (self.debt - windows.centre - self.target * work) / half_width
         moved = potential(outside + work / half_width) - potential(outside)
-        return self.level_usd_per_unit * work + self.scale_usd_per_unit * half_width * moved
+        return level * work + self.scale_usd_per_unit * half_width * moved
 
     def book(self, now_s: float, work: float, inside: bool) -> None:
         """Book predicted work at its dispatch."""
@@ -120,12 +130,14 @@ class ShareController:
 
     def true_up(self, booked_s: float, difference: float, inside: bool) -> None:
         """Add what an attempt booked at `booked_s` really used beyond what was booked for it; may be negative."""
-        before = self.debt
+        windows, before = self.windows, self.debt
         self._add(difference, inside)
-        self.windows.correct(booked_s, difference, self.debt - before)
-        limit = FORGIVEN * self.windows.whole_work
-        if self.steered and not -limit <= self.debt <= limit:
-            self.debt = min(max(self.debt, -limit), limit)
+        windows.correct(booked_s, difference, self.debt - before)
+        limit = FORGIVEN * windows.missing * windows.work
+        if self.debt > limit:
+            self.debt = limit
+        elif self.debt < -limit:
+            self.debt = -limit
 
     def learn(self, saving_usd: float, work: float) -> None:
         """Move the level by one choice: `saving_usd` is the best score outside minus the best inside, price aside."""
@@ -136,15 +148,13 @@ class ShareController:
             keep = max(0.0, 1.0 - work / window_work)
             self._saving_usd *= keep
             self._saving_work *= keep
-        self._saving_usd += abs(saving_usd)
+        self._saving_usd += saving_usd if saving_usd > 0.0 else -saving_usd
         self._saving_work += work
+        scale = self.scale_usd_per_unit = self._saving_usd / self._saving_work
         would_choose = 1.0 if saving_usd > self.level_usd_per_unit * work else 0.0
-        step = LEVEL_GAIN * self.scale_usd_per_unit / max(window_work, LEVEL_GAIN * work)
+        slowest = LEVEL_GAIN * work
+        step = LEVEL_GAIN * scale / (window_work if window_work > slowest else slowest)
         self.level_usd_per_unit += step * (would_choose - self.target) * work
-
-    def realized(self) -> float | None:
-        """Share of all work booked so far; None before any."""
-        return self.booked_inside / self.booked_total if self.booked_total > 0.0 else None
 
     def _add(self, work: float, inside: bool) -> None:
         self.booked_total += work
@@ -155,9 +165,11 @@ class ShareController:
             self.debt -= self.target * work
 
 
-def share_controllers(fleet: Fleet, steer: bool) -> tuple[ShareController, ...]:
-    """A controller for every share of the fleet; `steer` False: all of them only measure."""
+def share_meters(fleet: Fleet, steer: bool) -> tuple[ReportedShare, ...]:
+    """One for every share of the fleet, by index; `steer` False: all of them only measure."""
     return tuple(
-        ShareController(share, work_rate(share), steered=steer and not share.report_only)
+        ShareController(share, work_rate(share))
+        if steer and not share.report_only
+        else ReportedShare(share, work_rate(share))
         for share in fleet.shares.values()
     )

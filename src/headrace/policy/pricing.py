@@ -10,12 +10,16 @@ Latency comes from the backend's speed curve, evaluated at the load that *we* ha
 not ended, known without a signal), times two factors learnt from finished attempts: observed over predicted, for TTFT
 and for TPOT. So a wrong curve is corrected by what is seen, and an unseen backend still has a sensible price.
 
-Every arrival scores every backend, but an event changes one backend's load. So each keeps the latency at its present
-load as a few coefficients of the request's size, and works them out again only after something happened to it:
+Every arrival scores every backend, but an event changes one backend's load. So each keeps its score at its present load
+as a few coefficients of the request's size, and works them out again only after something happened to it. With r = 1 +
+failure rate and v = value of time,
 
-    TTFT = a + b * input + c * input**2        TPOT = d + e * input        while input + output fits into `room_tokens`
+    score = input * usd_in + output * usd_out + v * (ttft + (output - 1) * tpot)
+    ttft  = t0 + t1 * input + t2 * input**2      (times r)        usd_in, usd_out: marginal cost per token (times r)
+    tpot  = p0 + p1 * input
 
-Beyond the room (every slot is held, or the KV cache would not hold the request) the wait for a slot is added.
+while input + output fits into the room. Beyond it (every slot is held, or the KV cache would not hold the request) the
+wait for a slot is added.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ FACTOR_RANGE = (0.1, 10.0)
 FAILURE_RATE_PRIOR = 0.001
 MIN_TOKENS_FOR_TPOT = 8
 
+Row = tuple[float, float, float, float, float, float, float, float, float]
+
 
 class BackendState:
     """What the engine knows of one backend: its prices, its speed as corrected, and its load.
@@ -45,25 +51,17 @@ class BackendState:
         failure_rate: smoothed chance that an attempt fails by the backend's fault.
         inside: for each share, by index, whether this backend's pool belongs to it.
         drained: it finishes what it has and takes no more.
-        free_from_s: from when it may be picked; infinite while it is drained or full, or while a probe is out.
-        stale: something happened since `reprice`: `free_from_s` and the scores are not to be trusted.
+        row: free_from_s, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module); None: something happened.
     """
 
     __slots__ = (
         "_curve",
         "_hosted",
-        "_room_tokens",
-        "_tpot_s",
-        "_tpot_s_per_token",
-        "_ttft_s",
-        "_ttft_s_per_token",
-        "_ttft_s_per_token_squared",
         "_usd_per_input_token",
         "_usd_per_output_token",
         "breaker",
         "drained",
         "failure_rate",
-        "free_from_s",
         "in_flight",
         "index",
         "inside",
@@ -72,8 +70,8 @@ class BackendState:
         "name",
         "pool",
         "prefill_backlog_s",
+        "row",
         "signals",
-        "stale",
         "tpot_factor",
         "ttft_factor",
     )
@@ -105,7 +103,7 @@ class BackendState:
         self._hosted = curve.serving is Serving.HOSTED
         self._usd_per_input_token = cost.usd_per_input_token
         self._usd_per_output_token = cost.usd_per_output_token
-        self.reprice()
+        self.row: Row | None = None
 
     # -- load --------------------------------------------------------------------------------------------------------
 
@@ -114,13 +112,13 @@ class BackendState:
         self.in_flight += 1
         self.kv_tokens += kv_tokens
         self.prefill_backlog_s += prefill_s
-        self.stale = True
+        self.row = None
         return self.breaker.dispatched()
 
     def prefilled(self, prefill_s: float) -> None:
         """An attempt's prompt is processed."""
         self.prefill_backlog_s -= prefill_s
-        self.stale = True
+        self.row = None
 
     def gave_back(self, prefill_s: float, kv_tokens: float) -> None:
         """An attempt ended; `prefill_s` is 0 if it had its first token. Raises InvariantError: there was none."""
@@ -129,7 +127,7 @@ class BackendState:
             raise InvariantError(f"backend {self.name!r} has {self.in_flight} attempts in flight")
         self.kv_tokens = self.kv_tokens - kv_tokens if self.in_flight else 0.0
         self.prefill_backlog_s = self.prefill_backlog_s - prefill_s if self.in_flight else 0.0
-        self.stale = True
+        self.row = None
 
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
@@ -137,27 +135,32 @@ class BackendState:
 
     # -- price -------------------------------------------------------------------------------------------------------
 
-    def reprice(self) -> None:
-        """Work out from when this backend is free, and its latency's coefficients at its present load."""
-        full = self.drained or self.in_flight >= self.limit
-        self.free_from_s = inf if full else self.breaker.allows_from_s
-        curve = self._curve
-        factor = self.ttft_factor
+    def priced(self) -> Row:
+        """The row at the present load, kept until something happens."""
+        curve, held = self._curve, self.in_flight + 1
+        r = 1.0 + self.failure_rate
+        ttft = self.ttft_factor * r
         backlog_s = 0.0 if self._hosted else self.prefill_backlog_s
-        self._ttft_s = (curve.ttft_overhead_s + backlog_s) * factor
-        self._ttft_s_per_token = curve.prefill_s_per_token * factor
-        self._ttft_s_per_token_squared = curve.prefill_s_per_token_squared * factor
-        held = min(self.in_flight + 1, curve.max_batch)
-        self._tpot_s = (curve.step_s[held] + curve.kv_s_per_token * self.kv_tokens) * self.tpot_factor
-        self._tpot_s_per_token = curve.kv_s_per_token * self.tpot_factor
-        self._room_tokens = self._room()
-        self.stale = False
+        step_s = curve.step_s[held if held < curve.max_batch else curve.max_batch]
+        tpot = self.tpot_factor
+        row = self.row = (
+            inf if self.drained or self.in_flight >= self.limit else self.breaker.allows_from_s,
+            self._room_tokens(),
+            self._usd_per_input_token * r,
+            self._usd_per_output_token * r,
+            (curve.ttft_overhead_s + backlog_s) * ttft,
+            curve.prefill_s_per_token * ttft,
+            curve.prefill_s_per_token_squared * ttft,
+            (step_s + curve.kv_s_per_token * self.kv_tokens) * tpot,
+            curve.kv_s_per_token * tpot,
+        )
+        return row
 
-    def _room(self) -> float:
+    def _room_tokens(self) -> float:
         """Tokens of context that a request may have and still start at once."""
-        curve = self._curve
         if self._hosted:
             return inf
+        curve = self._curve
         if self.in_flight >= curve.max_batch:
             return 0.0
         return inf if curve.kv_capacity_tokens is None else curve.kv_capacity_tokens - self.kv_tokens
@@ -172,27 +175,14 @@ class BackendState:
 
     def latency(self, input_tokens: float, output_tokens: float) -> tuple[float, float]:
         """(TTFT, TPOT) in seconds expected now, as corrected by what was observed."""
-        if self.stale:
-            self.reprice()
-        squared = self._ttft_s_per_token_squared * input_tokens
-        ttft_s = self._ttft_s + input_tokens * (self._ttft_s_per_token + squared)
-        tpot_s = self._tpot_s + self._tpot_s_per_token * input_tokens
-        if input_tokens + output_tokens > self._room_tokens:
-            ttft_s += self._slot_wait_s(output_tokens, tpot_s)
+        _, room_tokens, _, _, t0, t1, t2, p0, p1 = self.row or self.priced()
+        ttft_s = (t0 + input_tokens * (t1 + t2 * input_tokens)) / (1.0 + self.failure_rate)
+        tpot_s = p0 + p1 * input_tokens
+        if input_tokens + output_tokens > room_tokens:
+            ttft_s += self.slot_wait_s(output_tokens, tpot_s)
         return ttft_s, tpot_s
 
-    def score_usd(self, input_tokens: float, output_tokens: float, value_of_time_usd_per_s: float) -> float:
-        """Score of a request here, shares aside, at the load of the last `reprice`."""
-        squared = self._ttft_s_per_token_squared * input_tokens
-        ttft_s = self._ttft_s + input_tokens * (self._ttft_s_per_token + squared)
-        tpot_s = self._tpot_s + self._tpot_s_per_token * input_tokens
-        if input_tokens + output_tokens > self._room_tokens:
-            ttft_s += self._slot_wait_s(output_tokens, tpot_s)
-        cost_usd = input_tokens * self._usd_per_input_token + output_tokens * self._usd_per_output_token
-        lost_usd = cost_usd + value_of_time_usd_per_s * ttft_s
-        return lost_usd * (1.0 + self.failure_rate) + value_of_time_usd_per_s * (output_tokens - 1.0) * tpot_s
-
-    def _slot_wait_s(self, output_tokens: float, tpot_s: float) -> float:
+    def slot_wait_s(self, output_tokens: float, tpot_s: float) -> float:
         """Wait for a slot of the batch: one frees every (lifetime / slots held) seconds."""
         batch = self.in_flight + 1
         held = min(batch, self._curve.max_batch)
@@ -204,16 +194,17 @@ class BackendState:
         """Correct the TTFT factor by one attempt; `predicted_s` was made with the factor of its time."""
         if predicted_s > 0.0:
             self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s)
-            self.stale = True
+            self.row = None
 
     def observe_tpot(self, predicted_s: float, observed_s: float) -> None:
         """Correct the TPOT factor by one attempt."""
         if predicted_s > 0.0:
             self.tpot_factor = _corrected(self.tpot_factor, observed_s / predicted_s)
-            self.stale = True
+            self.row = None
 
     def observe_outcome(self, failed: bool) -> None:
         """Learn whether an attempt failed by this backend's fault."""
+        self.row = None
         self.failure_rate += LEARNING_RATE * ((1.0 if failed else FAILURE_RATE_PRIOR) - self.failure_rate)
 
 

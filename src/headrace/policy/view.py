@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.policy.prices import ShareController
+from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
 
 
@@ -51,30 +51,34 @@ class BackendView(msgspec.Struct, frozen=True):
 
 
 class ShareView(msgspec.Struct, frozen=True):
-    """One share now: its price (lambda) and what was realized, by work booked so far."""
+    """One share now: its price (lambda) and what was realized, by work booked so far. What steers it is None if nothing
+    does.
+    """
 
     name: str
     steered: bool
     target: float
     realized: float | None
     lambda_usd_per_unit: float
-    level_usd_per_unit: float
-    debt: float
-    debt_low: float
-    debt_high: float
+    level_usd_per_unit: float | None = None
+    debt: float | None = None
+    debt_low: float | None = None
+    debt_high: float | None = None
 
     @staticmethod
-    def of(controller: ShareController) -> ShareView:
-        """The view of a share's controller."""
-        windows = controller.windows
+    def of(share: ReportedShare) -> ShareView:
+        """The view of a share."""
+        if not isinstance(share, ShareController):
+            return ShareView(share.name, False, share.target, share.realized(), 0.0)
+        windows = share.windows
         return ShareView(
-            name=controller.name,
-            steered=controller.steered,
-            target=controller.target,
-            realized=controller.realized(),
-            lambda_usd_per_unit=controller.price_usd_per_unit(),
-            level_usd_per_unit=controller.level_usd_per_unit,
-            debt=controller.debt,
+            name=share.name,
+            steered=True,
+            target=share.target,
+            realized=share.realized(),
+            lambda_usd_per_unit=share.price_usd_per_unit(),
+            level_usd_per_unit=share.level_usd_per_unit,
+            debt=share.debt,
             debt_low=windows.centre - windows.half_width,
             debt_high=windows.centre + windows.half_width,
         )

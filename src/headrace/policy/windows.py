@@ -39,9 +39,11 @@ class OpenWindows:
     Attributes:
         work: everybody's work in the last `WINDOW_S`, in the share's unit.
         centre: middle of the range in which the debt has to be.
+        range_of_work: half of that range, as a fraction of `work`.
+        missing: work of a whole window over `work`: what the first one has seen of it, at the same pace to its end.
     """
 
-    __slots__ = ("_debts", "_first_bin", "_last_bin", "_missing", "_range_of_work", "_works", "centre", "work")
+    __slots__ = ("_debts", "_first_bin", "_last_bin", "_works", "centre", "missing", "range_of_work", "work")
 
     def __init__(self) -> None:
         self.work = 0.0
@@ -50,18 +52,13 @@ class OpenWindows:
         self._debts = [0.0] * BINS  # at the start of each bin
         self._first_bin: int | None = None
         self._last_bin = -1
-        self._missing = WINDOW_S / WARM_UP_S
-        self._range_of_work = BAND * TOLERANCE * self._missing
+        self.missing = WINDOW_S / WARM_UP_S
+        self.range_of_work = BAND * TOLERANCE * self.missing
 
     @property
     def half_width(self) -> float:
         """Half of the range of debt, in units of work."""
-        return self._range_of_work * self.work
-
-    @property
-    def whole_work(self) -> float:
-        """Work of a whole window: what the first one has seen of it, at the same pace to its end."""
-        return self._missing * self.work
+        return self.range_of_work * self.work
 
     def book(self, now_s: float, work: float, debt: float) -> None:
         """Add `work` dispatched at `now_s`; `debt` is what it was before."""
@@ -93,8 +90,8 @@ class OpenWindows:
             self._works[slot] = 0.0
             self._debts[slot] = debt
         seen_s = (index - self._first_bin + 1) * BIN_S
-        self._missing = WINDOW_S / min(max(seen_s, WARM_UP_S), WINDOW_S)
-        self._range_of_work = BAND * TOLERANCE * self._missing
+        self.missing = WINDOW_S / min(max(seen_s, WARM_UP_S), WINDOW_S)
+        self.range_of_work = BAND * TOLERANCE * self.missing
         if seen_s > WINDOW_S and self.work > 0.0:
             self._narrow(index)
 
@@ -111,4 +108,4 @@ class OpenWindows:
             low = max(low, self._debts[begun] - room)
             known -= works[begun]
         self.centre = (low + high) / 2.0
-        self._range_of_work = max((high - low) / 2.0 / self.work, LEAST_BAND * TOLERANCE)
+        self.range_of_work = max((high - low) / 2.0 / self.work, LEAST_BAND * TOLERANCE)
