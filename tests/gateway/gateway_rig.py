@@ -110,6 +110,15 @@ class ListLedger:
     def __init__(self) -> None:
         self.open: dict[int, dict[str, Any]] = {}
         self.ended: list[dict[str, Any]] = []
+        self.waiting_bytes = 0
+        self.fault: OSError | None = None
+
+    def defer(self, wake: Callable[[], None]) -> None:
+        """Nothing waits here."""
+
+    def flush(self) -> None:
+        if self.fault is not None:
+            raise self.fault
 
     def opened(
         self, attempt_id: int, request_id: int, backend: str, workload_class: str, at_s: float, **more: Any

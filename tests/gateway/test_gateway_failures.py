@@ -29,6 +29,7 @@ from gateway_rig import (
 )
 
 from headrace.fleet import Limits
+from headrace.gateway.driver import MAX_UNWRITTEN_BYTES
 from headrace.policy import AttemptFailed, ClientGone, FailureKind, Finished, RejectReason
 
 FAILURES = [
@@ -315,3 +316,22 @@ def test_shutdown_cancels_what_does_not_end_in_time(run_rig: RunRig) -> None:
         assert await reader.read() == b""
 
     run_rig(scenario, ScriptedBackend(stall))
+
+
+def test_a_ledger_that_cannot_be_written_holds_nobody_up_until_too_much_waits(
+    run_rig: RunRig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.fault = OSError(28, "No space left on device")
+        assert (await rig.ask(post()))[0] == 200
+        rig.ledger.waiting_bytes = MAX_UNWRITTEN_BYTES + 1
+        status, headers, body, _ = await rig.ask(post())
+        assert (status, headers[b"retry-after"]) == (503, b"10")
+        assert "the usage ledger cannot be written" in json.loads(body)["error"]["message"]
+        rig.ledger.fault, rig.ledger.waiting_bytes = None, 0
+        rig.gateway.gateway.sweep(1.0)
+        assert (await rig.ask(post()))[0] == 200
+        assert rig.gateway.gateway.telemetry.ledger_faults > 0
+
+    run_rig(scenario, ScriptedBackend(WHOLE))
+    assert capsys.readouterr().err.count("No space left on device") == 1, "the same fault is told once"

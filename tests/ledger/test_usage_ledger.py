@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import unittest.mock
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -132,7 +134,9 @@ def test_damage_in_the_middle_is_an_error_with_its_line(path: Path) -> None:
     assert caught.value.line == 2
 
 
-def test_a_write_that_fails_half_way_costs_its_own_record_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_half_way_waits_and_goes_on_where_it_was_cut(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = UsageLedger(path)
     write = os.write
 
@@ -145,12 +149,49 @@ def test_a_write_that_fails_half_way_costs_its_own_record_only(path: Path, monke
         patch.setattr(os, "write", full_disk)
         with pytest.raises(OSError, match="No space left"):
             ledger.opened(1, 1, "b", "c", 0.0, input_tokens=1, reserved_output_tokens=1)
+        assert 0 < ledger.waiting_bytes <= 20
     open_one(ledger, 2)
     close_one(ledger, 2)
     ledger.close()
     state = LedgerState()
-    assert [entry.attempt_id for entry in read_ledger(path, state)] == [2]
-    assert [line for line, _ in state.torn] == [2]
+    assert [(e.attempt_id, e.status) for e in read_ledger(path, state)] == [(2, "completed"), (1, "open")]
+    assert not state.torn
+
+
+@given(st.lists(st.integers(0, 400), max_size=60), st.sets(st.integers(0, 11)))
+def test_deferred_records_are_those_written_at_once_whatever_the_disk_takes(
+    taken: list[int], flushed: set[int]
+) -> None:
+    with TemporaryDirectory() as folder:
+        at_once, deferred = Path(folder) / "at_once", Path(folder) / "deferred"
+        wakes: list[None] = []
+        with UsageLedger(at_once, started_unix_s=0.0) as plain, UsageLedger(deferred, started_unix_s=0.0) as lazy:
+            size = deferred.stat().st_size
+            lazy.defer(lambda: wakes.append(None))
+            for attempt_id in range(6):
+                for n, act in ((2 * attempt_id, open_one), (2 * attempt_id + 1, close_one)):
+                    act(plain, attempt_id)
+                    act(lazy, attempt_id)
+                    if n in flushed:
+                        flush_through(lazy, taken)
+            if not flushed:
+                assert deferred.stat().st_size == size, "nothing is written before the flush"
+                assert len(wakes) == 1, "one wake for all that wait"
+        assert deferred.read_bytes() == at_once.read_bytes()
+
+
+def flush_through(ledger: UsageLedger, taken: list[int]) -> None:
+    """Flush to a disk that takes these many bytes a call; 0: it is full."""
+    write = os.write
+
+    def small(fd: int, data: bytes) -> int:
+        most = taken.pop() if taken else len(data)
+        if most == 0:
+            raise OSError(28, "No space left on device")
+        return write(fd, data[:most])
+
+    with unittest.mock.patch.object(os, "write", small), contextlib.suppress(OSError):
+        ledger.flush()
 
 
 OPERATIONS = st.lists(

@@ -11,6 +11,7 @@ backend's usage, failed, or cancelled with what is known to have been delivered.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -47,6 +48,7 @@ from headrace.wire import ChatHead, Usage, decode_chat_head, encode_error, error
 from headrace.wire import with_model as with_model_name
 
 JSON = header_lines((b"content-type", b"application/json"))
+MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 
 
 class Engine(Protocol):
@@ -60,7 +62,17 @@ class Engine(Protocol):
 
 
 class Ledger(Protocol):
-    """What the gateway needs of a usage ledger: one write per call."""
+    """What the gateway needs of a usage ledger."""
+
+    def defer(self, wake: Callable[[], None]) -> None:
+        """Let records wait for `flush`, and call `wake` when the first one does."""
+
+    def flush(self) -> None:
+        """Write what waits; OSError: it cannot be written now, and waits on."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait."""
 
     def opened(
         self,
@@ -119,12 +131,14 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self.fleet = fleet
         self.engine = engine
-        self.rounds = Rounds(self._loop, round_s)
+        self.rounds = Rounds(self._loop, round_s, self._write_ledger)
         self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
         self.recognizer = Recognizer(fleet)
         self.telemetry = Telemetry(fleet.classes, self.links)
         self.run_id = run_id.encode()
         self._ledger = ledger
+        self._ledger_fault = ""
+        ledger.defer(self.rounds.wake)
         self._journal = journal
         self._clock = clock
         self._start_s = clock()
@@ -170,6 +184,8 @@ class Gateway:
     def chat(self, exchange: Exchange) -> None:
         """A chat completion request came in."""
         try:
+            if self._ledger_fault:
+                self._check_ledger()
             head = decode_chat_head(exchange.body)
             model = self.recognizer.model(head.model)
             workload_class = self.recognizer.workload_class(exchange.headers, exchange.path, head.model)
@@ -194,7 +210,10 @@ class Gateway:
         """Answer with an error in OpenAI's shape."""
         self.telemetry.refuse(wire_error(error).label)
         status, body = encode_error(error)
-        exchange.respond(status, JSON, body)
+        headers = JSON
+        if isinstance(error, CapacityError):
+            headers += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+        exchange.respond(status, headers, body)
 
     def _request(self, exchange: Exchange, head: ChatHead, model: str, workload_class: str) -> GatewayRequest:
         body = exchange.body
@@ -334,6 +353,25 @@ class Gateway:
             return
         self._ledger.closed(attempt.attempt_id, status, now_s, delivered_output_tokens=delivered or 0)
 
+    # the ledger
+
+    def _write_ledger(self) -> None:
+        """Before the bytes of a round leave: what they do is on record. A fault is told once, and tried again."""
+        try:
+            self._ledger.flush()
+            self._ledger_fault = ""
+        except OSError as error:
+            fault = str(error)
+            self.telemetry.ledger_faults += 1
+            if fault != self._ledger_fault:
+                print(f"headrace: the usage ledger cannot be written: {fault}; records wait in memory", file=sys.stderr)
+            self._ledger_fault = fault
+
+    def _check_ledger(self) -> None:
+        """While records wait for a disk there is a limit to them: beyond it nothing new is taken on."""
+        if self._ledger.waiting_bytes > MAX_UNWRITTEN_BYTES:
+            raise CapacityError("the usage ledger cannot be written; try again after the time in retry-after", 10.0)
+
     # time guards and the end
 
     def sweep(self, passed_s: float) -> None:
@@ -345,6 +383,8 @@ class Gateway:
                 attempt.failed(FailureKind.TIMEOUT)
         for link in self.links.values():
             link.pool.warm_up()
+        if self._ledger_fault:
+            self._write_ledger()
 
     async def close(self) -> None:
         """Cancel what is still live, as if each client had gone, and close every connection to a backend."""

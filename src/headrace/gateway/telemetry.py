@@ -37,6 +37,7 @@ class Telemetry:
         "cached_input_tokens",
         "e2e",
         "input_tokens",
+        "ledger_faults",
         "output_tokens",
         "refused",
         "requests",
@@ -49,6 +50,7 @@ class Telemetry:
         self.requests: dict[tuple[str, str], int] = {}
         self.attempts: dict[tuple[str, str], int] = {}
         self.refused: dict[str, int] = {}
+        self.ledger_faults = 0
         self.input_tokens = dict.fromkeys(backend_names, 0)
         self.cached_input_tokens = dict.fromkeys(backend_names, 0)
         self.output_tokens = dict.fromkeys(backend_names, 0)
@@ -101,6 +103,8 @@ def _counters(lines: list[str], telemetry: Telemetry) -> None:
     _family(lines, "headrace_requests_total", "counter", "Requests ended.", requests)
     _family(lines, "headrace_attempts_total", "counter", "Attempts ended.", attempts)
     _family(lines, "headrace_refused_total", "counter", "Refused before becoming a request.", refused)
+    text = "Failed writes of the usage ledger; its records wait in memory."
+    _family(lines, "headrace_ledger_faults_total", "counter", text, [((), telemetry.ledger_faults)])
     for name, text, counts in (
         ("headrace_input_tokens_total", "Input tokens, as backends counted.", telemetry.input_tokens),
         ("headrace_cached_input_tokens_total", "Of these, found in a cache.", telemetry.cached_input_tokens),

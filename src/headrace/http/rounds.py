@@ -29,12 +29,17 @@ class Rounds:
 
     Args:
         round_s: shortest time between two busy rounds; 0: never rest.
+        before: called before the blocks of a round are sent, or after `wake` without any; must not raise.
     """
 
-    __slots__ = ("_blocks", "_last_s", "_loop", "_streamed", "round_s")
+    __slots__ = ("_before", "_blocks", "_due", "_last_s", "_loop", "_streamed", "round_s")
 
-    def __init__(self, loop: AbstractEventLoop, round_s: float = ROUND_S) -> None:
+    def __init__(
+        self, loop: AbstractEventLoop, round_s: float = ROUND_S, before: Callable[[], None] | None = None
+    ) -> None:
         self.round_s = round_s
+        self._before = before
+        self._due = False
         self._loop = loop
         self._blocks: list[tuple[Callable[[bytes], None], bytes]] = []
         self._last_s = 0.0
@@ -50,20 +55,26 @@ class Rounds:
 
     def write(self, send: Callable[[bytes], None], block: bytes) -> None:
         """Call `send(block)` at the end of this round."""
-        blocks = self._blocks
-        if not blocks:
-            self._loop.call_soon(self._end)
-        blocks.append((send, block))
+        self._blocks.append((send, block))
+        if not self._due:
+            self.wake()
 
     def _splice(self, send: Callable[[bytes], None], block: bytes) -> None:
         self._streamed += 1
-        blocks = self._blocks
-        if not blocks:
+        self._blocks.append((send, block))
+        if not self._due:
+            self.wake()
+
+    def wake(self) -> None:
+        """See to it that this round has an end."""
+        if not self._due:
+            self._due = True
             self._loop.call_soon(self._end)
-        blocks.append((send, block))
 
     def flush(self) -> None:
         """Send what waits, now."""
+        if self._before is not None:
+            self._before()
         blocks = self._blocks
         if blocks:
             self._blocks = []
@@ -74,6 +85,7 @@ class Rounds:
                     pass  # the transport was closed since: its owner knows, and the others' blocks must go out
 
     def _end(self) -> None:
+        self._due = False
         busy = self._streamed >= BUSY_BLOCKS
         self._streamed = 0
         self.flush()

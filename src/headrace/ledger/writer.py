@@ -1,11 +1,14 @@
 """Writing a ledger: what every attempt used, so that a bill can be checked and a crash loses nothing.
 
-An attempt is written twice, when it is dispatched (`opened`) and when it ends (`closed`), each with one `write` to a
-file opened for appending: once the call returns, the bytes are the kernel's, and `kill -9` cannot take them back. (A
-power cut can: the file is not synced on every line.) At the next start every attempt that is still open gets one
-`interrupted` record with the interval that holds its true count; a file that is repaired already is left as it is.
+An attempt is written twice, when it is dispatched (`opened`) and when it ends (`closed`), to a file opened for
+appending: once `write` returns, the bytes are the kernel's, and `kill -9` cannot take them back. (A power cut can: the
+file is not synced.) A busy driver writes the records of one round together: it asks to be woken when the first one
+waits (`defer`), and calls `flush` before any byte of that round leaves. So what was sent is in the file.
 
-One process writes a file at a time, which a lock on it sees to.
+A record that cannot be written (the disk is full) waits in memory for the next `flush`; one that was cut goes on where
+it was cut, since one process writes a file at a time, which a lock on it sees to. At the next start every attempt that
+is still open gets one `interrupted` record with the interval that holds its true count; a file that is repaired already
+is left as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike, fspath
 
@@ -47,14 +51,14 @@ class UsageLedger:
         self.path = fspath(path)
         self._encode = msgspec.json.Encoder().encode
         self._open: set[int] = set()
-        self._torn = False
+        self._waiting: list[bytes] = []
+        self._wake: Callable[[], None] | None = None
         self._fd = _open_locked(self.path)
         try:
             self.recovered = _repair(self.path, self._fd)
             self.run = self.recovered.last_run + 1
             started = time.time() if started_unix_s is None else started_unix_s
-            self._header = RunStarted(self.run, started)
-            self._write(self._header)
+            self._write(RunStarted(self.run, started))
         except BaseException:
             os.close(self._fd)
             raise
@@ -80,16 +84,17 @@ class UsageLedger:
 
         Raises:
             InvariantError: this attempt is open already.
+            OSError: the record cannot be written now, and nobody defers.
         """
         if attempt_id in self._open:
             raise InvariantError(f"ledger: attempt {attempt_id} of run {self.run} was opened twice")
+        self._open.add(attempt_id)
         self._write(
             Opened(
                 *(self.run, attempt_id, request_id, backend, workload_class),
                 *(at_s, input_tokens, reserved_output_tokens),
             )
         )
-        self._open.add(attempt_id)
 
     def closed(
         self,
@@ -114,13 +119,13 @@ class UsageLedger:
         """
         if attempt_id not in self._open:
             return False
+        self._open.discard(attempt_id)
         self._write(
             Closed(
                 *(self.run, attempt_id, status, at_s),
                 *(input_tokens, output_tokens, cached_input_tokens, delivered_output_tokens),
             )
         )
-        self._open.discard(attempt_id)
         return True
 
     @property
@@ -128,11 +133,38 @@ class UsageLedger:
         """Attempts opened and not closed by this run."""
         return len(self._open)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait to be written."""
+        return sum(map(len, self._waiting))
+
+    def defer(self, wake: Callable[[], None]) -> None:
+        """From now on records wait for `flush`; `wake` is called when the first one does."""
+        self._wake = wake
+
+    def flush(self) -> None:
+        """Write what waits. Raises OSError: some of it cannot be written now; it waits on."""
+        if not self._waiting:
+            return
+        data = b"".join(self._waiting)
+        self._waiting = [data]
+        while data:  # nearly always once; the kernel may take less when the disk fills
+            data = data[os.write(self._fd, data) :]
+            self._waiting = [data] if data else []
+
     def close(self) -> None:
-        """Close the file. Attempts that are open stay so, until the next start marks them interrupted."""
+        """Write what waits and close the file. Attempts that are open stay so; the next start marks them interrupted.
+
+        Raises:
+            OSError: some records could not be written, and are lost.
+        """
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd = self._fd
+            try:
+                self.flush()
+            finally:
+                self._fd = -1
+                os.close(fd)
 
     def __enter__(self) -> UsageLedger:
         return self
@@ -141,14 +173,12 @@ class UsageLedger:
         self.close()
 
     def _write(self, record: Record) -> None:
-        data = self._encode(record) + b"\n"
-        if self._torn:  # an earlier write failed half-way: end its line, and mark it as torn
-            data = b"\n" + self._encode(self._header) + b"\n" + data
-        self._torn = True
-        written = os.write(self._fd, data)
-        if written < len(data):
-            _write_all(self._fd, data[written:])
-        self._torn = False
+        waiting, wake = self._waiting, self._wake
+        waiting.append(self._encode(record) + b"\n")
+        if wake is None:
+            self.flush()
+        elif len(waiting) == 1:
+            wake()
 
 
 def recover(path: str | PathLike[str]) -> Recovery:

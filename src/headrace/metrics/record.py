@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 
-class RequestRecord(NamedTuple):
+class RequestRecord(msgspec.Struct, frozen=True, gc=False):
     """One ended request. Times in seconds since the start of the run; latencies as the client saw them.
 
     Attributes:
@@ -25,7 +25,7 @@ class RequestRecord(NamedTuple):
     cost_usd: float
 
 
-class AttemptRecord(NamedTuple):
+class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     """One ended attempt, with what it really used (a failed one counts what it used).
 
     Attributes:

@@ -12,10 +12,12 @@ goes back; a job's first token comes before its last.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 
-class Job(NamedTuple):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """One attempt as the model server sees it: it alone knows the true output length (at least 1)."""
 
     job_id: int
@@ -30,7 +32,7 @@ class Milestone(IntEnum):
     FINISHED = 1
 
 
-class Report(NamedTuple):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """`milestone` of job `job_id` was reached at `at_s`."""
 
     at_s: float

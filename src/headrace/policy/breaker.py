@@ -31,7 +31,16 @@ class Breaker:
         tripped: the next attempt is a probe.
     """
 
-    __slots__ = ("_base_s", "_cooldown_s", "_failures", "_limit", "_max_s", "allows_from_s", "blocked_until_s", "tripped")
+    __slots__ = (
+        "_base_s",
+        "_cooldown_s",
+        "_failures",
+        "_limit",
+        "_max_s",
+        "allows_from_s",
+        "blocked_until_s",
+        "tripped",
+    )
 
     def __init__(self, failures: int, cooldown_s: float, cooldown_max_s: float) -> None:
         self._limit = failures

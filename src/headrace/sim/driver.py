@@ -26,7 +26,6 @@ from headrace.policy import (
     FirstToken,
     Outcome,
     PolicyEngine,
-    Reject,
     SetTimer,
     TimerFired,
 )
@@ -133,17 +132,15 @@ class SimulationDriver:
         if self._on_step is not None:
             self._on_step(now_s, event, actions)
         for action in actions:
-            kind = type(action)
-            if kind is Dispatch:
-                self._dispatch(now_s, action)  # type: ignore[arg-type]
-            elif kind is End:
-                self._end(now_s, action)  # type: ignore[arg-type]
-            elif kind is SetTimer:
-                self._set_timer(action)  # type: ignore[arg-type]
-            elif kind is Cancel:
-                self._cancel(now_s, action.attempt_id)  # type: ignore[union-attr]
-            elif kind is Reject:
-                pass  # nobody listens; the End that follows is recorded
+            if type(action) is Dispatch:
+                self._dispatch(now_s, action)
+            elif type(action) is End:
+                self._end(now_s, action)
+            elif type(action) is SetTimer:
+                self._set_timer(action)
+            elif type(action) is Cancel:
+                self._cancel(now_s, action.attempt_id)
+            # Reject: nobody listens, and the End that follows is recorded. Enqueue: the engine holds the request.
 
     def _dispatch(self, now_s: float, action: Dispatch) -> None:
         live = self._live[action.request_id]
@@ -192,12 +189,13 @@ class SimulationDriver:
 
     def _report(self, backend: SimulatedBackend, reports: list[Report]) -> None:
         now_s = self.kernel.now_s
-        for _, attempt_id, milestone in reports:
+        for report in reports:
+            attempt_id = report.job_id
             request_id = self._requests_of.get(attempt_id)
             if request_id is None:
                 continue
             live = self._live[request_id]
-            if milestone is Milestone.FIRST_TOKEN:
+            if report.milestone is Milestone.FIRST_TOKEN:
                 live.first_token_s = now_s
                 self._handle(now_s, FirstToken(attempt_id))
             else:
