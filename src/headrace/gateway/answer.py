@@ -56,6 +56,7 @@ class StreamAnswer:
         "_counted",
         "_end",
         "_filter",
+        "_framed_preamble",
         "_guarded_block",
         "_kept_bytes",
         "_preamble",
@@ -72,7 +73,8 @@ class StreamAnswer:
         self._send: Callable[[bytes], None] = attempt.request.exchange.write_raw
         self._watch = attempt.request.asked_usage
         self._splicing = False
-        self._preamble: bytes | None = b""  # what came before the first token; None after it
+        self._preamble: bytes | None = b""  # payload that came before the first token; None after it
+        self._framed_preamble: bytes | None = b""  # the same as whole chunks; None if it did not come as such
         self._blocks: list[bytes] = []
         self._kept_bytes = 0
         self._counted = 0
@@ -108,6 +110,7 @@ class StreamAnswer:
         if self._attempt.ended:
             return
         if self._preamble is not None:
+            self._framed_preamble = None
             self._begin(data)
         elif not self._watch:
             self._keep(data)
@@ -157,6 +160,8 @@ class StreamAnswer:
         if self._attempt.ended:
             return
         if self._preamble is not None:
+            if self._framed_preamble is not None:
+                self._framed_preamble += block
             self._begin(unframe(block))
             return
         # Whole lines again, after data that was not: no mark can reach over the line's end.
@@ -174,7 +179,11 @@ class StreamAnswer:
             self._splicing = True
             exchange = self._attempt.request.exchange
             self._attempt.start_answer()
-            self.on_data(preamble)
+            if self._framed_preamble is not None:
+                self.on_framed(self._framed_preamble)
+            else:
+                self.on_data(preamble)
+            self._framed_preamble = None
             exchange.flush()  # the first token does not wait for the round to end
             self._send = exchange.raw_sender()
             self._attempt.first_token()

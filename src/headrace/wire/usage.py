@@ -160,6 +160,8 @@ def has_token(payload: bytes) -> bool:
     A first chunk that only names the role has none, nor has a comment. A finish reason or an end counts as one: nothing
     is left to wait for.
     """
+    if payload.endswith(b"\n\n") and _CONTENT.search(payload) is not None:
+        return True  # the usual case, without decoding: inside a JSON string the quotes would be escaped
     for event in _BLANK_LINE.split(payload)[:-1]:
         data = event_data(event)
         if data == DONE_DATA:
