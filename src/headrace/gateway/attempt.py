@@ -6,6 +6,8 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
+import msgspec
+
 from headrace.gateway.answer import Answer, JsonAnswer, RefusalAnswer, StreamAnswer, failure_kind
 from headrace.gateway.backends import BackendLink
 from headrace.http import ClientExchange, Exchange, FailedKind
@@ -16,53 +18,26 @@ OVERLOADED_STATUSES = frozenset((408, 429, 498, 503, 529))
 _EMULATED = b"x-headrace-emulated"
 
 
-class GatewayRequest:
+class GatewayRequest(msgspec.Struct, eq=False):
     """A client's request, from its arrival to its end.
 
     Attributes:
-        body: as it goes to a backend.
+        body: as it goes to a backend; `body_bytes`: as it came.
         asked_usage: headrace asked for the usage chunk and the client did not, so it is withheld.
         client_gone: the client closed its connection before the answer was complete.
     """
 
-    __slots__ = (
-        "arrived_s",
-        "asked_usage",
-        "attempt",
-        "body",
-        "body_bytes",
-        "client_gone",
-        "exchange",
-        "input_tokens",
-        "max_output_tokens",
-        "request_id",
-        "workload_class",
-    )
-
-    def __init__(
-        self,
-        request_id: int,
-        exchange: Exchange,
-        *,
-        workload_class: str,
-        body: bytes,
-        asked_usage: bool,
-        input_tokens: int,
-        max_output_tokens: int | None,
-        arrived_s: float,
-    ) -> None:
-        self.request_id = request_id
-        self.exchange = exchange
-        self.workload_class = workload_class
-        self.body = body
-        self.body_bytes = len(exchange.body)
-        exchange.body = b""  # `body` is all that is needed from here on
-        self.asked_usage = asked_usage
-        self.input_tokens = input_tokens
-        self.max_output_tokens = max_output_tokens
-        self.arrived_s = arrived_s
-        self.attempt: Attempt | None = None
-        self.client_gone = False
+    request_id: int
+    exchange: Exchange
+    workload_class: str
+    body: bytes
+    body_bytes: int
+    asked_usage: bool
+    input_tokens: int
+    max_output_tokens: int | None
+    arrived_s: float
+    attempt: Attempt | None = None
+    client_gone: bool = False
 
 
 class AttemptOwner(Protocol):

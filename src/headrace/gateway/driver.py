@@ -222,17 +222,20 @@ class Gateway:
         asked_usage = bool(head.stream) and not head.include_usage
         if asked_usage:
             body = with_include_usage(body, head)
+        body_bytes = len(exchange.body)
+        exchange.body = b""  # `body` is all that is needed from here on
         request_id = self._next_request_id
         self._next_request_id = request_id + 1
         return GatewayRequest(
             request_id,
             exchange,
-            workload_class=workload_class,
-            body=body,
-            asked_usage=asked_usage,
-            input_tokens=self._estimators[workload_class].estimate(len(exchange.body)),
-            max_output_tokens=head.max_output_tokens,
-            arrived_s=self._clock() - self._start_s,
+            workload_class,
+            body,
+            body_bytes,
+            asked_usage,
+            self._estimators[workload_class].estimate(body_bytes),
+            head.max_output_tokens,
+            self._clock() - self._start_s,
         )
 
     def _client_gone(self, request: GatewayRequest) -> None:

@@ -16,20 +16,16 @@ _BODILESS = frozenset((204, 304))
 
 
 class ResponseHead(NamedTuple):
-    """A response head. Header names are lower-case; repeated headers are joined by `, `."""
+    """A response head. Header names are lower-case; repeated headers are joined by `, `.
+
+    Attributes:
+        keep_alive: the connection may be used again after this response.
+    """
 
     status: int
     headers: dict[bytes, bytes]
     http_1_0: bool
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection may be used again after this response."""
-        connection = self.headers.get(b"connection")
-        if connection is None:
-            return not self.http_1_0
-        connection = connection.lower()
-        return b"close" not in connection and (not self.http_1_0 or b"keep-alive" in connection)
+    keep_alive: bool
 
 
 class _StatusLines(dict[bytes, tuple[int, bool]]):
@@ -79,7 +75,12 @@ def parse_head(head: bytes) -> ResponseHead:
         if name in headers:
             value = b"%b, %b" % (headers[name], value)
         headers[name] = value
-    return ResponseHead(status, headers, http_1_0)
+    connection = headers.get(b"connection")
+    if connection is None:
+        return ResponseHead(status, headers, http_1_0, not http_1_0)
+    connection = connection.lower()
+    keep_alive = b"close" not in connection and (not http_1_0 or b"keep-alive" in connection)
+    return ResponseHead(status, headers, http_1_0, keep_alive)
 
 
 def body_of(head: ResponseHead, method: bytes, sink: BodySink) -> Body:

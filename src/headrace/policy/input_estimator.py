@@ -24,7 +24,7 @@ class InputEstimator:
 
     def estimate(self, body_bytes: int) -> int:
         """Input tokens of a body of this size, at least 1."""
-        return max(1, round(body_bytes * self._tokens / self._bytes))
+        return int(body_bytes * self._tokens / self._bytes + 0.5) or 1
 
     def observe(self, body_bytes: int, input_tokens: int) -> None:
         """Learn from a request whose input tokens the backend has counted; counts below 1 teach nothing."""
