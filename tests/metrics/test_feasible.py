@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.metrics import Reason, WindowWork, why_infeasible
+from headrace.metrics import Reason, WindowWork, surely_feasible, why_infeasible
 
 
 def brute_force(window: WindowWork, target: float, tolerance: float) -> bool:
@@ -42,6 +42,17 @@ def test_a_window_that_no_assignment_meets_is_called_infeasible(window: WindowWo
     total = window.must_inside + window.must_outside + sum(window.free)
     if total > 0 and not brute_force(window, target, 0.005 + 1e-5):  # in doubt by the rounding, it counts as feasible
         assert why_infeasible(window, target, 0.005) is not None
+
+
+@settings(max_examples=400, deadline=None)
+@given(WINDOWS, st.floats(0.05, 0.95), st.sampled_from((0.005, 0.05, 0.2)))
+def test_what_the_sums_prove_feasible_some_assignment_meets(
+    window: WindowWork, target: float, tolerance: float
+) -> None:
+    unbounded = WindowWork(window.must_inside, window.must_outside, window.free)
+    free, largest = sum(window.free), max(window.free, default=0.0)
+    if surely_feasible(window.must_inside, window.must_outside, free, largest, target, tolerance):
+        assert free + window.must_inside + window.must_outside == 0 or brute_force(unbounded, target, tolerance + 1e-9)
 
 
 def test_many_small_items_are_always_feasible() -> None:

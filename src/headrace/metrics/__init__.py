@@ -1,6 +1,6 @@
 """What we count: records, quantile sketches, shares in windows, and the report of a run. Takes numbers, no I/O."""
 
-from headrace.metrics.feasible import Infeasible, Reason, WindowWork, why_infeasible
+from headrace.metrics.feasible import Infeasible, Reason, WindowWork, surely_feasible, why_infeasible
 from headrace.metrics.record import AttemptRecord, RequestRecord
 from headrace.metrics.report import (
     ClassReport,
@@ -46,5 +46,6 @@ __all__ = [
     "Windows",
     "WorkRate",
     "encode_report",
+    "surely_feasible",
     "why_infeasible",
 ]

@@ -57,6 +57,21 @@ class WindowWork:
     capacity: float | None = None
 
 
+def surely_feasible(
+    must_inside: float, must_outside: float, free: float, largest: float, target: float, tolerance: float
+) -> bool:
+    """Whether the sums alone prove that a window can be met where the share's pools hold everything.
+
+    Free items that are each no larger than the band cannot step over it: adding them one by one reaches it.
+
+    Args:
+        free: sum of the items that could go to either side; `largest`: the largest of them.
+    """
+    total = must_inside + must_outside + free
+    low, high = (target - tolerance) * total, (target + tolerance) * total
+    return must_inside <= high and must_inside + free >= low and largest <= high - low
+
+
 def why_infeasible(window: WindowWork, target: float, tolerance: float) -> Infeasible | None:
     """Prove that no assignment puts the share within `tolerance` of `target`; None when there may be one.
 

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from headrace.metrics.feasible import Infeasible, Reason, WindowWork, why_infeasible
+from headrace.metrics.feasible import Infeasible, Reason, WindowWork, surely_feasible, why_infeasible
 from headrace.metrics.record import AttemptRecord
 from headrace.metrics.work import WorkRate
 
@@ -50,12 +50,13 @@ DEFAULT_WINDOWS = WindowSettings()
 
 @dataclass(slots=True)
 class _Slot:
-    """Work dispatched within one slide."""
+    """Work dispatched within one slide; `free` are the items that could go to either side."""
 
     total: float = 0.0
     inside: float = 0.0
     must_inside: float = 0.0
     must_outside: float = 0.0
+    largest_free: float = 0.0
     free: array[float] = field(default_factory=lambda: array("d"))
 
 
@@ -151,6 +152,8 @@ class ShareMeter:
         may_inside, may_outside = self._sides_of(attempt.pool, attempt.eligible_pools)
         if may_inside and may_outside:
             slot.free.append(work)
+            if work > slot.largest_free:
+                slot.largest_free = work
         elif may_inside:
             slot.must_inside += work
         else:
@@ -182,9 +185,17 @@ class ShareMeter:
         realized = sum(slot.inside for slot in slots) / sum(slot.total for slot in slots)
         error_pp = abs(realized - self.target) * 100
         infeasible = None
-        if error_pp > TOLERANCE * 100:
+        if error_pp > TOLERANCE * 100 and not self._surely_feasible(slots):
             infeasible = why_infeasible(self._window_work(slots, start_s, end_s), self.target, TOLERANCE)
         self._count(WindowVerdict(start_s, end_s, realized, error_pp, infeasible))
+
+    def _surely_feasible(self, slots: list[_Slot]) -> bool:
+        """Spares most windows that miss, those of a share that is only reported above all, a look at every item."""
+        if self._capacity_work is not None:
+            return False
+        must_inside, must_outside = sum(s.must_inside for s in slots), sum(s.must_outside for s in slots)
+        free, largest = sum(s.total for s in slots) - must_inside - must_outside, max(s.largest_free for s in slots)
+        return surely_feasible(must_inside, must_outside, free, largest, self.target, TOLERANCE)
 
     def _window_work(self, slots: list[_Slot], start_s: float, end_s: float) -> WindowWork:
         free = array("d")

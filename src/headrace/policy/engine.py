@@ -155,7 +155,7 @@ class PolicyEngine:
             request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed
         )
         self._requests[request_id] = request
-        if not self._room.has_line(candidates):
+        if not self._room.waiting or not self._room.has_line(candidates):
             choice = self._chooser.choose(now_s, request)
             if choice is not None:
                 return self._dispatch(now_s, request, choice)
@@ -189,7 +189,7 @@ class PolicyEngine:
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = output_tokens if output_tokens is not None else request.expected_output_tokens
         self._release(attempt, used_input, used_output)
-        return [*self._end(request, Outcome.COMPLETED), *self._serve_queue(now_s)]
+        return self._end_and_serve(now_s, request, Outcome.COMPLETED)
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
         attempt = self._attempts.get(event.attempt_id)
@@ -206,7 +206,7 @@ class PolicyEngine:
         used_input = request.input_tokens if attempt.first_token_s is not None else 0
         self._release(attempt, used_input, event.output_tokens)
         if event.committed:
-            return [*self._end(request, Outcome.FAILED), *self._serve_queue(now_s)]
+            return self._end_and_serve(now_s, request, Outcome.FAILED)
         return [*self._retry(now_s, request), *self._serve_queue(now_s)]
 
     def _client_gone(self, now_s: float, event: ClientGone) -> list[AnyAction]:
@@ -220,8 +220,7 @@ class PolicyEngine:
             attempt.backend.breaker.released(attempt.probe)
             used_input = request.input_tokens if attempt.first_token_s is not None else 0
             self._release(attempt, used_input, event.output_tokens)
-        actions += self._end(request, Outcome.CANCELLED)
-        return actions + self._serve_queue(now_s)
+        return actions + self._end_and_serve(now_s, request, Outcome.CANCELLED)
 
     def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
         if event.as_of_s > now_s:
@@ -257,9 +256,7 @@ class PolicyEngine:
         ttft_s, tpot_s = backend.latency(input_tokens, output_tokens)
         prefill_s, kv_tokens = backend.prefill_s(input_tokens), input_tokens + output_tokens
         probe = backend.took(prefill_s, kv_tokens)
-        attempt = AttemptState(
-            attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s=prefill_s, kv_tokens=kv_tokens, probe=probe
-        )
+        attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
         if not request.attempts:
             self._retries.dispatched()
         request.attempt = attempt
@@ -374,8 +371,14 @@ class PolicyEngine:
     ) -> list[AnyAction]:
         return [Reject(request.request_id, reason, retry_after_s), *self._end(request, outcome)]
 
+    def _end_and_serve(self, now_s: float, request: RequestState, outcome: Outcome) -> list[AnyAction]:
+        """End a request whose attempt is over, and give its place to those who wait."""
+        actions = self._end(request, outcome)
+        return actions + self._serve_queue(now_s) if self._room.waiting else actions
+
     def _end(self, request: RequestState, outcome: Outcome) -> list[AnyAction]:
-        self._room.leave(request)
+        if request.queued_s is not None:
+            self._room.leave(request)
         del self._requests[request.request_id]
         return [End(request.request_id, outcome)]
 

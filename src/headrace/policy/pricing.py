@@ -33,7 +33,7 @@ from headrace.perf import Serving, SpeedCurve, speed_curve
 from headrace.policy.breaker import Breaker
 
 LEARNING_RATE = 0.05
-FACTOR_RANGE = (0.1, 10.0)
+LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
 FAILURE_RATE_PRIOR = 0.001
 MIN_TOKENS_FOR_TPOT = 8
 
@@ -209,10 +209,14 @@ class BackendState:
 
 
 def _corrected(factor: float, ratio: float) -> float:
-    low, high = FACTOR_RANGE
-    bounded = low if ratio < low else min(ratio, high)
-    moved = factor * (1.0 + LEARNING_RATE * (bounded - 1.0))
-    return low if moved < low else min(moved, high)
+    moved = factor * (1.0 + LEARNING_RATE * (_bounded(ratio) - 1.0))
+    return _bounded(moved)
+
+
+def _bounded(factor: float) -> float:
+    if factor < LOWEST_FACTOR:
+        return LOWEST_FACTOR
+    return factor if factor < HIGHEST_FACTOR else HIGHEST_FACTOR
 
 
 def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:

@@ -25,7 +25,8 @@ class RetryBudget:
 
     def dispatched(self) -> None:
         """A first attempt was made: earn a fraction of a retry."""
-        self._left = min(self._burst, self._left + self._ratio)
+        left = self._left + self._ratio
+        self._left = left if left < self._burst else self._burst
 
     def take(self) -> bool:
         """Spend one retry, if there is one."""

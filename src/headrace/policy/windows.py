@@ -74,8 +74,9 @@ class OpenWindows:
         if booked > last - BINS:
             self._works[booked % BINS] += work
             self.work += work
-        for index in range(max(booked, last - BINS) + 1, last + 1):
-            self._debts[index % BINS] += debt
+        debts = self._debts
+        for index in range((booked if booked > last - BINS else last - BINS) + 1, last + 1):
+            debts[index % BINS] += debt
 
     def _advance(self, index: int, debt: float) -> None:
         """Move the window to the bin of now, and the range with it."""
