@@ -1,6 +1,7 @@
 """How fast a deployment is: memory, roofline, coefficients, speed curves, and work in reference seconds."""
 
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients
+from headrace.perf.conservation import Claim, Violation, check_conservation, violations
 from headrace.perf.curve import speed_curve
 from headrace.perf.memory import (
     MemoryFit,
@@ -15,12 +16,15 @@ from headrace.perf.speed import Serving, SpeedCurve
 from headrace.perf.work import compute_rate, work_rate
 
 __all__ = [
+    "Claim",
     "Coefficient",
     "Estimate",
     "MemoryFit",
     "Serving",
     "SpeedCurve",
+    "Violation",
     "accelerators_needed",
+    "check_conservation",
     "coefficient",
     "coefficients",
     "compute_rate",
@@ -31,6 +35,7 @@ __all__ = [
     "memory_fit",
     "prefill_s",
     "speed_curve",
+    "violations",
     "weight_bytes",
     "work_rate",
 ]

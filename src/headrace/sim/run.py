@@ -11,7 +11,7 @@ from headrace.cost import marginal_cost
 from headrace.fleet import Fleet
 from headrace.metrics import RunMetrics
 from headrace.modelserver import model_server
-from headrace.perf import speed_curve, work_rate
+from headrace.perf import Claim, check_conservation, speed_curve, work_rate
 from headrace.policy import AnyAction, AnyEvent, PolicyEngine, PolicyName
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
 from headrace.sim.oracle import OraclePredictor
@@ -55,7 +55,7 @@ def simulate(
     """Run `requests` over `fleet`; the same arguments give the same result.
 
     Raises:
-        InvariantError: a law of the system was broken, or arrivals are out of order.
+        InvariantError: a law of the system was broken (conservation too), or arrivals are out of order.
     """
     oracle = OraclePredictor() if policy is SimulatedPolicy.ORACLE else None
     name = PolicyName.PRICES if oracle is not None else PolicyName(policy.value)
@@ -70,10 +70,19 @@ def simulate(
     busy_s = dict.fromkeys(fleet.pools, 0.0)
     for backend in driver.backends.values():
         busy_s[backend.pool] += backend.server.busy_s
+    check_conservation(_claims(fleet, metrics, busy_s))
     utilization = {
         name: busy_s[name] / (end_s * len(pool.backends)) if end_s > 0 else None for name, pool in fleet.pools.items()
     }
     return SimulationResult(metrics, end_s, counted.last_arrival_s, utilization, busy_s)
+
+
+def _claims(fleet: Fleet, metrics: RunMetrics, busy_s: dict[str, float]) -> Iterator[Claim]:
+    """What a run says that each pool's silicon did; of a service that was only observed nothing is known."""
+    for name, pool in fleet.pools.items():
+        if pool.deployment.accelerator is not None and pool.deployment.observed is None:
+            totals = metrics.pools[name]
+            yield Claim(pool.deployment, busy_s[name], totals.input_tokens, totals.output_tokens)
 
 
 def eligible_pools(fleet: Fleet) -> EligiblePools:
