@@ -1,31 +1,49 @@
-"""The command line: one file per command. Results go to stdout, diagnostics to stderr; bad input exits with 2."""
+"""The command line: one file per command. Results go to stdout, diagnostics to stderr; bad input exits with 2.
+
+A command's module is imported when the command is called: most need only a part of headrace, and start the sooner.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from headrace.cli.check import check
-from headrace.cli.emulate import emulate
-from headrace.cli.journal import journal
-from headrace.cli.replay import replay
-from headrace.cli.serve import serve
-from headrace.cli.simulate import simulate
-from headrace.cli.up import up
 from headrace.errors import HeadraceError
 
-app = typer.Typer(
-    help="Headrace: plan, prove and run LLM traffic over mixed silicon.", no_args_is_help=True, add_completion=False
-)
-app.command()(check)
-app.command()(emulate)
-app.command()(replay)
-app.command()(serve)
-app.command()(simulate)
-app.command()(up)
-app.add_typer(journal, name="journal")
+COMMANDS = ("check", "emulate", "journal", "replay", "serve", "simulate", "up")
+
+
+class _Commands(TyperGroup):
+    """Every command is the attribute of its own name in the module of its own name."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names, in order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, imported now; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        found = getattr(import_module(f"headrace.cli.{cmd_name}"), cmd_name)
+        if isinstance(found, typer.Typer):
+            found.info.name = cmd_name
+            return typer.main.get_group(found)
+        alone = typer.Typer(add_completion=False)
+        alone.command(cmd_name)(found)
+        return typer.main.get_command(alone)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def headrace() -> None:
+    """Headrace: plan, prove and run LLM traffic over mixed silicon."""
 
 
 def main() -> None:
