@@ -53,12 +53,3 @@ def test_unknown_model_is_a_config_error_and_a_lookup_error() -> None:
         catalog.model("gpt-oss-12b")
     with pytest.raises(LookupError):
         catalog.model("nothing like it")
-
-
-def test_model_figures_agree_with_each_other() -> None:
-    for model in catalog.models():
-        assert model.active_parameters <= model.parameters
-        assert model.active_experts <= model.experts
-        assert model.sliding_window_layers <= model.layers
-        bits = 8 * model.weight_bytes / model.parameters
-        assert model.native_weight_bits <= bits <= 1.2 * model.native_weight_bits, model.name

@@ -34,6 +34,7 @@ from headrace.fleet import (
     catalog,
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
+from headrace.fleet.model_check import model_faults
 from headrace.workload import Match, Slo, WorkloadClass
 
 T = TypeVar("T")
@@ -137,9 +138,11 @@ class _Builder:
         table = self._faults.table(raw, doc.ModelTable, path)
         if table is None:
             return None
-        if table.active_experts > table.experts:
-            self._faults.add(f"{path}.active_experts", f"{table.active_experts} exceeds experts = {table.experts}")
-        return Model(name=name, **msgspec.structs.asdict(table))
+        model = Model(name=name, **msgspec.structs.asdict(table))
+        faults = list(model_faults(path, model))
+        for fault in faults:
+            self._faults.add(fault.path, fault.message)
+        return None if faults else model
 
     def _build_accelerators(self) -> dict[str, Accelerator | None]:
         known: dict[str, Accelerator | None] = {each.name: each for each in catalog.accelerators()}

@@ -12,9 +12,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from headrace.fleet import Attention
+
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
+NotNegativeCount = Annotated[int, Meta(ge=0)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -23,7 +26,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ModelTable(Table, frozen=True, kw_only=True):
-    """`[models.NAME]` in full; an empty table takes the model of that name from the catalog."""
+    """`[models.NAME]` in full; an empty table takes the model of that name from the catalog. See `fleet.Model`."""
 
     parameters: Positive
     active_parameters: Positive
@@ -40,8 +43,35 @@ class ModelTable(Table, frozen=True, kw_only=True):
     experts: Count = 1
     active_experts: Count = 1
     expert_weight_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    sliding_window_layers: Annotated[int, Meta(ge=0)] = 0
-    sliding_window_tokens: Annotated[int, Meta(ge=0)] = 0
+    sliding_window_layers: NotNegativeCount = 0
+    sliding_window_tokens: NotNegativeCount = 0
+    sliding_window_kv_heads: Count | None = None
+    sliding_window_head_size: Count | None = None
+    family: Text | None = None
+    attention: Attention = Attention.GQA
+    kv_lora_rank: Count | None = None
+    query_lora_rank: Count | None = None
+    rope_head_size: Count | None = None
+    value_head_size: Count | None = None
+    gated_attention: bool = False
+    linear_attention_layers: NotNegativeCount = 0
+    linear_key_heads: Count | None = None
+    linear_value_heads: Count | None = None
+    linear_head_size: Count | None = None
+    linear_conv_tokens: Count | None = None
+    linear_state_bits: Count | None = None
+    sparse_attention_tokens: Count | None = None
+    sparse_index_bytes: Count | None = None
+    ffn_size: Count | None = None
+    ffn_matrices: Annotated[int, Meta(ge=2, le=3)] = 3
+    dense_ffn_layers: NotNegativeCount = 0
+    expert_ffn_size: Count | None = None
+    shared_experts: NotNegativeCount = 0
+    shared_expert_ffn_size: Count | None = None
+    tied_embeddings: bool = False
+    mtp_layers: NotNegativeCount | None = None
+    aliases: tuple[Text, ...] = ()
+    unverified: tuple[Text, ...] = ()
 
 
 class AcceleratorTable(Table, frozen=True, kw_only=True):

@@ -1,13 +1,15 @@
 """What exists: accelerators, models, deployments, backends, pools, price terms, shares, the fleet."""
 
 from headrace.fleet.accelerator import Accelerator, Memory
+from headrace.fleet.architecture import ParameterCounts, parameter_counts
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
-from headrace.fleet.model import Model
+from headrace.fleet.model import Attention, Model
 
 __all__ = [
     "Accelerator",
+    "Attention",
     "Backend",
     "Deployment",
     "Fleet",
@@ -16,10 +18,12 @@ __all__ = [
     "Memory",
     "Model",
     "OperatingPoint",
+    "ParameterCounts",
     "PerToken",
     "Pool",
     "PriceTerms",
     "Route",
     "Share",
     "ShareUnit",
+    "parameter_counts",
 ]

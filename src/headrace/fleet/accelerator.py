@@ -33,15 +33,15 @@ class Accelerator:
     memory_kind: str
     memory_bytes: float
     memory_bandwidth_bytes_per_s: float
-    flops_bf16: float | None
-    flops_fp8: float | None
-    flops_fp4: float | None
-    scale_up_bandwidth_bytes_per_s: float | None
-    tdp_w: float | None
-    all_in_w: float | None
-    price_usd_per_h: float | None
-    price_basis: str | None
     source: str
+    flops_bf16: float | None = None
+    flops_fp8: float | None = None
+    flops_fp4: float | None = None
+    scale_up_bandwidth_bytes_per_s: float | None = None
+    tdp_w: float | None = None
+    all_in_w: float | None = None
+    price_usd_per_h: float | None = None
+    price_basis: str | None = None
     unverified: tuple[str, ...] = ()
     speed_as: str | None = None
 

@@ -7,6 +7,7 @@ from headrace.perf.memory import (
     accelerators_needed,
     kv_bytes_per_sequence,
     kv_bytes_per_token,
+    linear_state_bytes,
     memory_fit,
     weight_bytes,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "has_coefficients",
     "kv_bytes_per_sequence",
     "kv_bytes_per_token",
+    "linear_state_bytes",
     "memory_fit",
     "prefill_s",
     "speed_curve",

@@ -156,7 +156,7 @@ def prefill_coefficients(deployment: Deployment, bound: Bound = Bound.EXPECTED) 
     rate = flops_per_s(deployment, bound)
     width = model.attention_heads * model.head_size
     windowed = 4 * model.sliding_window_layers * width * model.sliding_window_tokens
-    full = 2 * (model.layers - model.sliding_window_layers) * width
+    full = 2 * model.full_attention_layers * width
     return (FLOPS_PER_PARAMETER * model.active_parameters + windowed) / rate, full / rate
 
 

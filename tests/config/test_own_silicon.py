@@ -1,0 +1,93 @@
+"""Models and chips of one's own: what the fleet file declares without a line of code, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from test_fleet_file import BASE, faults_of
+
+from headrace.config import parse_fleet
+from headrace.fleet import Attention, parameter_counts
+from headrace.perf import kv_bytes_per_token, memory_fit
+
+OWN_MODEL = """
+[models.our-hybrid]
+source = "our own config.json"
+family = "ours"
+parameters = 30e9
+active_parameters = 3e9
+weight_bytes = 15e9
+native_weight_bits = 4
+layers = 48
+hidden_size = 2048
+attention_heads = 32
+kv_heads = 1
+head_size = 192
+context_tokens = 1048576
+vocabulary = 151936
+attention = "mla"
+kv_lora_rank = 512
+query_lora_rank = 1536
+rope_head_size = 64
+value_head_size = 128
+linear_attention_layers = 36
+linear_key_heads = 16
+linear_value_heads = 32
+linear_head_size = 128
+linear_conv_tokens = 4
+linear_state_bits = 32
+sparse_attention_tokens = 2048
+sparse_index_bytes = 132
+experts = 128
+active_experts = 8
+expert_weight_fraction = 0.95
+expert_ffn_size = 768
+ffn_size = 6144
+dense_ffn_layers = 1
+shared_experts = 1
+shared_expert_ffn_size = 768
+mtp_layers = 1
+tied_embeddings = true
+aliases = ["hybrid"]
+unverified = ["context_tokens"]
+
+[deployments.ours]
+model = "our-hybrid"
+accelerator = "H100"
+count = 2
+"""
+
+
+def own_model(old: str = "", new: str = "") -> str:
+    assert old in OWN_MODEL
+    return BASE + OWN_MODEL.replace(old, new)
+
+
+def test_a_model_is_declared_with_every_kind_of_layer_and_without_code() -> None:
+    fleet = parse_fleet(own_model(), "own model")
+    model = fleet.models["our-hybrid"]
+    assert (model.attention, model.full_attention_layers, model.moe_layers) == (Attention.MLA, 12, 47)
+    assert (model.aliases, model.unverified) == (("hybrid",), ("context_tokens",))
+    assert kv_bytes_per_token(model, 16) == 12 * (576 * 2 + 132)
+    assert memory_fit(fleet.deployments["ours"]).fits
+    assert parameter_counts(model) is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ("kv_lora_rank = 512\n", "", "kv_lora_rank", 'attention = "mla" needs it'),
+        ("linear_head_size = 128\n", "", "linear_head_size", "linear_attention_layers = 36 needs it"),
+        ("sparse_index_bytes = 132\n", "", "sparse_index_bytes", "sparse attention needs it"),
+        ("linear_attention_layers = 36", "linear_attention_layers = 49", "layers", "less than the 49"),
+        ("mtp_layers = 1", "sliding_window_layers = 4", "sliding_window_tokens", "give both, or neither"),
+        ("dense_ffn_layers = 1", "dense_ffn_layers = 50", "dense_ffn_layers", "exceeds layers = 48"),
+        ("active_experts = 8", "active_experts = 300", "active_experts", "exceeds experts = 128"),
+        ("experts = 128\nactive_experts = 8\n", "", "experts", "is 1"),
+        ("active_parameters = 3e9", "active_parameters = 31e9", "active_parameters", "exceeds parameters"),
+        ('attention = "mla"', 'attention = "mqa"', "attention", "mqa"),
+    ],
+)
+def test_figures_of_a_model_that_contradict_each_other_are_faults(old: str, new: str, path: str, message: str) -> None:
+    faults = faults_of(own_model(old, new))
+    assert [fault.path for fault in faults] == [f"models.our-hybrid.{path}"], faults
+    assert message in faults[0].message
