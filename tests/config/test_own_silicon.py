@@ -6,8 +6,10 @@ import pytest
 from test_fleet_file import BASE, faults_of
 
 from headrace.config import parse_fleet
-from headrace.fleet import Attention, parameter_counts
-from headrace.perf import kv_bytes_per_token, memory_fit
+from headrace.config.document import AcceleratorTable
+from headrace.fleet import Accelerator, Attention, Deployment, Memory, catalog, parameter_counts
+from headrace.fleet.check import fleet_warnings
+from headrace.perf import Serving, decode_step_s, kv_bytes_per_token, memory_fit, speed_curve
 
 OWN_MODEL = """
 [models.our-hybrid]
@@ -91,3 +93,80 @@ def test_figures_of_a_model_that_contradict_each_other_are_faults(old: str, new:
     faults = faults_of(own_model(old, new))
     assert [fault.path for fault in faults] == [f"models.our-hybrid.{path}"], faults
     assert message in faults[0].message
+
+
+# A chip that does not exist: a Blackwell successor whose memory is 4 GB of SRAM
+
+SRAM_CHIP = """
+[accelerators.Blackwell-SRAM]
+like = "B200"
+speed_as = "Groq 3 LPU"
+memory = "sram"
+memory_kind = "SRAM"
+memory_bytes = 4e9
+memory_bandwidth_bytes_per_s = 1e15
+flops_fp4 = 10e15
+tdp_w = 1200
+source = "a guess, to see what it would change"
+
+[deployments.successor]
+model = "gpt-oss-120b"
+accelerator = "Blackwell-SRAM"
+count = 40
+"""
+
+
+def sram_chip(old: str = "", new: str = "") -> str:
+    assert old in SRAM_CHIP
+    return BASE + SRAM_CHIP.replace(old, new)
+
+
+def test_a_chip_that_does_not_exist_is_declared_without_code() -> None:
+    place = parse_fleet(sram_chip(), "successor").deployments["successor"]
+    chip = place.accelerator
+    assert chip is not None
+    assert (chip.memory, chip.memory_bytes, chip.speed_as) == (Memory.SRAM, 4e9, "Groq 3 LPU")
+    assert (chip.flops_fp8, chip.flops_fp4) == (catalog.accelerator("B200").flops_fp8, 10e15)
+    assert (chip.availability, chip.unverified) == (None, ())
+    assert memory_fit(place).fits
+    assert speed_curve(place).serving is Serving.DATAFLOW
+    groq = Deployment("groq", place.model, catalog.accelerator("Groq 3 LPU"), 320)
+    assert decode_step_s(place, 1, 1000) == decode_step_s(groq, 1, 1000)
+
+
+def test_what_a_chip_cannot_hold_says_how_many_would() -> None:
+    (fault,) = faults_of(sram_chip("count = 40", "count = 8"))
+    assert fault.path == "deployments.successor.count"
+    assert "gpt-oss-120b does not fit on 8 x Blackwell-SRAM" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ('speed_as = "Groq 3 LPU"\n', "", "speed_as", "name a chip that serves the same way"),
+        ('memory = "sram"\n', "", "speed_as", "name a chip that serves the same way"),
+        ('speed_as = "Groq 3 LPU"', 'speed_as = "Groq 4 LPU"', "speed_as", "did you mean 'Groq 3 LPU'"),
+        ('memory = "sram"', 'memory = "flash"', "memory", "flash"),
+        ("memory_bytes = 4e9", "memory_bytes = 0", "memory_bytes", "> 0"),
+        ("tdp_w = 1200", "watts = 1200", "watts", "unknown setting"),
+    ],
+)
+def test_a_chip_that_cannot_be_is_one_fault(old: str, new: str, path: str, message: str) -> None:
+    (fault,) = faults_of(sram_chip(old, new))
+    assert fault.path == f"accelerators.Blackwell-SRAM.{path}"
+    assert message in fault.message
+
+
+def test_the_speed_of_a_chip_that_nobody_has_measured_is_refused() -> None:
+    faults = dict(faults_of(BASE.replace('accelerator = "H100-water"', 'accelerator = "Sohu"')))
+    assert "no speed coefficients for 'Sohu'" in faults["deployments.gpu.accelerator"]
+
+
+def test_every_figure_of_a_chip_can_be_declared() -> None:
+    settings = set(AcceleratorTable.__struct_fields__) - {"like"}
+    assert settings == set(Accelerator.__dataclass_fields__) - {"name", "unverified"}
+
+
+def test_recalled_figures_of_a_model_are_a_warning_where_it_is_deployed() -> None:
+    warnings = fleet_warnings(parse_fleet(own_model(), "own model"))
+    assert [warning.path for warning in warnings if "context_tokens" in warning.message] == ["deployments.ours.model"]

@@ -155,12 +155,22 @@ class _Builder:
     ) -> Accelerator | None:
         if table is None:
             return None
-        like = self._refer(f"accelerators.{name}.like", "accelerator", table.like, known)
-        if like is None:
+        path = f"accelerators.{name}"
+        like = self._refer(f"{path}.like", "accelerator", table.like, known)
+        speed = like
+        if table.speed_as is not None:
+            speed = self._refer(f"{path}.speed_as", "accelerator", table.speed_as, known)
+        if like is None or speed is None:
             return None
         given = {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
-        speed_as = given.pop("like")
-        return replace(like, name=name, speed_as=speed_as, unverified=(), **given)
+        own = {"availability": None, **given, "speed_as": speed.name, "unverified": ()}
+        own.pop("like")
+        chip = replace(like, name=name, **own)
+        if chip.memory is not speed.memory:
+            said = f"{speed.name!r} keeps its weights in {speed.memory} memory and {name!r} in {chip.memory}"
+            self._faults.add(f"{path}.speed_as", f"{said}: name a chip that serves the same way")
+            return None
+        return chip
 
     def _build_deployments(self) -> dict[str, Deployment | None]:
         tables = self._faults.tables(self._section("deployments"), doc.DeploymentTable, "deployments")

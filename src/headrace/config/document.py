@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headrace.fleet import Attention
+from headrace.fleet import Attention, Memory
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -78,24 +78,33 @@ class AcceleratorTable(Table, frozen=True, kw_only=True):
     """`[accelerators.NAME]`: a chip of one's own: the catalog's `like`, with the figures given here instead.
 
     Attributes:
-        like: a catalog name; the speed coefficients are taken from it.
+        like: a catalog name; every figure that is not given is taken from it.
+        speed_as: the catalog name whose speed coefficients hold; None: those of `like`.
+        memory: `external` or `sram`, as the chip of the speed coefficients serves.
         source: where the figures come from.
     """
 
     like: Text
     source: Text
+    speed_as: Text | None = None
     vendor: Text | None = None
+    memory: Memory | None = None
     memory_kind: Text | None = None
     memory_bytes: Positive | None = None
     memory_bandwidth_bytes_per_s: Positive | None = None
+    sram_bytes: Positive | None = None
+    second_tier_memory_bytes: Positive | None = None
     flops_bf16: Positive | None = None
     flops_fp8: Positive | None = None
     flops_fp4: Positive | None = None
+    flops_int8: Positive | None = None
     scale_up_bandwidth_bytes_per_s: Positive | None = None
+    scale_up_domain_chips: Count | None = None
     tdp_w: Positive | None = None
     all_in_w: Positive | None = None
     price_usd_per_h: NotNegative | None = None
     price_basis: str | None = None
+    availability: Text | None = None
 
 
 class ObservedTable(Table, frozen=True, kw_only=True):

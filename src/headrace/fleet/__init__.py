@@ -6,6 +6,7 @@ from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
 from headrace.fleet.model import Attention, Model
+from headrace.fleet.system import System
 
 __all__ = [
     "Accelerator",
@@ -25,5 +26,6 @@ __all__ = [
     "Route",
     "Share",
     "ShareUnit",
+    "System",
     "parameter_counts",
 ]

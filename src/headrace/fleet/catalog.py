@@ -1,4 +1,4 @@
-"""The catalog: accelerators and models by name, read from the tables that ship with the package.
+"""The catalog: accelerators, systems and models by name, read from the tables that ship with the package.
 
 The figures live in `headrace/data/*.csv`, each row with its source and date; units are in the column names. A column
 that is named like an attribute becomes that attribute, and an empty cell leaves it at None or at its default.
@@ -19,6 +19,7 @@ import msgspec
 from headrace.errors import ConfigError, Fault
 from headrace.fleet.accelerator import Accelerator
 from headrace.fleet.model import Model
+from headrace.fleet.system import System
 
 T = TypeVar("T")
 LISTS = ("aliases", "unverified")
@@ -61,6 +62,20 @@ def accelerators() -> tuple[Accelerator, ...]:
     return tuple(_accelerators().values())
 
 
+def system(name: str) -> System:
+    """The node, rack, slice or instance that is called `name`.
+
+    Raises:
+        UnknownName: the catalog has no such system.
+    """
+    return _named("system", name, _systems())
+
+
+def systems() -> tuple[System, ...]:
+    """Every system, in the order of the table."""
+    return tuple(_systems().values())
+
+
 def model(name: str) -> Model:
     """The model that is called `name`.
 
@@ -98,6 +113,11 @@ def _named(kind: str, name: str, known: Mapping[str, T]) -> T:
 @cache
 def _accelerators() -> dict[str, Accelerator]:
     return {row["name"]: _record(Accelerator, _with_spec_source(row)) for row in table("accelerators.csv")}
+
+
+@cache
+def _systems() -> dict[str, System]:
+    return {row["name"]: _record(System, row) for row in table("systems.csv")}
 
 
 @cache

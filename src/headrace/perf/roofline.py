@@ -183,6 +183,8 @@ def pipeline_depth(deployment: Deployment) -> int:
 def bandwidth_bytes_per_s(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
     """Memory bandwidth that the replica reaches."""
     chip = require_accelerator(deployment)
+    if chip.memory_bandwidth_bytes_per_s is None:
+        raise ModelRangeError(f"accelerator {chip.name!r} has no bandwidth figure: declare one in [accelerators.NAME]")
     efficiency = _efficiency(coefficient(chip, "memory_efficiency"), bound)
     return deployment.count * chip.memory_bandwidth_bytes_per_s * efficiency
 
