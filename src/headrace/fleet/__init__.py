@@ -5,6 +5,7 @@ from headrace.fleet.architecture import ParameterCounts, parameter_counts
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
+from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
 from headrace.fleet.system import System
 
@@ -16,12 +17,14 @@ __all__ = [
     "Fleet",
     "Hourly",
     "Limits",
+    "ListPrice",
     "Memory",
     "Model",
     "OperatingPoint",
     "ParameterCounts",
     "PerToken",
     "Pool",
+    "PriceStatus",
     "PriceTerms",
     "Route",
     "Share",

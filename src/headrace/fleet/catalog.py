@@ -1,4 +1,4 @@
-"""The catalog: accelerators, systems and models by name, read from the tables that ship with the package.
+"""The catalog: accelerators, systems, models by name, and list prices, read from the tables that ship with the package.
 
 The figures live in `headrace/data/*.csv`, each row with its source and date; units are in the column names. A column
 that is named like an attribute becomes that attribute, and an empty cell leaves it at None or at its default.
@@ -18,6 +18,7 @@ import msgspec
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet.accelerator import Accelerator
+from headrace.fleet.list_price import ListPrice
 from headrace.fleet.model import Model
 from headrace.fleet.system import System
 
@@ -102,6 +103,18 @@ def find_model(name: str) -> Model:
     return model(name) if found is None else found
 
 
+def prices(model_name: str | None = None) -> tuple[ListPrice, ...]:
+    """List prices of one model, known by name or alias, or of all; those that no list holds any more among them.
+
+    Raises:
+        UnknownName: no model of the catalog has this name or alias.
+    """
+    if model_name is None:
+        return _prices()
+    wanted = find_model(model_name).name
+    return tuple(price for price in _prices() if price.model == wanted)
+
+
 def _named(kind: str, name: str, known: Mapping[str, T]) -> T:
     try:
         return known[name]
@@ -123,6 +136,11 @@ def _systems() -> dict[str, System]:
 @cache
 def _models() -> dict[str, Model]:
     return {row["name"]: _record(Model, row) for row in table("models.csv")}
+
+
+@cache
+def _prices() -> tuple[ListPrice, ...]:
+    return tuple(_record(ListPrice, row) for row in table("prices.csv"))
 
 
 @cache
