@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from test_fleet_file import BASE, faults_of
 
-from headrace.config import parse_fleet
+from headrace.config import load_fleet, parse_fleet
 from headrace.config.document import AcceleratorTable
 from headrace.fleet import Accelerator, Attention, Deployment, Memory, catalog, parameter_counts
 from headrace.fleet.check import fleet_warnings
@@ -132,6 +134,15 @@ def test_a_chip_that_does_not_exist_is_declared_without_code() -> None:
     assert speed_curve(place).serving is Serving.DATAFLOW
     groq = Deployment("groq", place.model, catalog.accelerator("Groq 3 LPU"), 320)
     assert decode_step_s(place, 1, 1000) == decode_step_s(groq, 1, 1000)
+
+
+def test_the_example_of_own_silicon_loads(examples_dir: Path) -> None:
+    fleet = load_fleet(examples_dir / "own-silicon.toml")
+    chips = {name: place.accelerator for name, place in fleet.deployments.items()}
+    assert {name: chip.memory for name, chip in chips.items() if chip} == {
+        "b200": Memory.EXTERNAL,
+        "successor": Memory.SRAM,
+    }
 
 
 def test_what_a_chip_cannot_hold_says_how_many_would() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.fleet import Attention, Model, catalog
@@ -15,12 +15,14 @@ MODELS = catalog.models()
 models, bits = st.sampled_from(MODELS), st.sampled_from([4, 8, 16])
 
 
+@settings(deadline=None)
 @given(models, bits)
 def test_twice_the_bits_is_at_most_twice_the_bytes(model: Model, kv_bits: int) -> None:
     for size in (kv_bytes_per_token, kv_bytes_per_sequence):
         assert size(model, kv_bits) <= size(model, 2 * kv_bits) <= 2 * size(model, kv_bits)
 
 
+@settings(deadline=None)
 @given(models)
 def test_a_layer_that_is_bounded_adds_nothing_per_token(model: Model) -> None:
     windows = {"sliding_window_layers": model.layers - model.linear_attention_layers, "sliding_window_tokens": 128}

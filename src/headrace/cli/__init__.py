@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from headrace.cli.catalog import catalog
 from headrace.cli.check import check
 from headrace.cli.emulate import emulate
 from headrace.cli.journal import journal
@@ -25,6 +26,7 @@ app.command()(replay)
 app.command()(serve)
 app.command()(simulate)
 app.command()(up)
+app.add_typer(catalog, name="catalog")
 app.add_typer(journal, name="journal")
 
 
