@@ -13,30 +13,12 @@ from typing import Any
 
 import pytest
 
-from headrace.cli import main
 from headrace.config import sample_fleet_text
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 LINES = "2023-11-16 18:17:03.9799600,400,20\n2023-11-16 18:17:04.0319600,100,8\n"
 WAIT_S = 60.0
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., tuple[int, str, str]]:
-    """Runs `headrace ARGUMENTS` in an empty directory; gives its exit code, output and diagnostics."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["headrace", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from headrace.fleet import (
     catalog,
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
+from headrace.fleet.model_check import model_faults
 from headrace.workload import Match, Slo, WorkloadClass
 
 T = TypeVar("T")
@@ -137,9 +138,11 @@ class _Builder:
         table = self._faults.table(raw, doc.ModelTable, path)
         if table is None:
             return None
-        if table.active_experts > table.experts:
-            self._faults.add(f"{path}.active_experts", f"{table.active_experts} exceeds experts = {table.experts}")
-        return Model(name=name, **msgspec.structs.asdict(table))
+        model = Model(name=name, **msgspec.structs.asdict(table))
+        faults = list(model_faults(path, model))
+        for fault in faults:
+            self._faults.add(fault.path, fault.message)
+        return None if faults else model
 
     def _build_accelerators(self) -> dict[str, Accelerator | None]:
         known: dict[str, Accelerator | None] = {each.name: each for each in catalog.accelerators()}
@@ -152,12 +155,22 @@ class _Builder:
     ) -> Accelerator | None:
         if table is None:
             return None
-        like = self._refer(f"accelerators.{name}.like", "accelerator", table.like, known)
-        if like is None:
+        path = f"accelerators.{name}"
+        like = self._refer(f"{path}.like", "accelerator", table.like, known)
+        speed = like
+        if table.speed_as is not None:
+            speed = self._refer(f"{path}.speed_as", "accelerator", table.speed_as, known)
+        if like is None or speed is None:
             return None
         given = {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
-        speed_as = given.pop("like")
-        return replace(like, name=name, speed_as=speed_as, unverified=(), **given)
+        own = {"availability": None, **given, "speed_as": speed.name, "unverified": ()}
+        own.pop("like")
+        chip = replace(like, name=name, **own)
+        if chip.memory is not speed.memory:
+            said = f"{speed.name!r} keeps its weights in {speed.memory} memory and {name!r} in {chip.memory}"
+            self._faults.add(f"{path}.speed_as", f"{said}: name a chip that serves the same way")
+            return None
+        return chip
 
     def _build_deployments(self) -> dict[str, Deployment | None]:
         tables = self._faults.tables(self._section("deployments"), doc.DeploymentTable, "deployments")

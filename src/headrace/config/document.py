@@ -12,9 +12,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from headrace.fleet import Attention, Memory
+
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
+NotNegativeCount = Annotated[int, Meta(ge=0)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -23,7 +26,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ModelTable(Table, frozen=True, kw_only=True):
-    """`[models.NAME]` in full; an empty table takes the model of that name from the catalog."""
+    """`[models.NAME]` in full; an empty table takes the model of that name from the catalog. See `fleet.Model`."""
 
     parameters: Positive
     active_parameters: Positive
@@ -40,32 +43,68 @@ class ModelTable(Table, frozen=True, kw_only=True):
     experts: Count = 1
     active_experts: Count = 1
     expert_weight_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    sliding_window_layers: Annotated[int, Meta(ge=0)] = 0
-    sliding_window_tokens: Annotated[int, Meta(ge=0)] = 0
+    sliding_window_layers: NotNegativeCount = 0
+    sliding_window_tokens: NotNegativeCount = 0
+    sliding_window_kv_heads: Count | None = None
+    sliding_window_head_size: Count | None = None
+    family: Text | None = None
+    attention: Attention = Attention.GQA
+    kv_lora_rank: Count | None = None
+    query_lora_rank: Count | None = None
+    rope_head_size: Count | None = None
+    value_head_size: Count | None = None
+    gated_attention: bool = False
+    linear_attention_layers: NotNegativeCount = 0
+    linear_key_heads: Count | None = None
+    linear_value_heads: Count | None = None
+    linear_head_size: Count | None = None
+    linear_conv_tokens: Count | None = None
+    linear_state_bits: Count | None = None
+    sparse_attention_tokens: Count | None = None
+    sparse_index_bytes: Count | None = None
+    ffn_size: Count | None = None
+    ffn_matrices: Annotated[int, Meta(ge=2, le=3)] = 3
+    dense_ffn_layers: NotNegativeCount = 0
+    expert_ffn_size: Count | None = None
+    shared_experts: NotNegativeCount = 0
+    shared_expert_ffn_size: Count | None = None
+    tied_embeddings: bool = False
+    mtp_layers: NotNegativeCount | None = None
+    aliases: tuple[Text, ...] = ()
+    unverified: tuple[Text, ...] = ()
 
 
 class AcceleratorTable(Table, frozen=True, kw_only=True):
     """`[accelerators.NAME]`: a chip of one's own: the catalog's `like`, with the figures given here instead.
 
     Attributes:
-        like: a catalog name; the speed coefficients are taken from it.
+        like: a catalog name; every figure that is not given is taken from it.
+        speed_as: the catalog name whose speed coefficients hold; None: those of `like`.
+        memory: `external` or `sram`, as the chip of the speed coefficients serves.
         source: where the figures come from.
     """
 
     like: Text
     source: Text
+    speed_as: Text | None = None
     vendor: Text | None = None
+    memory: Memory | None = None
     memory_kind: Text | None = None
     memory_bytes: Positive | None = None
     memory_bandwidth_bytes_per_s: Positive | None = None
+    sram_bytes: Positive | None = None
+    second_tier_memory_bytes: Positive | None = None
     flops_bf16: Positive | None = None
     flops_fp8: Positive | None = None
     flops_fp4: Positive | None = None
+    flops_int8: Positive | None = None
     scale_up_bandwidth_bytes_per_s: Positive | None = None
+    scale_up_domain_chips: Count | None = None
     tdp_w: Positive | None = None
     all_in_w: Positive | None = None
     price_usd_per_h: NotNegative | None = None
     price_basis: str | None = None
+    availability: Text | None = None
 
 
 class ObservedTable(Table, frozen=True, kw_only=True):

@@ -1,25 +1,34 @@
 """What exists: accelerators, models, deployments, backends, pools, price terms, shares, the fleet."""
 
 from headrace.fleet.accelerator import Accelerator, Memory
+from headrace.fleet.architecture import ParameterCounts, parameter_counts
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
-from headrace.fleet.model import Model
+from headrace.fleet.list_price import ListPrice, PriceStatus
+from headrace.fleet.model import Attention, Model
+from headrace.fleet.system import System
 
 __all__ = [
     "Accelerator",
+    "Attention",
     "Backend",
     "Deployment",
     "Fleet",
     "Hourly",
     "Limits",
+    "ListPrice",
     "Memory",
     "Model",
     "OperatingPoint",
+    "ParameterCounts",
     "PerToken",
     "Pool",
+    "PriceStatus",
     "PriceTerms",
     "Route",
     "Share",
     "ShareUnit",
+    "System",
+    "parameter_counts",
 ]

@@ -1,19 +1,29 @@
-"""The catalog: accelerators and models by name, read from the tables that ship with the package.
+"""The catalog: accelerators, systems, models by name, and list prices, read from the tables that ship with the package.
 
-The figures live in `headrace/data/*.csv`, each row with its source and date; units are in the column names.
+The figures live in `headrace/data/*.csv`, each row with its source and date; units are in the column names. A column
+that is named like an attribute becomes that attribute, and an empty cell leaves it at None or at its default.
 """
 
 from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from importlib import resources
+from typing import Any, TypeVar
+
+import msgspec
 
 from headrace.errors import ConfigError, Fault
-from headrace.fleet.accelerator import Accelerator, Memory
+from headrace.fleet.accelerator import Accelerator
+from headrace.fleet.list_price import ListPrice
 from headrace.fleet.model import Model
+from headrace.fleet.system import System
+
+T = TypeVar("T")
+LISTS = ("aliases", "unverified")
 
 
 class UnknownName(ConfigError, LookupError):
@@ -45,15 +55,26 @@ def accelerator(name: str) -> Accelerator:
     Raises:
         UnknownName: the catalog has no such accelerator.
     """
-    try:
-        return _accelerators()[name]
-    except KeyError:
-        raise _unknown("accelerator", "accelerators", name, _accelerators()) from None
+    return _named("accelerator", name, _accelerators())
 
 
 def accelerators() -> tuple[Accelerator, ...]:
     """Every accelerator, in the order of the table."""
     return tuple(_accelerators().values())
+
+
+def system(name: str) -> System:
+    """The node, rack, slice or instance that is called `name`.
+
+    Raises:
+        UnknownName: the catalog has no such system.
+    """
+    return _named("system", name, _systems())
+
+
+def systems() -> tuple[System, ...]:
+    """Every system, in the order of the table."""
+    return tuple(_systems().values())
 
 
 def model(name: str) -> Model:
@@ -62,10 +83,7 @@ def model(name: str) -> Model:
     Raises:
         UnknownName: the catalog has no such model.
     """
-    try:
-        return _models()[name]
-    except KeyError:
-        raise _unknown("model", "models", name, _models()) from None
+    return _named("model", name, _models())
 
 
 def models() -> tuple[Model, ...]:
@@ -73,63 +91,75 @@ def models() -> tuple[Model, ...]:
     return tuple(_models().values())
 
 
-def _unknown(kind: str, file: str, name: str, known: Iterable[str]) -> UnknownName:
-    return UnknownName("catalog", [Fault(f"{file}.{name}", f"no {kind} {name!r}; {close_matches(name, known)}")])
+def find_model(name: str) -> Model:
+    """The model that is known as `name` anywhere: by its name here or by an alias, whatever the case.
+
+    A checkpoint in another precision resolves to its architecture: say the precision where it is deployed.
+
+    Raises:
+        UnknownName: no model of the catalog has this name or alias.
+    """
+    found = _models_by_alias().get(name.lower())
+    return model(name) if found is None else found
+
+
+def prices(model_name: str | None = None) -> tuple[ListPrice, ...]:
+    """List prices of one model, known by name or alias, or of all; those that no list holds any more among them.
+
+    Raises:
+        UnknownName: no model of the catalog has this name or alias.
+    """
+    if model_name is None:
+        return _prices()
+    wanted = find_model(model_name).name
+    return tuple(price for price in _prices() if price.model == wanted)
+
+
+def _named(kind: str, name: str, known: Mapping[str, T]) -> T:
+    try:
+        return known[name]
+    except KeyError:
+        fault = Fault(f"{kind}s.{name}", f"no {kind} {name!r}; {close_matches(name, known)}")
+        raise UnknownName("catalog", [fault]) from None
 
 
 @cache
 def _accelerators() -> dict[str, Accelerator]:
-    return {row["name"]: _accelerator(row) for row in table("accelerators.csv")}
+    return {row["name"]: _record(Accelerator, _with_spec_source(row)) for row in table("accelerators.csv")}
+
+
+@cache
+def _systems() -> dict[str, System]:
+    return {row["name"]: _record(System, row) for row in table("systems.csv")}
 
 
 @cache
 def _models() -> dict[str, Model]:
-    return {row["name"]: _model(row) for row in table("models.csv")}
+    return {row["name"]: _record(Model, row) for row in table("models.csv")}
 
 
-def _number(text: str) -> float | None:
-    return float(text) if text else None
+@cache
+def _prices() -> tuple[ListPrice, ...]:
+    return tuple(_record(ListPrice, row) for row in table("prices.csv"))
 
 
-def _accelerator(row: dict[str, str]) -> Accelerator:
-    return Accelerator(
-        name=row["name"],
-        vendor=row["vendor"],
-        memory=Memory(row["memory"]),
-        memory_kind=row["memory_kind"],
-        memory_bytes=float(row["memory_bytes"]),
-        memory_bandwidth_bytes_per_s=float(row["memory_bandwidth_bytes_per_s"]),
-        flops_bf16=_number(row["flops_bf16"]),
-        flops_fp8=_number(row["flops_fp8"]),
-        flops_fp4=_number(row["flops_fp4"]),
-        scale_up_bandwidth_bytes_per_s=_number(row["scale_up_bandwidth_bytes_per_s"]),
-        tdp_w=_number(row["tdp_w"]),
-        all_in_w=_number(row["all_in_w"]),
-        price_usd_per_h=_number(row["price_usd_per_h"]),
-        price_basis=row["price_basis"] or None,
-        source=f"{row['spec_source']} ({row['spec_date']})",
-        unverified=tuple(part.strip() for part in row["unverified"].split(";") if part.strip()),
-    )
+@cache
+def _models_by_alias() -> dict[str, Model]:
+    return {alias.lower(): each for each in models() for alias in (each.name, *each.aliases)}
 
 
-def _model(row: dict[str, str]) -> Model:
-    return Model(
-        name=row["name"],
-        parameters=float(row["parameters"]),
-        active_parameters=float(row["active_parameters"]),
-        weight_bytes=float(row["weight_bytes"]),
-        native_weight_bits=int(row["native_weight_bits"]),
-        layers=int(row["layers"]),
-        hidden_size=int(row["hidden_size"]),
-        attention_heads=int(row["attention_heads"]),
-        kv_heads=int(row["kv_heads"]),
-        head_size=int(row["head_size"]),
-        context_tokens=int(row["context_tokens"]),
-        vocabulary=int(row["vocabulary"]),
-        source=f"{row['source']} ({row['date']})",
-        experts=int(row["experts"]),
-        active_experts=int(row["active_experts"]),
-        expert_weight_fraction=float(row["expert_weight_fraction"]),
-        sliding_window_layers=int(row["sliding_window_layers"]),
-        sliding_window_tokens=int(row["sliding_window_tokens"]),
-    )
+def _with_spec_source(row: Mapping[str, str]) -> dict[str, str]:
+    return {**row, "source": row["spec_source"], "date": row["spec_date"]}
+
+
+def _record(kind: type[T], row: Mapping[str, str]) -> T:
+    """One row as a `kind`: its columns by attribute, its date beside its source."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    cells: dict[str, Any] = {column: cell for column, cell in row.items() if column in names and cell != ""}
+    cells |= {column: _parts(row[column]) for column in LISTS if column in names}
+    cells["source"] = f"{row['source']} ({row['date']})"
+    return msgspec.convert(cells, kind, strict=False)
+
+
+def _parts(cell: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in cell.split(";") if part.strip())

@@ -253,13 +253,15 @@ def _limits(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
 
 def _unverified(fleet: Fleet) -> Iterator[Fault]:
     for deployment in fleet.deployments.values():
-        chip = deployment.accelerator
-        if chip is not None and chip.unverified:
-            figures = "; ".join(chip.unverified)
-            yield Fault(
-                f"deployments.{deployment.name}.accelerator",
-                f"{chip.name}: figures without a checked source: {figures}",
-            )
+        chip, model = deployment.accelerator, deployment.model
+        figures = {} if chip is None else {"accelerator": (chip.name, chip.unverified)}
+        for setting, (name, recalled) in (figures | {"model": (model.name, model.unverified)}).items():
+            used = [figure for figure in recalled if figure != "sram_bytes"]  # nothing is computed from that one
+            if used:
+                yield Fault(
+                    f"deployments.{deployment.name}.{setting}",
+                    f"{name}: figures without a checked source: {'; '.join(used)}",
+                )
 
 
 def _price_bases(fleet: Fleet) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from headrace.perf.memory import (
     accelerators_needed,
     kv_bytes_per_sequence,
     kv_bytes_per_token,
+    linear_state_bytes,
     memory_fit,
     weight_bytes,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "has_coefficients",
     "kv_bytes_per_sequence",
     "kv_bytes_per_token",
+    "linear_state_bytes",
     "memory_fit",
     "prefill_s",
     "speed_curve",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from headrace.errors import InvariantError
 from headrace.fleet import Deployment
@@ -96,7 +97,7 @@ def _flops(claim: Claim) -> tuple[float, float]:
     chip, deployment = require_accelerator(claim.deployment), claim.deployment
     peaks = [flops for flops in (chip.flops_bf16, chip.flops_fp8, chip.flops_fp4) if flops is not None]
     needed = FLOPS_PER_PARAMETER * deployment.model.active_parameters * (claim.input_tokens + claim.output_tokens)
-    return needed, deployment.count * max(peaks, default=float("inf")) * claim.busy_s
+    return needed, deployment.count * max(peaks, default=inf) * claim.busy_s
 
 
 def _bytes(claim: Claim) -> tuple[float, float]:
@@ -104,4 +105,5 @@ def _bytes(claim: Claim) -> tuple[float, float]:
     chip, deployment = require_accelerator(claim.deployment), claim.deployment
     per_token = touched_weight_bytes(deployment, deployment.max_batch) / deployment.max_batch
     needed = claim.output_tokens / claim.tokens_per_pass * per_token
-    return needed, deployment.count * chip.memory_bandwidth_bytes_per_s * claim.busy_s
+    bandwidth = chip.memory_bandwidth_bytes_per_s
+    return needed, deployment.count * (inf if bandwidth is None else bandwidth) * claim.busy_s

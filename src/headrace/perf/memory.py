@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 from headrace.errors import ModelRangeError
-from headrace.fleet import Accelerator, Deployment, Model
+from headrace.fleet import Accelerator, Attention, Deployment, Model
 from headrace.perf.coefficients import coefficient
 
 BITS_PER_BYTE = 8
+CONVOLUTION_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,38 @@ def weight_bytes(deployment: Deployment) -> float:
 
 
 def kv_bytes_per_token(model: Model, kv_bits: float) -> float:
-    """KV bytes that each further context token adds: 2 * full-attention layers * KV heads * head size * kv_bits / 8.
+    """KV bytes that each further context token adds, over all layers with full attention.
 
-    Layers with a sliding window are bounded and not in here: see `kv_bytes_per_sequence`.
+    GQA: 2 * KV heads * head size * kv_bits / 8 a layer. MLA: (latent rank + rope head size) * kv_bits / 8, one vector
+    for keys and values of all heads. Sparse attention adds its index, `sparse_index_bytes`, whatever `kv_bits` is.
+
+    Layers with a sliding window or a linear state are bounded and not in here: see `kv_bytes_per_sequence`.
     """
-    return (model.layers - model.sliding_window_layers) * _kv_bytes_per_layer_token(model, kv_bits)
+    index_bytes = model.sparse_index_bytes or 0
+    return model.full_attention_layers * (_kv_numbers(model) * kv_bits / BITS_PER_BYTE + index_bytes)
 
 
 def kv_bytes_per_sequence(model: Model, kv_bits: float) -> float:
-    """KV bytes of a sequence's sliding-window layers, windows full: an upper bound that does not grow with context."""
-    return model.sliding_window_layers * model.sliding_window_tokens * _kv_bytes_per_layer_token(model, kv_bits)
+    """Bytes that a sequence holds whatever its context: an upper bound, with full windows.
+
+    Window layers * window * 2 * KV heads * head size * kv_bits / 8, and the states of linear-attention layers.
+    """
+    heads = model.sliding_window_kv_heads or model.kv_heads
+    size = model.sliding_window_head_size or model.head_size
+    windows = model.sliding_window_layers * model.sliding_window_tokens * 2 * heads * size * kv_bits / BITS_PER_BYTE
+    return windows + model.linear_attention_layers * linear_state_bytes(model)
+
+
+def linear_state_bytes(model: Model) -> float:
+    """Bytes of one linear-attention layer's state of one sequence; 0 for a model without such layers.
+
+    Value heads * head size^2 * state bits / 8, plus the inputs that the convolution still needs: (kernel - 1) tokens of
+    (2 * key heads + value heads) * head size numbers in 16 bits (Gated DeltaNet, as Qwen3-Next uses it).
+    """
+    size, heads = model.linear_head_size or 0, model.linear_value_heads or 0
+    state = heads * size**2 * (model.linear_state_bits or 0) / BITS_PER_BYTE
+    width = (2 * (model.linear_key_heads or 0) + heads) * size
+    return state + max(0, (model.linear_conv_tokens or 1) - 1) * width * CONVOLUTION_BYTES
 
 
 def memory_fit(deployment: Deployment) -> MemoryFit:
@@ -103,5 +126,8 @@ def _kv_bits(chip: Accelerator) -> float:
     return coefficient(chip, "kv_bits").value
 
 
-def _kv_bytes_per_layer_token(model: Model, kv_bits: float) -> float:
-    return 2 * model.kv_heads * model.head_size * kv_bits / BITS_PER_BYTE
+def _kv_numbers(model: Model) -> int:
+    """What one layer with full attention caches of one token."""
+    if model.attention is Attention.MLA:
+        return (model.kv_lora_rank or 0) + (model.rope_head_size or 0)
+    return model.kv_heads * (model.head_size + (model.value_head_size or model.head_size))

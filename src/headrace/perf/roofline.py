@@ -156,7 +156,7 @@ def prefill_coefficients(deployment: Deployment, bound: Bound = Bound.EXPECTED) 
     rate = flops_per_s(deployment, bound)
     width = model.attention_heads * model.head_size
     windowed = 4 * model.sliding_window_layers * width * model.sliding_window_tokens
-    full = 2 * (model.layers - model.sliding_window_layers) * width
+    full = 2 * model.full_attention_layers * width
     return (FLOPS_PER_PARAMETER * model.active_parameters + windowed) / rate, full / rate
 
 
@@ -183,6 +183,8 @@ def pipeline_depth(deployment: Deployment) -> int:
 def bandwidth_bytes_per_s(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
     """Memory bandwidth that the replica reaches."""
     chip = require_accelerator(deployment)
+    if chip.memory_bandwidth_bytes_per_s is None:
+        raise ModelRangeError(f"accelerator {chip.name!r} has no bandwidth figure: declare one in [accelerators.NAME]")
     efficiency = _efficiency(coefficient(chip, "memory_efficiency"), bound)
     return deployment.count * chip.memory_bandwidth_bytes_per_s * efficiency
 
