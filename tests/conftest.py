@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("headrace", deadline=None)  # how fast an example runs depends on the machine
+settings.load_profile("headrace")
 
 ROOT = Path(__file__).resolve().parent.parent
 

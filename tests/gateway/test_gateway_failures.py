@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from typing import Any
 
@@ -29,7 +30,8 @@ from gateway_rig import (
 )
 
 from headrace.fleet import Limits
-from headrace.gateway.driver import MAX_UNWRITTEN_BYTES
+from headrace.gateway.attempt import MAX_RETRY_AFTER_S
+from headrace.gateway.books import MAX_UNWRITTEN_BYTES
 from headrace.policy import AttemptFailed, ClientGone, FailureKind, Finished, RejectReason
 
 FAILURES = [
@@ -335,3 +337,121 @@ def test_a_ledger_that_cannot_be_written_holds_nobody_up_until_too_much_waits(
 
     run_rig(scenario, ScriptedBackend(WHOLE))
     assert capsys.readouterr().err.count("No space left on device") == 1, "the same fault is told once"
+
+
+@pytest.mark.parametrize("value", [b"1e999", b"9" * 400, b"nan", b"-5", b"soon"])
+def test_no_retry_after_can_lose_a_request_or_silence_a_backend_for_good(run_rig: RunRig, value: bytes) -> None:
+    """An infinite pause once broke the answer to the client in the middle, and the journal with it."""
+    busy = b"HTTP/1.1 429 Too Many\r\nretry-after: %b\r\ncontent-length: 0\r\n\r\n" % value
+
+    async def scenario(rig: Rig) -> None:
+        rig.engine.reject_with = None
+        status, _, _, _ = await rig.ask(post())
+        assert status == 503
+        pause_s = rig.engine.of(AttemptFailed)[0].retry_after_s
+        assert pause_s is None or 0.0 <= pause_s <= MAX_RETRY_AFTER_S
+
+    run_rig(scenario, ScriptedBackend(busy))
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_a_backend_that_refuses_our_key_or_path_has_failed_and_another_answers(run_rig: RunRig, status: int) -> None:
+    async def scenario(rig: Rig) -> None:
+        assert (await rig.ask(post()))[2] == COMPLETION
+        assert [event.kind for event in rig.engine.of(AttemptFailed)] == [FailureKind.MISCONFIGURED]
+
+    run_rig(scenario, ScriptedBackend(error_response(status)), ScriptedBackend(WHOLE))
+
+
+DEEP = b"[" * 5000 + b"]" * 5000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m","messages":%b}' % DEEP,
+        b'{"model":"fast-m","messages":%b}' % DEEP,
+        b'{"model":"fast-m","\xff":1}',
+        b'{"model":"fast-m","a\\ud800":1}',
+        b'{"model":"m","stream":true,"stream_options":{},"\xff":1}',
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused_and_not_dropped(run_rig: RunRig, body: bytes) -> None:
+    async def scenario(rig: Rig) -> None:
+        status, _, answer, _ = await rig.ask(raw_post(body))
+        assert status in (200, 400)  # msgspec may skip what need not be read
+        if status == 400:
+            assert "not JSON" in json.loads(answer)["error"]["message"]
+        assert (await rig.ask(post()))[0] == 200
+
+    run_rig(scenario, ScriptedBackend(WHOLE))
+
+
+def test_an_answer_nested_too_deeply_is_garbage_and_another_backend_answers(run_rig: RunRig) -> None:
+    deep = b'{"choices":[],"usage":%b}' % DEEP
+    answer = b"HTTP/1.1 200 OK\r\n" + JSON + b"content-length: %d\r\n\r\n%b" % (len(deep), deep)
+
+    async def scenario(rig: Rig) -> None:
+        assert (await rig.ask(post()))[0] == 200
+
+    run_rig(scenario, ScriptedBackend(answer), ScriptedBackend(WHOLE))
+
+
+@pytest.mark.parametrize("size", [70_000, 2_000_000])
+def test_json_cut_by_the_end_of_its_connection_is_never_passed_on_as_complete(run_rig: RunRig, size: int) -> None:
+    piece = b'{"choices":[{"text":"' + b"x" * size + b'"}],"usage":{}'
+    cut = b"HTTP/1.1 200 OK\r\n" + JSON + b"\r\n" + piece
+
+    async def scenario(rig: Rig) -> None:
+        _, _, body, complete = await rig.ask(post())
+        assert body == COMPLETION or not complete
+
+    run_rig(scenario, ScriptedBackend(ending(cut)), ScriptedBackend(WHOLE))
+
+
+@pytest.mark.parametrize("answer", [WHOLE, STREAM])
+def test_an_end_is_in_the_ledger_before_the_client_has_the_last_of_its_answer(run_rig: RunRig, answer: bytes) -> None:
+    """Also where the connection is closed after the answer, which sends it at once."""
+    written: list[tuple[int, int]] = []  # attempts ended, of those how many in the file at that time
+
+    async def scenario(rig: Rig) -> None:
+        flush, ledger = rig.ledger.flush, rig.ledger
+        ledger.flush = lambda: (written.append((len(ledger.ended), len(ledger.open))), flush())[1]  # type: ignore[method-assign]
+        await rig.ask(post(b"connection: close\r\n", stream=answer is STREAM))
+        assert written[-1] == (1, 0), "the flush that let the last bytes out had the end"
+
+    run_rig(scenario, ScriptedBackend(answer))
+
+
+def test_a_journal_that_cannot_be_written_ends_and_requests_go_on(
+    run_rig: RunRig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*entry: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def scenario(rig: Rig) -> None:
+        rig.gateway.gateway._books._journal = full
+        for _ in range(3):
+            assert (await rig.ask(post()))[0] == 200
+
+    run_rig(scenario, ScriptedBackend(WHOLE))
+    assert capsys.readouterr().err.count("the journal cannot be written") == 1
+
+
+class Full(io.StringIO):
+    """A stderr that goes to the same full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_and_a_full_stderr_together_hold_nobody_up(
+    run_rig: RunRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.fault = OSError(28, "No space left on device")
+        monkeypatch.setattr("sys.stderr", Full())
+        assert (await rig.ask(post()))[0] == 200
+        monkeypatch.undo()
+
+    run_rig(scenario, ScriptedBackend(WHOLE))

@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from headrace.http import ClientExchange, ConnectionPool, FailedKind, PoolLimits, unframe
+from headrace.http import client as client_module
 
 REQUEST = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -139,6 +140,19 @@ def test_a_request_is_sent_again_when_its_warm_connection_breaks_without_a_byte(
         second = await ask(pool)
         assert (second.body, second.ends) == (b"ok", [True])
         assert backend.requests == 3
+
+    run(backend, scenario)
+
+
+def test_a_warm_connection_that_breaks_after_work_may_have_begun_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a backend that dies over a request would be given it a second time, in nobody's books."""
+    monkeypatch.setattr(client_module, "STALE_S", 0.0)
+    backend = Backend(OK, None, OK)
+
+    async def scenario(pool: ConnectionPool) -> None:
+        await ask(pool)
+        assert (await ask(pool)).ends == [FailedKind.RESET]
+        assert backend.requests == 2
 
     run(backend, scenario)
 

@@ -358,3 +358,41 @@ def test_connections_beyond_the_limit_are_closed() -> None:
         first_writer.close()
 
     run(echo, scenario, HttpLimits(max_connections=1))
+
+
+@pytest.mark.parametrize("cut", [0, 5, 90])
+def test_an_upgrade_is_ignored_and_the_body_read_all_the_same(cut: int) -> None:
+    head = b"POST /a HTTP/1.1\r\nhost: h\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
+    request = head + b"http2-settings: AAMAAABk\r\ncontent-length: 9\r\n\r\n{'a': 12}"
+
+    async def scenario(server: Server) -> None:
+        at = len(request) - 9 + cut if cut < 9 else cut
+        answer = await talk(server, request[:at], request[at:])
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"POST /a {'a': 12}")
+        assert b"connection: close" in answer
+
+    run(echo, scenario)
+
+
+def test_a_chunked_body_behind_an_upgrade_is_refused_with_what_to_do() -> None:
+    head = b"POST /a HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: h2c\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def scenario(server: Server) -> None:
+        answer = await talk(server, head + b"0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"without the upgrade header" in answer
+
+    run(echo, scenario)
+
+
+def test_a_large_body_does_not_count_for_the_head_that_is_read_with_its_end() -> None:
+    limits = HttpLimits(max_head_bytes=1000)
+    first = b"POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 5000\r\n\r\n" + b"x" * 5000
+
+    async def scenario(server: Server) -> None:
+        second = CLOSING % b"b"
+        answer = await talk(server, first + second[:20], second[20:])
+        assert answer.count(b"HTTP/1.1 200") == 2
+
+    run(lambda exchange: exchange.respond(200, b"", b"ok"), scenario, limits)

@@ -194,6 +194,19 @@ def flush_through(ledger: UsageLedger, taken: list[int]) -> None:
         ledger.flush()
 
 
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"{}", b"\x00" * 50])
+def test_a_file_that_is_no_ledger_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="is not a ledger"):
+        UsageLedger(path)
+    assert path.read_bytes() == content
+
+
+def test_a_device_is_no_ledger() -> None:
+    with pytest.raises(ConfigError, match="not a regular file"):
+        UsageLedger("/dev/null")
+
+
 OPERATIONS = st.lists(
     st.tuples(st.sampled_from(["open", "close", "cancel", "restart"]), st.integers(0, 5)), max_size=14
 )

@@ -27,8 +27,10 @@ from headrace.policy import (
     Reject,
     SetTimer,
     TimerFired,
+    engine,
 )
 
+WAKE_TIMER = engine.WAKE_TIMER
 Kind = TypeVar("Kind")
 SAMPLE = load_fleet()
 LIMITS = Limits(
@@ -173,3 +175,39 @@ def test_with_every_backend_tried_the_request_has_failed() -> None:
     for _ in range(2):
         actions = driver.send(AttemptFailed(only(Dispatch, actions).attempt_id, FailureKind.REFUSED))
     assert only(Reject, actions).retry_after_s >= 1.0
+
+
+def test_who_waits_is_served_when_a_pause_ends_though_nothing_else_happens() -> None:
+    """The queue once slept until its timeout beside an idle backend."""
+    driver = Driver(fleet_of(1, max_in_flight=1))
+    first = only(Dispatch, driver.arrive(1))
+    waits = driver.arrive(2)
+    assert only(Enqueue, waits).request_id == 2
+    driver.now_s = 0.2
+    paused = driver.send(AttemptFailed(first.attempt_id, FailureKind.OVERLOADED, retry_after_s=1.0))
+    woken = [action for action in paused if isinstance(action, SetTimer) and action.at_s == pytest.approx(1.2)]
+    assert woken, paused
+    driver.now_s = woken[0].at_s
+    assert only(Dispatch, driver.send(TimerFired(woken[0].timer_id))).request_id == 2
+
+
+def test_who_comes_during_a_pause_waits_for_its_end_only() -> None:
+    driver = Driver(fleet_of(2, max_in_flight=1))
+    for request_id in (1, 2):
+        driver.arrive(request_id)
+    driver.send(AttemptFailed(1, FailureKind.OVERLOADED, retry_after_s=2.0))
+    driver.now_s = 0.5
+    actions = driver.arrive(3)
+    times = [action.at_s for action in actions if isinstance(action, SetTimer)]
+    assert only(Enqueue, actions).request_id == 3
+    assert all(at_s <= driver.now_s + LIMITS.queue_timeout_s for at_s in times)
+    driver.now_s = 2.0
+    assert any(isinstance(action, Dispatch) for action in driver.send(TimerFired(WAKE_TIMER)))
+
+
+def test_deadlines_of_what_has_ended_do_not_pile_up() -> None:
+    driver = Driver(fleet_of(1))
+    for request_id in range(500):
+        dispatch = only(Dispatch, driver.arrive(request_id, streamed=False))
+        driver.send(Finished(dispatch.attempt_id, 100, 10))
+    assert sum(map(len, driver.engine._deadlines.values())) <= 1

@@ -1,6 +1,7 @@
 """The live gateway: an OpenAI-compatible front over the fleet, driven by the policy engine."""
 
-from headrace.gateway.driver import Engine, Gateway, Journal, Ledger
+from headrace.gateway.books import Journal, Ledger
+from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.run import RunningGateway, start_gateway
 
 __all__ = ["Engine", "Gateway", "Journal", "Ledger", "RunningGateway", "start_gateway"]

@@ -18,6 +18,7 @@ from headrace.http import FailedKind, unframe
 from headrace.policy import FailureKind
 from headrace.wire import (
     FINISH_MARKS,
+    Usage,
     UsageFilter,
     completion_usage,
     count_content_events,
@@ -132,8 +133,8 @@ class StreamAnswer:
         end = stream_end(self._last_bytes())
         finished = end.finished or (self._filter is not None and self._filter.watching_events)
         if finished and not end.failed and (explicit or end.done):
-            exchange.finish()
-            attempt.finished(end.usage, None if end.usage is not None else self.delivered_tokens())
+            delivered = None if end.usage is not None else self.delivered_tokens()
+            attempt.finished(end.usage, delivered, exchange.finish)
         else:
             attempt.failed(FailureKind.RESET)
 
@@ -251,7 +252,7 @@ class JsonAnswer:
     One larger than `MAX_HELD_BYTES` is committed and handed on as it comes.
     """
 
-    __slots__ = ("_attempt", "_held_bytes", "_pieces", "_started", "wants_framed")
+    __slots__ = ("_attempt", "_guarded", "_held_bytes", "_pieces", "_quiet_s", "_started", "wants_framed")
 
     def __init__(self, attempt: Attempt) -> None:
         self.wants_framed = False
@@ -259,6 +260,8 @@ class JsonAnswer:
         self._pieces: list[bytes] = []
         self._held_bytes = 0
         self._started = False
+        self._guarded: bytes | None = None
+        self._quiet_s = 0.0
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         """The head was read before this sink took over."""
@@ -290,17 +293,20 @@ class JsonAnswer:
         if attempt.ended:
             return
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        if self._started and not explicit:  # the end of the connection is no proof, and what came is not all here
+            attempt.failed(FailureKind.RESET)
+            return
         try:
-            usage = completion_usage(body)
+            usage = completion_usage(body, whole=explicit)
         except ValueError:
             attempt.failed(FailureKind.GARBAGE)
             return
         exchange = attempt.request.exchange
         if self._started:
-            exchange.finish()
+            attempt.finished(usage, None, exchange.finish)
         else:
-            exchange.respond(200, attempt.answer_head(), body)
-        attempt.finished(usage, None)
+            head = attempt.answer_head()
+            attempt.finished(usage, None, lambda: exchange.respond(200, head, body))
 
     def on_failed(self, kind: FailedKind, message: str) -> None:
         """The connection broke."""
@@ -312,8 +318,13 @@ class JsonAnswer:
         return 0
 
     def quiet(self, passed_s: float) -> float:
-        """A whole answer has no gaps to guard; the first-byte timeout of the engine does it."""
-        return 0.0
+        """Seconds without a piece of an answer that is handed on; before that the engine's answer timeout guards it."""
+        if not self._started or self._guarded is not self._pieces[-1]:
+            self._guarded = self._pieces[-1] if self._started else None
+            self._quiet_s = 0.0
+        else:
+            self._quiet_s += passed_s
+        return self._quiet_s
 
 
 class RefusalAnswer:
@@ -348,8 +359,8 @@ class RefusalAnswer:
         """Pass it on."""
         if not self._attempt.ended:
             attempt = self._attempt
-            attempt.request.exchange.respond(self._status, attempt.answer_head(), b"".join(self._pieces))
-            attempt.refused_by_backend()
+            head, body, exchange = attempt.answer_head(), b"".join(self._pieces), attempt.request.exchange
+            attempt.finished(Usage(0, 0), None, lambda: exchange.respond(self._status, head, body))
 
     def on_failed(self, kind: FailedKind, message: str) -> None:
         """The connection broke."""

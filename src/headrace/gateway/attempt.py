@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from math import isnan
 from typing import Protocol
 
 import msgspec
@@ -15,6 +17,8 @@ from headrace.policy import FailureKind
 from headrace.wire import Usage
 
 OVERLOADED_STATUSES = frozenset((408, 429, 498, 503, 529))
+OUR_FAULT_STATUSES = frozenset((401, 402, 403, 404, 405, 407))  # the key, account or URL we have for it is wrong
+MAX_RETRY_AFTER_S = 3600.0
 _EMULATED = b"x-headrace-emulated"
 
 
@@ -48,8 +52,10 @@ class AttemptOwner(Protocol):
     def first_token(self, attempt: Attempt) -> None:
         """The first token of the answer came."""
 
-    def finished(self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None) -> None:
-        """The answer is complete and has been handed on."""
+    def finished(
+        self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None, send_end: Callable[[], None]
+    ) -> None:
+        """The answer is complete; call `send_end` once that is on record."""
 
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
         """There will be no complete answer."""
@@ -113,9 +119,10 @@ class Attempt:
         """Sort the response by its head."""
         self.content_type = headers.get(b"content-type", b"")
         self._emulated = headers.get(_EMULATED)
-        if status >= 500 or status in OVERLOADED_STATUSES:
+        kind = _failure_of(status)
+        if kind is not None:
             self._retry_after_s = retry_after_s(headers)
-            self.failed(FailureKind.OVERLOADED if status in OVERLOADED_STATUSES else FailureKind.SERVER_ERROR)
+            self.failed(kind)
             return
         answer = self._answer_for(status)
         if answer is None:
@@ -164,14 +171,10 @@ class Attempt:
         """The first token came."""
         self._owner.first_token(self)
 
-    def finished(self, usage: Usage | None, delivered_tokens: int | None) -> None:
-        """The answer is complete."""
+    def finished(self, usage: Usage | None, delivered_tokens: int | None, send_end: Callable[[], None]) -> None:
+        """The answer is complete; `send_end` gives the client the last of it, once the end is on record."""
         self.ended = True
-        self._owner.finished(self, usage, delivered_tokens)
-
-    def refused_by_backend(self) -> None:
-        """The backend refused the request itself, and nothing was used."""
-        self.finished(Usage(0, 0), None)
+        self._owner.finished(self, usage, delivered_tokens, send_end)
 
     def failed(self, kind: FailureKind) -> None:
         """There will be no complete answer; a client that has a part of it is told by the end of its connection."""
@@ -181,9 +184,12 @@ class Attempt:
                 self.client.release()  # a short error: its connection is good for another request
             else:
                 self.client.cancel()
+        self._owner.failed(self, kind, self._retry_after_s)
+
+    def cut_off(self) -> None:
+        """End the connection of a client that has a part of an answer which will not be completed."""
         if self.committed:
             self.request.exchange.abort()
-        self._owner.failed(self, kind, self._retry_after_s)
 
     def delivered_tokens(self) -> int:
         """Lower bound of the tokens that the client got."""
@@ -217,17 +223,30 @@ class Attempt:
         return None
 
 
+def _failure_of(status: int) -> FailureKind | None:
+    """What a status says of the backend; None: it says something of the request, or of nothing."""
+    if status in OVERLOADED_STATUSES:
+        return FailureKind.OVERLOADED
+    if status in OUR_FAULT_STATUSES:
+        return FailureKind.MISCONFIGURED
+    return FailureKind.SERVER_ERROR if status >= 500 else None
+
+
 def retry_after_s(headers: dict[bytes, bytes]) -> float | None:
-    """Seconds that a backend asks to be left alone: `retry-after-ms`, or `retry-after` as seconds or as a date."""
-    value = headers.get(b"retry-after-ms")
+    """Seconds that a backend asks to be left alone: `retry-after-ms`, or `retry-after` as seconds or as a date.
+
+    What is no such time is None, and nobody is left alone for longer than an hour.
+    """
+    in_ms, value = headers.get(b"retry-after-ms"), headers.get(b"retry-after")
     try:
-        if value is not None:
-            return max(float(value) / 1000.0, 0.0)
-        value = headers.get(b"retry-after")
-        if value is None:
+        if in_ms is not None:
+            asked_s = float(in_ms) / 1000.0
+        elif value is None:
             return None
-        if value[:1].isdigit():
-            return max(float(value), 0.0)
-        return max(parsedate_to_datetime(value.decode("latin-1")).timestamp() - time.time(), 0.0)
-    except ValueError:
+        elif value[:1].isdigit():
+            asked_s = float(value)
+        else:
+            asked_s = parsedate_to_datetime(value.decode("latin-1")).timestamp() - time.time()
+    except (ValueError, OverflowError):
         return None
+    return None if isnan(asked_s) else min(max(asked_s, 0.0), MAX_RETRY_AFTER_S)

@@ -11,16 +11,15 @@ backend's usage, failed, or cancelled with what is known to have been delivered.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from headrace.errors import CapacityError, HeadraceError, UnknownModel
 from headrace.fleet import Fleet
-from headrace.gateway.answer import StreamAnswer
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.backends import BackendLink, link_backends
+from headrace.gateway.books import Books, Journal, Ledger
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
@@ -48,7 +47,6 @@ from headrace.wire import ChatHead, Usage, decode_chat_head, encode_error, error
 from headrace.wire import with_model as with_model_name
 
 JSON = header_lines((b"content-type", b"application/json"))
-MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 
 
 class Engine(Protocol):
@@ -59,49 +57,6 @@ class Engine(Protocol):
 
     def view(self) -> EngineView:
         """What the engine sees now."""
-
-
-class Ledger(Protocol):
-    """What the gateway needs of a usage ledger."""
-
-    def defer(self, wake: Callable[[], None]) -> None:
-        """Let records wait for `flush`, and call `wake` when the first one does."""
-
-    def flush(self) -> None:
-        """Write what waits; OSError: it cannot be written now, and waits on."""
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes that wait."""
-
-    def opened(
-        self,
-        attempt_id: int,
-        request_id: int,
-        backend: str,
-        workload_class: str,
-        at_s: float,
-        *,
-        input_tokens: int,
-        reserved_output_tokens: int | None,
-    ) -> None:
-        """An attempt is about to be sent."""
-
-    def closed(
-        self,
-        attempt_id: int,
-        status: str,
-        at_s: float,
-        *,
-        input_tokens: int | None = None,
-        output_tokens: int | None = None,
-        cached_input_tokens: int | None = None,
-        delivered_output_tokens: int = 0,
-    ) -> object:
-        """An attempt has ended."""
-
-
-Journal = Callable[[float, AnyEvent, list[AnyAction]], None]
 
 
 class Gateway:
@@ -131,15 +86,14 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self.fleet = fleet
         self.engine = engine
-        self.rounds = Rounds(self._loop, round_s, self._write_ledger)
+        self.rounds = Rounds(self._loop, round_s, self._write_books)
         self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
         self.recognizer = Recognizer(fleet)
         self.telemetry = Telemetry(fleet.classes, self.links)
         self.run_id = run_id.encode()
         self._ledger = ledger
-        self._ledger_fault = ""
+        self._books = Books(ledger, journal, self.telemetry)
         ledger.defer(self.rounds.wake)
-        self._journal = journal
         self._clock = clock
         self._start_s = clock()
         self._requests: dict[int, GatewayRequest] = {}
@@ -174,8 +128,7 @@ class Gateway:
         """Give the engine an event and do what it answers."""
         now_s = self._clock() - self._start_s
         actions = self.engine.handle(now_s, event)
-        if self._journal is not None:
-            self._journal(now_s, event, actions)
+        self._books.record(now_s, event, actions)
         for action in actions:
             self._do[type(action)](now_s, action)
 
@@ -184,15 +137,14 @@ class Gateway:
     def chat(self, exchange: Exchange) -> None:
         """A chat completion request came in."""
         try:
-            if self._ledger_fault:
-                self._check_ledger()
+            self._books.check()
             head = decode_chat_head(exchange.body)
             model = self.recognizer.model(head.model)
             workload_class = self.recognizer.workload_class(exchange.headers, exchange.path, head.model)
+            request = self._request(exchange, head, model, workload_class)
         except HeadraceError as error:
             self.refuse(exchange, error)
             return
-        request = self._request(exchange, head, model, workload_class)
         self._requests[request.request_id] = request
         exchange.on_gone = lambda: self._client_gone(request)
         self.tell(
@@ -242,6 +194,9 @@ class Gateway:
         request.client_gone = True
         attempt = request.attempt
         self.tell(ClientGone(request.request_id, 0 if attempt is None else attempt.delivered_tokens()))
+
+    def _write_books(self) -> None:
+        self._books.write()
 
     # actions
 
@@ -308,23 +263,28 @@ class Gateway:
         request = attempt.request
         self.telemetry.ttft[request.workload_class].observe(self.now_s() - request.arrived_s)
 
-    def finished(self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None) -> None:
-        """The answer is complete and has been handed on."""
+    def finished(
+        self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None, send_end: Callable[[], None]
+    ) -> None:
+        """The answer is complete: on record first, then for the client, then for the engine."""
         attempt_id = attempt.attempt_id
         if usage is None:
             self._close(attempt, self.now_s(), "completed", "completed", delivered_tokens=delivered_tokens or 0)
+            send_end()
             self.tell(Finished(attempt_id))
             return
         request = attempt.request
         self._estimators[request.workload_class].observe(request.body_bytes, usage.input_tokens)
         self.telemetry.used(attempt.link.name, *usage)
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
+        send_end()
         self.tell(Finished(attempt_id, *usage))
 
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
         """There will be no complete answer."""
         delivered = attempt.delivered_tokens()
         self._close(attempt, self.now_s(), "failed", kind.value, delivered_tokens=delivered)
+        attempt.cut_off()
         self.tell(AttemptFailed(attempt.attempt_id, kind, attempt.committed, retry_after_s, delivered))
 
     def _close(
@@ -356,25 +316,6 @@ class Gateway:
             return
         self._ledger.closed(attempt.attempt_id, status, now_s, delivered_output_tokens=delivered or 0)
 
-    # the ledger
-
-    def _write_ledger(self) -> None:
-        """Before the bytes of a round leave: what they do is on record. A fault is told once, and tried again."""
-        try:
-            self._ledger.flush()
-            self._ledger_fault = ""
-        except OSError as error:
-            fault = str(error)
-            self.telemetry.ledger_faults += 1
-            if fault != self._ledger_fault:
-                print(f"headrace: the usage ledger cannot be written: {fault}; records wait in memory", file=sys.stderr)
-            self._ledger_fault = fault
-
-    def _check_ledger(self) -> None:
-        """While records wait for a disk there is a limit to them: beyond it nothing new is taken on."""
-        if self._ledger.waiting_bytes > MAX_UNWRITTEN_BYTES:
-            raise CapacityError("the usage ledger cannot be written; try again after the time in retry-after", 10.0)
-
     # time guards and the end
 
     def sweep(self, passed_s: float) -> None:
@@ -382,12 +323,11 @@ class Gateway:
         limit_s = self.fleet.limits.idle_timeout_s
         for attempt in list(self._attempts.values()):
             answer = attempt.answer
-            if isinstance(answer, StreamAnswer) and not attempt.held_back and answer.quiet(passed_s) >= limit_s:
+            if answer is not None and not attempt.held_back and answer.quiet(passed_s) >= limit_s:
                 attempt.failed(FailureKind.TIMEOUT)
         for link in self.links.values():
             link.pool.warm_up()
-        if self._ledger_fault:
-            self._write_ledger()
+        self._books.try_again()
 
     async def close(self) -> None:
         """Cancel what is still live, as if each client had gone, and close every connection to a backend."""

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 
 from headrace.fleet import Fleet
-from headrace.gateway.driver import Engine, Gateway, Journal, Ledger
+from headrace.gateway.books import Journal, Ledger
+from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.routes import Routes, refusal
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
 

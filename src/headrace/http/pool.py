@@ -2,8 +2,9 @@
 
 Decide, then act: `send` changes the pool's state at once and returns; connecting goes on behind it. `repr(pool)` tells
 the whole state. A request takes the idle connection used last (the others may cool down and be closed by the backend);
-without one a connection is opened for it. A warm connection that turns out closed before a response byte came is
-replaced by a fresh one, once, and nobody hears of it: backends close idle connections when they like.
+without one a connection is opened for it. A warm connection that turns out closed as soon as something is sent on it is
+replaced by a fresh one, once, and nobody hears of it: backends close idle connections when they like. One that breaks
+later may have been at work, and has failed.
 """
 
 from __future__ import annotations

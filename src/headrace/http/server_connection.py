@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 
 from headrace.http.exchange import Exchange
+from headrace.http.plain_body import PlainBody
 
 if TYPE_CHECKING:
     from headrace.http.server import Server
@@ -55,6 +56,7 @@ class ServerConnection(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_parser",
+        "_plain_body",
         "_reading_paused",
         "_receiving",
         "_refusal",
@@ -83,6 +85,7 @@ class ServerConnection(asyncio.Protocol):
         self._reading_paused = False
         self._writing_paused = False
         self._continue_due = False
+        self._plain_body: PlainBody | None = None
         self._head_bytes = 0
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
@@ -142,11 +145,14 @@ class ServerConnection(asyncio.Protocol):
         if self._receiving is _HEAD:
             self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
+            if self._plain_body is not None:
+                self._feed_plain(self._plain_body, data)
+            else:
+                self._parser.feed_data(data)
             if self._receiving is _HEAD and self._head_bytes > self._server.limits.max_head_bytes:
                 self._refuse(431, "the request head is too large")
-        except httptools.HttpParserUpgrade:
-            self._stop_reading()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse_for(error)
         self._next()
@@ -208,6 +214,7 @@ class ServerConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is complete and waits for its turn."""
         self._receiving = self._guarded = _NOTHING
+        self._head_bytes = 0  # of a next head in the same read, only what later reads bring is counted
         self._continue_due = False
         parser = self._parser
         body = self._body
@@ -306,20 +313,28 @@ class ServerConnection(asyncio.Protocol):
         if self._refusal is None:
             self._refusal = (status, message)
 
-    def _stop_reading(self) -> None:
+    def _ignore_upgrade(self, rest: bytes) -> None:
         """An upgrade was asked for: the request is answered without it, then the connection is closed."""
-        if self._waiting:
-            self._waiting[-1]._keep_alive = False
+        if self._waiting and b"transfer-encoding" in self._waiting[-1].headers:
+            self._waiting.pop()
+            self._refuse(400, "an upgrade is not offered; send the request without the upgrade header")
+        elif self._waiting:
+            self._receiving = _BODY
+            self._plain_body = PlainBody(self._waiting.pop())
+            self._feed_plain(self._plain_body, rest)
+
+    def _feed_plain(self, body: PlainBody, data: bytes) -> None:
+        if body.feed(data):
+            self._plain_body = None
+            self._receiving = self._guarded = _NOTHING
+            self._waiting.append(body.exchange)
 
     def _answer_refusal(self, status: int, message: str) -> None:
         """Answer, end our side, and let what the client still sends run dry, so that it can read the answer."""
         self._closing = True
         headers, body = self._server.refusal(status, message)
         refused = Exchange(
-            b"",
-            b"",
-            {},
-            b"",
+            *(b"", b"", {}, b""),
             transport=self._transport,
             send=self._send,
             owner=_Nobody(self.date_line),

@@ -53,6 +53,7 @@ class LedgerState:
     Attributes:
         open: attempts without an end, in the order of their dispatch.
         last_run: highest run number seen; 0 in a new file.
+        records: records that could be read.
         torn: lines that could not be read, with their numbers.
         unrepaired: the torn lines are at the end of the file, with no mark below them.
         ends_with_newline: whether the next record starts on a line of its own.
@@ -60,6 +61,7 @@ class LedgerState:
 
     open: dict[tuple[int, int], Opened] = field(default_factory=dict)
     last_run: int = 0
+    records: int = 0
     torn: list[tuple[int, bytes]] = field(default_factory=list)
     unrepaired: bool = False
     ends_with_newline: bool = True
@@ -135,6 +137,7 @@ def _decoded(path: str, lines: Iterable[bytes], state: LedgerState) -> Iterator[
         if damaged is not None and not isinstance(record, RunStarted | Recovered):
             raise TraceError(path, damaged, "this line of the ledger is damaged; restore the file from a copy")
         damaged = None
+        state.records += 1
         if not isinstance(record, Recovered):
             state.last_run = max(state.last_run, record.run)
         yield record

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ import msgspec
 from headrace.errors import ConfigError, Fault, InvariantError
 from headrace.ledger.reader import LedgerState, read_ledger
 from headrace.ledger.record import AttemptStatus, Closed, Interrupted, Opened, Record, Recovered, RunStarted
+
+FIRST_BYTES = b'{"kind":"run"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,9 @@ def _open_locked(path: str) -> int:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as fault:
         raise ConfigError("ledger", [Fault(path, f"cannot be written: {fault.strerror}")]) from fault
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ConfigError("ledger", [Fault(path, "is not a regular file; name one that can be read back")])
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as fault:
@@ -213,6 +219,8 @@ def _repair(path: str, fd: int) -> Recovery:
     state = LedgerState()
     for _ in read_ledger(path, state):
         pass
+    if state.torn and not state.records and not _begins_a_ledger(state.torn):
+        raise ConfigError("ledger", [Fault(path, "is not a ledger, and is left as it is; name another file")])
     left_open = tuple(state.open.values())
     records: list[Record] = [
         Interrupted(opened.run, opened.attempt_id, 0, opened.reserved_output_tokens) for opened in left_open
@@ -223,6 +231,12 @@ def _repair(path: str, fd: int) -> Recovery:
     lines = b"".join(encode(record) + b"\n" for record in records)
     _write_all(fd, (b"" if state.ends_with_newline else b"\n") + lines)
     return Recovery(left_open, tuple(state.torn), state.last_run)
+
+
+def _begins_a_ledger(torn: list[tuple[int, bytes]]) -> bool:
+    """Whether a file without a whole record is a ledger all the same: its writer died over its first line."""
+    first = torn[0][1]
+    return first.startswith(FIRST_BYTES) or FIRST_BYTES.startswith(first.rstrip(b"\n"))
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 
 from headrace.policy.pricing import BackendState
 from headrace.policy.state import RequestState
@@ -61,6 +62,12 @@ class WaitingRoom:
                     break
             if not line:
                 del self._lines[key]
+
+    def next_free_s(self, now_s: float) -> float | None:
+        """When the first backend that somebody waits for may be asked again, by its breaker; None: all may be."""
+        lines = (line for line, waiting in self._lines.items() if _head(waiting) is not None)
+        times = (b.breaker.allows_from_s for line in lines for b in line if not b.drained)
+        return min((at_s for at_s in times if now_s < at_s < inf), default=None)
 
     def next_due_s(self) -> float | None:
         """When the longest-waiting request has waited too long; None if nobody waits."""

@@ -22,6 +22,7 @@ reads only what had happened by then: lengths are predicted, load is what we dis
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from random import Random
 
 from headrace.errors import InvariantError
@@ -52,6 +53,7 @@ from headrace.policy.view import BackendView, EngineView, ShareView
 FIRST_BYTE_TIMER = 1
 QUEUE_TIMER = 2
 ANSWER_TIMER = 3
+WAKE_TIMER = 4
 OVERLOADED_PAUSE_S = 1.0
 
 
@@ -86,6 +88,7 @@ class PolicyEngine:
         self._room = WaitingRoom(fleet.limits.queue_depth, fleet.limits.queue_timeout_s)
         self._deadlines: dict[int, deque[tuple[float, int]]] = {FIRST_BYTE_TIMER: deque(), ANSWER_TIMER: deque()}
         self._timers: set[int] = set()
+        self._wakes_s = inf  # when the queue is next served, whatever happens
         self._next_attempt_id = 1
         self._now_s = 0.0
 
@@ -238,6 +241,9 @@ class PolicyEngine:
             return self._fail_late_attempts(now_s, event.timer_id)
         if event.timer_id == QUEUE_TIMER:
             return self._reject_late_waiters(now_s)
+        if event.timer_id == WAKE_TIMER:
+            self._wakes_s = inf
+            return self._serve_queue(now_s)
         return []
 
     def _fleet_changed(self, now_s: float, event: FleetChanged) -> list[AnyAction]:
@@ -284,6 +290,8 @@ class PolicyEngine:
         else:
             timer_id, timeout_s = ANSWER_TIMER, self._limits.answer_timeout_s
         deadlines = self._deadlines[timer_id]
+        while deadlines and not self._waits(deadlines[0][1]):  # or the deadlines of what has ended would pile up
+            deadlines.popleft()
         deadlines.append((now_s + timeout_s, attempt.attempt_id))
         return [] if timer_id in self._timers else self._set_timer(timer_id, deadlines[0][0])
 
@@ -305,7 +313,7 @@ class PolicyEngine:
         if self._room.full:
             return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
         due_s = self._room.enter(now_s, request)
-        return [Enqueue(request.request_id), *self._set_timer(QUEUE_TIMER, due_s)]
+        return [Enqueue(request.request_id), *self._set_timer(QUEUE_TIMER, due_s), *self._wake_later(now_s)]
 
     def _serve_queue(self, now_s: float) -> list[AnyAction]:
         """Dispatch from the head of each line for as long as a head finds a free backend."""
@@ -317,7 +325,15 @@ class PolicyEngine:
             if choice is not None:
                 self._room.leave(request)
                 actions += self._dispatch(now_s, request, choice)
-        return actions
+        return actions + self._wake_later(now_s)
+
+    def _wake_later(self, now_s: float) -> list[AnyAction]:
+        """Serve the queue again when a cooldown or a pause ends: nothing else may happen then."""
+        free_s = self._room.next_free_s(now_s)
+        if free_s is None or free_s >= self._wakes_s:
+            return []
+        self._wakes_s = free_s
+        return [SetTimer(WAKE_TIMER, free_s)]
 
     def _retry(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
@@ -346,8 +362,7 @@ class PolicyEngine:
         deadlines = self._deadlines[timer_id]
         while deadlines:
             deadline_s, attempt_id = deadlines[0]
-            attempt = self._attempts.get(attempt_id)
-            waits = attempt is not None and attempt.first_token_s is None
+            waits = self._waits(attempt_id)
             if waits and deadline_s > now_s:
                 return actions + self._set_timer(timer_id, deadline_s)
             deadlines.popleft()
@@ -355,6 +370,11 @@ class PolicyEngine:
                 actions.append(Cancel(attempt_id))
                 actions += self._attempt_failed(now_s, AttemptFailed(attempt_id, FailureKind.TIMEOUT))
         return actions
+
+    def _waits(self, attempt_id: int) -> bool:
+        """Whether an attempt is live and has no first token."""
+        attempt = self._attempts.get(attempt_id)
+        return attempt is not None and attempt.first_token_s is None
 
     def _reject_late_waiters(self, now_s: float) -> list[AnyAction]:
         """Turn away requests that waited too long; set the timer for the next one."""

@@ -20,6 +20,7 @@ class FailureKind(StrEnum):
     GARBAGE = "garbage"  # what came is not an answer
     OVERLOADED = "overloaded"  # 429 and its relatives: healthy, but full
     SERVER_ERROR = "server_error"  # 5xx
+    MISCONFIGURED = "misconfigured"  # it refuses the key, the account or the path that we have for it
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):

@@ -52,6 +52,7 @@ class ChatHead(msgspec.Struct, gc=False):
 
 _heads = msgspec.json.Decoder(ChatHead)
 _top_levels = msgspec.json.Decoder(dict[str, Raw])
+_NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def decode_chat_head(body: bytes) -> ChatHead:
@@ -66,7 +67,7 @@ def decode_chat_head(body: bytes) -> ChatHead:
         message = str(error)
         param = message.partition("`$.")[2].partition("`")[0] or ("model" if "`model`" in message else None)
         raise RequestError(f"the request body is not a chat completion request: {message}", param) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _NOT_JSON as error:
         raise RequestError(f"the request body is not JSON: {error}; send a JSON object") from None
 
 
@@ -77,7 +78,7 @@ def with_include_usage(body: bytes, head: ChatHead) -> bytes:
     if head.stream_options is UNSET:
         brace = body.index(b"{") + 1
         return b"%b%b%b" % (body[:brace], _INCLUDE_USAGE, body[brace:])
-    fields = _top_levels.decode(body)
+    fields = _fields(body)
     options = {} if head.stream_options is None else msgspec.json.decode(fields["stream_options"], type=dict[str, Raw])
     options["include_usage"] = Raw(b"true")
     fields["stream_options"] = Raw(msgspec.json.encode(options))
@@ -86,9 +87,17 @@ def with_include_usage(body: bytes, head: ChatHead) -> bytes:
 
 def with_model(body: bytes, model: str) -> bytes:
     """The body, asking for `model` whatever it asked for before."""
-    fields = _top_levels.decode(body)
+    fields = _fields(body)
     fields["model"] = Raw(msgspec.json.encode(model))
     return msgspec.json.encode(fields)
+
+
+def _fields(body: bytes) -> dict[str, Raw]:
+    """The top level of a body, each value as it came. Raises RequestError: it cannot be read as a whole."""
+    try:
+        return _top_levels.decode(body)
+    except _NOT_JSON as error:
+        raise RequestError(f"the request body is not JSON: {error}; send a JSON object") from None
 
 
 def _text(value: str) -> bytes:

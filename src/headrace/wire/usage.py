@@ -16,6 +16,7 @@ DONE_DATA = b"[DONE]"
 MAX_DECODED_BYTES = 64 * 1024
 _CONTENT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)" ?: ?"[^"]')
 _EMPTY = frozenset((b'""', b"null", b"[]", b"{}"))
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
@@ -54,7 +55,8 @@ class _WireUsage(msgspec.Struct, gc=False):
 
     def usage(self) -> Usage:
         details = self.prompt_tokens_details
-        return Usage(self.prompt_tokens, self.completion_tokens, (details.cached_tokens or 0) if details else 0)
+        cached = (details.cached_tokens or 0) if details else 0
+        return Usage(max(self.prompt_tokens, 0), max(self.completion_tokens, 0), max(cached, 0))
 
 
 class _Groq(msgspec.Struct, gc=False):
@@ -71,7 +73,7 @@ class _FirstChoice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
     def begun(self) -> bool:
-        if self.finish_reason is not None:
+        if self.finish_reason:
             return True
         return any(name != "role" and bytes(value) not in _EMPTY for name, value in (self.delta or {}).items())
 
@@ -126,13 +128,13 @@ def stream_end(tail: bytes) -> StreamEnd:
             continue
         try:
             answer = _answers.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             continue
         usage = answer.used() or usage
         failed = (
             failed or bytes(answer.error) != b"null" or (answer.x_groq is not None and answer.x_groq.error is not None)
         )
-        finished = finished or any(choice.finish_reason is not None for choice in answer.choices or ())
+        finished = finished or any(bool(choice.finish_reason) for choice in answer.choices or ())
     return StreamEnd(finished, done, failed, usage)
 
 
@@ -142,9 +144,9 @@ def is_usage_event(event: bytes) -> bool:
         return False
     try:
         answer = _answers.decode(event_data(event))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return False
-    return answer.choices == [] and answer.usage is not None
+    return not answer.choices and answer.usage is not None
 
 
 def is_error_event(payload: bytes) -> bool:
@@ -170,7 +172,7 @@ def has_token(payload: bytes) -> bool:
             continue
         try:
             choices = _firsts.decode(data).choices
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             return True
         if any(choice.begun() for choice in choices or ()):
             return True
@@ -185,21 +187,26 @@ def count_content_events(payload: bytes) -> int:
     return sum(1 for event in events if search(event) is not None)
 
 
-def completion_usage(body: bytes) -> Usage | None:
+def completion_usage(body: bytes, whole: bool = True) -> Usage | None:
     """Usage of a whole JSON answer; None if it has none.
 
     A long answer is not decoded: its usage is looked for near its end, where every backend puts it.
 
+    Args:
+        whole: the framing has shown that the body is all there; else all of it is decoded, whatever its length.
+
     Raises:
         ValueError: the body is not a JSON object.
     """
-    if len(body) > MAX_DECODED_BYTES:
-        return _usage_near_end(body)
     try:
+        if not whole:
+            msgspec.json.decode(body)
+        if len(body) > MAX_DECODED_BYTES:
+            return _usage_near_end(body)
         return _answers.decode(body).used()
     except msgspec.ValidationError:
         return _usage_near_end(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"not JSON: {error}") from None
 
 
@@ -218,6 +225,6 @@ def _usage_near_end(body: bytes) -> Usage | None:
         if depth == 0:
             try:
                 return _usages.decode(body[opening : opening + match.end()]).usage()
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except _UNREADABLE:
                 return None
     return None
