@@ -21,7 +21,6 @@ reads only what had happened by then: lengths are predicted, load is what we dis
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 from random import Random
 
@@ -30,6 +29,7 @@ from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
 from headrace.policy.admission import WaitingRoom
 from headrace.policy.choice import Choice, Chooser
+from headrace.policy.deadline import Deadlines
 from headrace.policy.event import (
     AnyEvent,
     Arrived,
@@ -86,7 +86,10 @@ class PolicyEngine:
         self._requests: dict[int, RequestState] = {}
         self._attempts: dict[int, AttemptState] = {}
         self._room = WaitingRoom(fleet.limits.queue_depth, fleet.limits.queue_timeout_s)
-        self._deadlines: dict[int, deque[tuple[float, int]]] = {FIRST_BYTE_TIMER: deque(), ANSWER_TIMER: deque()}
+        self._deadlines = {
+            FIRST_BYTE_TIMER: Deadlines(fleet.limits.first_byte_timeout_s, self._waits),
+            ANSWER_TIMER: Deadlines(fleet.limits.answer_timeout_s, self._waits),
+        }
         self._timers: set[int] = set()
         self._wakes_s = inf  # when the queue is next served, whatever happens
         self._next_attempt_id = 1
@@ -285,15 +288,9 @@ class PolicyEngine:
 
     def _expect(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
         """Note by when the attempt's first byte must have come: its first token, or its whole answer."""
-        if attempt.request.streamed:
-            timer_id, timeout_s = FIRST_BYTE_TIMER, self._limits.first_byte_timeout_s
-        else:
-            timer_id, timeout_s = ANSWER_TIMER, self._limits.answer_timeout_s
-        deadlines = self._deadlines[timer_id]
-        while deadlines and not self._waits(deadlines[0][1]):  # or the deadlines of what has ended would pile up
-            deadlines.popleft()
-        deadlines.append((now_s + timeout_s, attempt.attempt_id))
-        return [] if timer_id in self._timers else self._set_timer(timer_id, deadlines[0][0])
+        timer_id = FIRST_BYTE_TIMER if attempt.request.streamed else ANSWER_TIMER
+        first_s = self._deadlines[timer_id].add(now_s, attempt.attempt_id)
+        return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
 
     def _release(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
         """End an attempt: give back what it held, and true up what it was booked for."""
@@ -359,17 +356,11 @@ class PolicyEngine:
     def _fail_late_attempts(self, now_s: float, timer_id: int) -> list[AnyAction]:
         """Give up on attempts whose first byte is overdue; set the timer for the next one."""
         actions: list[AnyAction] = []
-        deadlines = self._deadlines[timer_id]
-        while deadlines:
-            deadline_s, attempt_id = deadlines[0]
-            waits = self._waits(attempt_id)
-            if waits and deadline_s > now_s:
-                return actions + self._set_timer(timer_id, deadline_s)
-            deadlines.popleft()
-            if waits:
-                actions.append(Cancel(attempt_id))
-                actions += self._attempt_failed(now_s, AttemptFailed(attempt_id, FailureKind.TIMEOUT))
-        return actions
+        for attempt_id in self._deadlines[timer_id].overdue(now_s):
+            actions.append(Cancel(attempt_id))
+            actions += self._attempt_failed(now_s, AttemptFailed(attempt_id, FailureKind.TIMEOUT))
+        next_s = self._deadlines[timer_id].next_s()
+        return actions if next_s is None else actions + self._set_timer(timer_id, next_s)
 
     def _waits(self, attempt_id: int) -> bool:
         """Whether an attempt is live and has no first token."""
