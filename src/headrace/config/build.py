@@ -193,8 +193,20 @@ class _Builder:
         if model is None or (table.accelerator is not None and chip is None):
             return None
         observed = OperatingPoint(**msgspec.structs.asdict(table.observed)) if table.observed else None
-        max_batch = table.max_batch
-        return Deployment(name, model, chip, table.count, table.weight_bits, max_batch, observed)
+        if table.count % table.attention_ranks:
+            self._faults.add(f"{path}.attention_ranks", f"count = {table.count} cannot be split into so many groups")
+        return Deployment(
+            name,
+            model,
+            chip,
+            table.count,
+            table.weight_bits,
+            table.max_batch,
+            software=table.software,
+            attention_ranks=table.attention_ranks,
+            expert_parallel=table.expert_parallel,
+            observed=observed,
+        )
 
     def _build_pools(self) -> dict[str, Pool | None]:
         tables = self._faults.tables(self._section("pools"), doc.PoolTable, "pools")

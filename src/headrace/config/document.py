@@ -124,6 +124,9 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     count: Count = 1
     weight_bits: Annotated[int, Meta(ge=1, le=32)] | None = None
     max_batch: Annotated[int, Meta(ge=1, le=65536)] = 128
+    software: Text | None = None
+    attention_ranks: Count = 1
+    expert_parallel: bool = False
     observed: ObservedTable | None = None
 
 

@@ -34,6 +34,9 @@ class Deployment:
         count: accelerators of one replica, all of them used together.
         weight_bits: precision of the bulk of the weights as deployed.
         max_batch: most sequences decoded together.
+        software: model server whose speed is meant (`vllm`, `sglang`, `trtllm`); None: any.
+        attention_ranks: groups of accelerators that hold different sequences (attention data parallelism).
+        expert_parallel: experts are spread whole over the accelerators, not sharded.
     """
 
     name: str
@@ -42,4 +45,7 @@ class Deployment:
     count: int = 1
     weight_bits: int | None = None
     max_batch: int = 128
+    software: str | None = None
+    attention_ranks: int = 1
+    expert_parallel: bool = False
     observed: OperatingPoint | None = None

@@ -3,6 +3,7 @@
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients
 from headrace.perf.conservation import Claim, Violation, check_conservation, violations
 from headrace.perf.curve import speed_curve
+from headrace.perf.estimate import Estimate
 from headrace.perf.memory import (
     MemoryFit,
     accelerators_needed,
@@ -12,7 +13,7 @@ from headrace.perf.memory import (
     memory_fit,
     weight_bytes,
 )
-from headrace.perf.roofline import Estimate, decode_step_s, prefill_s
+from headrace.perf.roofline import decode_step_s, prefill_s
 from headrace.perf.speed import Serving, SpeedCurve
 from headrace.perf.work import compute_rate, work_rate
 

@@ -22,6 +22,7 @@ from enum import Enum
 from headrace.errors import ModelRangeError
 from headrace.fleet import Accelerator, Deployment, Memory, Model
 from headrace.perf.coefficients import Coefficient, coefficient
+from headrace.perf.estimate import Estimate
 from headrace.perf.memory import kv_bytes_per_sequence, kv_bytes_per_token, require_accelerator, weight_bytes
 
 FLOPS_PER_PARAMETER = 2
@@ -33,23 +34,6 @@ class Bound(Enum):
     FAST = "low"
     EXPECTED = "value"
     SLOW = "high"
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A predicted number with its interval.
-
-    Attributes:
-        why: the binding resource.
-        source: the coefficient rows used.
-    """
-
-    value: float
-    low: float
-    high: float
-    unit: str
-    why: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)

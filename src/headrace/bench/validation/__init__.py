@@ -1,0 +1,1 @@
+"""Validation: what the speed model predicts against what was measured, section by section."""
