@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine clean
+.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf clean
 
 setup: $(STAMP)
 
@@ -25,7 +25,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-gateway bench-sim bench-engine
+bench: bench-gateway bench-sim bench-engine bench-perf
 
 bench-gateway: setup
 	$(BIN)/python benchmarks/gateway.py
@@ -35,6 +35,9 @@ bench-sim: setup
 
 bench-engine: setup
 	$(BIN)/python benchmarks/engine.py
+
+bench-perf: setup
+	$(BIN)/python benchmarks/perf.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from headrace.cli.options import JsonPath
-from headrace.cli.running import write_result
+from headrace.cli.output import JsonPath, write_result
 from headrace.errors import Fault
 from headrace.fleet import Attention
 from headrace.fleet import catalog as tables

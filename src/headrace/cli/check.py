@@ -6,8 +6,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from headrace.cli.options import FleetFile, JsonPath
-from headrace.cli.running import write_result
+from headrace.cli.options import FleetFile
+from headrace.cli.output import JsonPath, write_result
 from headrace.config import load_fleet
 from headrace.errors import ConfigError
 from headrace.fleet import Fleet, Pool

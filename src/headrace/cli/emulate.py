@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 import uvloop
 
-from headrace.cli.options import FleetFile, JsonPath
-from headrace.cli.running import ports_explained, say, stopped_by_signals, write_result
+from headrace.cli.options import FleetFile
+from headrace.cli.output import JsonPath, say, write_result
+from headrace.cli.running import ports_explained, stopped_by_signals
 from headrace.config import load_fleet
 from headrace.emulate import Emulator
 

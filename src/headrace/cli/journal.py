@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from headrace import __version__, rng
-from headrace.cli.options import JsonPath
-from headrace.cli.running import say, write_result
+from headrace.cli.output import JsonPath, say, write_result
 from headrace.config import parse_fleet
 from headrace.ledger.journal import read_journal
 from headrace.policy import PolicyEngine, PolicyName

@@ -15,7 +15,6 @@ from headrace.traces import OpenTraces, open_traces
 from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, Request, Traffic, generate
 
 FleetFile = Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")]
-JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result here; - means standard output.")]
 TimingPath = Annotated[Path | None, typer.Option("--timing", help="Write the wall time here, in seconds.")]
 Traces = Annotated[
     list[str] | None, typer.Option("--trace", help="CLASS=PATH, repeatable; without one, traffic is generated.")

@@ -14,7 +14,6 @@ from headrace.bench import replay as run_replay
 from headrace.cli.options import (
     Duration,
     FleetFile,
-    JsonPath,
     SkipBadLines,
     Speedup,
     Start,
@@ -25,7 +24,8 @@ from headrace.cli.options import (
     generated,
     parse_traces,
 )
-from headrace.cli.running import say, say_how_it_went, show_result, stopped_by_signals, write_timing
+from headrace.cli.output import JsonPath, say
+from headrace.cli.running import say_how_it_went, show_result, stopped_by_signals, write_timing
 from headrace.config import load_fleet
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet

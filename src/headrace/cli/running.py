@@ -6,21 +6,14 @@ import asyncio
 import contextlib
 import errno
 import signal
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from headrace.bench import ReplayResult
+from headrace.cli.output import say, write_bytes, write_result
 from headrace.cli.table import show_report
 from headrace.errors import ConfigError, Fault
 from headrace.metrics import Report, encode_report
-
-
-def say(text: str) -> None:
-    """A line for people, on standard error."""
-    print(f"headrace: {text}", file=sys.stderr, flush=True)
 
 
 def stopped_by_signals() -> asyncio.Event:
@@ -42,16 +35,10 @@ def ports_explained(where: str, remedy: str) -> Iterator[None]:
         raise ConfigError("listen", [Fault(where, f"{error.strerror or error}; {remedy}")]) from error
 
 
-def write_result(json: Path | None, result: Mapping[str, object]) -> None:
-    """Write a command's result as JSON, if it was asked for; `-` is standard output."""
-    if json is not None:
-        _write(json, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-
-
 def show_result(report: Report, json: Path | None) -> None:
     """A report: as JSON where it was asked for, and as tables unless the JSON took their place."""
     if json is not None:
-        _write(json, encode_report(report))
+        write_bytes(json, encode_report(report))
     if json is None or str(json) != "-":
         show_report(report)
 
@@ -70,11 +57,3 @@ def say_how_it_went(result: ReplayResult) -> None:
         say(f"{count} requests: {error}")
     if result.unattributed:
         say(f"{result.unattributed} answers named no backend of this fleet: they are in no pool and no share")
-
-
-def _write(path: Path, content: bytes) -> None:
-    if str(path) == "-":
-        sys.stdout.buffer.write(content)
-        sys.stdout.flush()
-    else:
-        path.write_bytes(content)

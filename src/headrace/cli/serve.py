@@ -10,8 +10,9 @@ import typer
 import uvloop
 
 from headrace import __version__, rng
-from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, JsonPath, LedgerFile, Port
-from headrace.cli.running import ports_explained, say, stopped_by_signals, write_result
+from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, LedgerFile, Port
+from headrace.cli.output import JsonPath, say, write_result
+from headrace.cli.running import ports_explained, stopped_by_signals
 from headrace.config import load_fleet, sample_fleet_text
 from headrace.fleet import Fleet
 from headrace.gateway import RunningGateway, start_gateway

@@ -13,7 +13,6 @@ from rich.status import Status
 from headrace.cli.options import (
     Duration,
     FleetFile,
-    JsonPath,
     SkipBadLines,
     Speedup,
     Start,
@@ -24,7 +23,8 @@ from headrace.cli.options import (
     generated,
     parse_traces,
 )
-from headrace.cli.running import say, show_result, write_timing
+from headrace.cli.output import JsonPath, say
+from headrace.cli.running import show_result, write_timing
 from headrace.config import load_fleet
 from headrace.sim import SimulatedPolicy
 from headrace.study import simulate_and_compare

@@ -13,18 +13,9 @@ from rich.console import Console
 from rich.live import Live
 
 from headrace.bench import ReplayProgress, ReplayResult
-from headrace.cli.options import (
-    LEDGER,
-    AdminPort,
-    FleetFile,
-    JournalPath,
-    JsonPath,
-    LedgerFile,
-    Port,
-    TimingPath,
-    generated,
-)
-from headrace.cli.running import ports_explained, say, say_how_it_went, show_result, stopped_by_signals, write_timing
+from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, LedgerFile, Port, TimingPath, generated
+from headrace.cli.output import JsonPath, say
+from headrace.cli.running import ports_explained, say_how_it_went, show_result, stopped_by_signals, write_timing
 from headrace.cli.up_screen import progress_line, screen
 from headrace.config import load_fleet, sample_fleet_text
 from headrace.fleet import Fleet

@@ -1,7 +1,9 @@
 """How fast a deployment is: memory, roofline, coefficients, speed curves, and work in reference seconds."""
 
+from headrace.perf.closed_loop import closed_loop
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients
 from headrace.perf.conservation import Claim, Violation, check_conservation, violations
+from headrace.perf.continuous import Load, ServedEstimate, Split, serve_many, served_estimates
 from headrace.perf.curve import speed_curve
 from headrace.perf.estimate import Estimate
 from headrace.perf.memory import (
@@ -21,12 +23,16 @@ __all__ = [
     "Claim",
     "Coefficient",
     "Estimate",
+    "Load",
     "MemoryFit",
+    "ServedEstimate",
     "Serving",
     "SpeedCurve",
+    "Split",
     "Violation",
     "accelerators_needed",
     "check_conservation",
+    "closed_loop",
     "coefficient",
     "coefficients",
     "compute_rate",
@@ -37,6 +43,8 @@ __all__ = [
     "linear_state_bytes",
     "memory_fit",
     "prefill_s",
+    "serve_many",
+    "served_estimates",
     "speed_curve",
     "violations",
     "weight_bytes",

@@ -1,6 +1,6 @@
 """Continuous batching on external-memory chips: TPOT and TTFT of a closed loop of clients, in closed form."""
 
-from headrace.perf.continuous.estimate import ServedEstimate, served_estimates
+from headrace.perf.continuous.estimate import ServedEstimate, serve_many, served_estimates
 from headrace.perf.continuous.loop import Served, serve
 from headrace.perf.continuous.parameters import (
     EFFECTS,
@@ -35,6 +35,7 @@ __all__ = [
     "levels_of",
     "points_of",
     "serve",
+    "serve_many",
     "served_estimates",
     "theta_of",
 ]

@@ -65,6 +65,23 @@ def served_estimates(asked: Sequence[Asked]) -> list[ServedEstimate]:
     return [ServedEstimate(*each) for each in zip(ttft, tpot, served.batch.tolist(), strict=True)]
 
 
+def serve_many(
+    deployment: Deployment, input_tokens: Array, output_tokens: Array, concurrency: Array, split: Split | None = None
+) -> Served:
+    """TPOT and TTFT of one deployment under many loads at once, for planners: arrays of equal length, no range checked.
+
+    Raises:
+        ModelRangeError: a figure of the chip or of the model is not known.
+    """
+    one = points_of([(deployment, Load(1, 1), split)])
+    theta, outputs = theta_of(levels_of([keys_of(deployment, split is not None)]), fitted())
+    count = len(input_tokens)
+    points = one.take(np.zeros(count, dtype=np.intp))
+    points.input_tokens, points.output_tokens, points.concurrency = input_tokens, output_tokens, concurrency
+    served = serve(points, {name: np.repeat(value, count) for name, value in theta.items()})
+    return Served(served.tpot_s * outputs["tpot"], served.ttft_s * outputs["ttft"], served.batch)
+
+
 def _check(deployment: Deployment, load: Load) -> None:
     tokens, limit = load.input_tokens + load.output_tokens, deployment.model.context_tokens
     if load.input_tokens < 1 or load.output_tokens < 1 or load.concurrency < 1 or tokens > limit:

@@ -1,0 +1,63 @@
+"""How fast the speed model answers: estimates per second from Python, and one answer from the command line, cold.
+
+What it does not show: how right the answers are (`headrace validate`).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from headrace.fleet import Deployment, catalog
+from headrace.perf import serve_many
+
+POINTS = 200_000
+COLD_RUNS = 5
+TARGET_PER_S = 100_000
+TARGET_COLD_S = 0.5
+
+
+def warm_per_s() -> float:
+    """Estimates (TTFT and TPOT of one load) per CPU second, over mixed loads of one deployment."""
+    rng = np.random.default_rng(1)
+    place = Deployment("h100", catalog.model("gpt-oss-120b"), catalog.accelerator("H100"), 8, software="vllm")
+    loads = rng.integers(1, 8000, POINTS), rng.integers(1, 2000, POINTS), rng.integers(1, 256, POINTS)
+    arrays = [load.astype(float) for load in loads]
+    serve_many(place, *(array[:10] for array in arrays))
+    started_s = time.process_time()
+    serve_many(place, *arrays)
+    return POINTS / (time.process_time() - started_s)
+
+
+def cold_s() -> list[float]:
+    """Wall seconds of `headrace perf`, each in a process of its own."""
+    command = [str(Path(sys.executable).parent / "headrace"), "perf", "gpt-oss-120b", "--on", "H100:8", "--json", "-"]
+    taken = []
+    for _ in range(COLD_RUNS):
+        started_s = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        taken.append(time.perf_counter() - started_s)
+    return sorted(taken)
+
+
+def main() -> None:
+    """Print both."""
+    taken = cold_s()
+    table = Table(title="speed model")
+    for column in ("", "measured", "target"):
+        table.add_column(column, justify="left" if not column else "right")
+    table.add_row("estimates per CPU second, warm", f"{warm_per_s():,.0f}", f">= {TARGET_PER_S:,}")
+    table.add_row(
+        f"headrace perf, cold, s (median of {COLD_RUNS})", f"{taken[len(taken) // 2]:.2f}", f"<= {TARGET_COLD_S}"
+    )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

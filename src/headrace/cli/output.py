@@ -1,0 +1,33 @@
+"""Where results and words for people go: kept apart from what commands import to do their work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result here; - means standard output.")]
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    print(f"headrace: {text}", file=sys.stderr, flush=True)
+
+
+def write_result(json: Path | None, result: Mapping[str, object]) -> None:
+    """Write a command's result as JSON, if it was asked for; `-` is standard output."""
+    if json is not None:
+        write_bytes(json, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Into a file, or to standard output where the path is `-`."""
+    if str(path) == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+    else:
+        path.write_bytes(content)
