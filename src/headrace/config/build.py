@@ -193,8 +193,17 @@ class _Builder:
         if model is None or (table.accelerator is not None and chip is None):
             return None
         observed = OperatingPoint(**msgspec.structs.asdict(table.observed)) if table.observed else None
-        max_batch = table.max_batch
-        return Deployment(name, model, chip, table.count, table.weight_bits, max_batch, observed)
+        return Deployment(
+            name,
+            model,
+            chip,
+            count=table.count,
+            weight_bits=table.weight_bits,
+            max_batch=table.max_batch,
+            observed=observed,
+            release=table.release,
+            speculation=table.speculation,
+        )
 
     def _build_pools(self) -> dict[str, Pool | None]:
         tables = self._faults.tables(self._section("pools"), doc.PoolTable, "pools")

@@ -125,6 +125,8 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     weight_bits: Annotated[int, Meta(ge=1, le=32)] | None = None
     max_batch: Annotated[int, Meta(ge=1, le=65536)] = 128
     observed: ObservedTable | None = None
+    release: Annotated[str, Meta(pattern=r"^20\d\d(-\d\d)?$")] | None = None
+    speculation: bool = False
 
 
 class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):

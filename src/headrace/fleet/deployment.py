@@ -33,7 +33,9 @@ class Deployment:
     Attributes:
         count: accelerators of one replica, all of them used together.
         weight_bits: precision of the bulk of the weights as deployed.
-        max_batch: most sequences decoded together.
+        max_batch: most sequences decoded together; on Neuron the batch that the graph is compiled for.
+        release: the software that drives the accelerator, as a date (`2024-10`); None: the newest known.
+        speculation: the model server drafts tokens and checks several in one pass.
     """
 
     name: str
@@ -43,3 +45,5 @@ class Deployment:
     weight_bits: int | None = None
     max_batch: int = 128
     observed: OperatingPoint | None = None
+    release: str | None = None
+    speculation: bool = False
