@@ -431,3 +431,35 @@ def test_the_document_has_a_setting_for_every_field_of_what_it_builds() -> None:
     assert set(MatchTable.__struct_fields__) == {"headers", "api_key_envs", "paths", "model_aliases"}
     assert "max_batch" in DeploymentTable.__struct_fields__
     assert "like" in AcceleratorTable.__struct_fields__
+
+
+# Software
+
+
+def with_settings(chip: str, count: int, *settings: str) -> str:
+    return changed(
+        'accelerator = "H100-water"\ncount = 8', f'accelerator = "{chip}"\ncount = {count}\n' + "\n".join(settings)
+    )
+
+
+def test_a_deployment_names_its_release_and_whether_it_speculates() -> None:
+    fleet = parse_fleet(with_settings("WSE-3", 4, 'release = "2024-10"', "speculation = true"), "x")
+    (place,) = (each for each in fleet.deployments.values() if each.accelerator and each.accelerator.name == "WSE-3")
+    assert (place.release, place.speculation) == ("2024-10", True)
+
+
+@pytest.mark.parametrize(
+    ("chip", "count", "setting", "path", "message"),
+    [
+        ("WSE-3", 4, 'release = "2023"', "release", "older than the first known of 'WSE-3': 2024-08"),
+        ("WSE-3", 4, 'release = "newest"', "release", "regex"),
+        ("H100", 8, 'release = "2025"', "release", "one release only"),
+        ("H100", 8, "speculation = true", "speculation", "not known"),
+    ],
+)
+def test_software_that_nothing_is_known_of_is_a_fault(
+    chip: str, count: int, setting: str, path: str, message: str
+) -> None:
+    (fault,) = faults_of(with_settings(chip, count, setting))
+    assert fault.path.endswith(path), fault
+    assert message in fault.message

@@ -129,3 +129,17 @@ def test_blocks_that_are_not_there_are_neither_handed_out_nor_taken_back() -> No
     kv.allocate(3)
     with pytest.raises(InvariantError):
         kv.release(4)
+
+
+def test_the_fixed_part_of_a_prefill_is_paid_once_by_the_step_that_completes_it() -> None:
+    """As on Neuron, where a prefill of experts takes a second whatever its length, and every slot stands still."""
+    plain, fixed = model_server(BATCHING), model_server(replace(BATCHING, prefill_fixed_s=1.0))
+    ends = []
+    for server in (plain, fixed):
+        server.submit(0.0, Job(1, BATCHING.chunk_tokens + 1, 2))
+        server.submit(0.0, Job(2, 1, 2))
+        reports = server.advance(1e6)
+        ends.append({r.job_id: r.at_s for r in reports if r.milestone is Milestone.FIRST_TOKEN})
+    assert ends[1][1] == pytest.approx(ends[0][1] + 2.0), "both complete in the same step"
+    assert ends[1] == pytest.approx({job: at_s + 2.0 for job, at_s in ends[0].items()})
+    assert BATCHING.prefill_s(0) == replace(BATCHING, prefill_fixed_s=1.0).prefill_s(0) == 0.0

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from headrace.errors import HeadraceError
 
-COMMANDS = ("catalog", "check", "emulate", "journal", "perf", "replay", "serve", "simulate", "up")
+COMMANDS = ("catalog", "check", "emulate", "journal", "perf", "replay", "serve", "simulate", "up", "validate")
 
 
 class _Commands(TyperGroup):

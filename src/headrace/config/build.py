@@ -199,13 +199,15 @@ class _Builder:
             name,
             model,
             chip,
-            table.count,
-            table.weight_bits,
-            table.max_batch,
+            count=table.count,
+            weight_bits=table.weight_bits,
+            max_batch=table.max_batch,
             software=table.software,
             attention_ranks=table.attention_ranks,
             expert_parallel=table.expert_parallel,
             observed=observed,
+            release=table.release,
+            speculation=table.speculation,
         )
 
     def _build_pools(self) -> dict[str, Pool | None]:

@@ -128,6 +128,8 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     attention_ranks: Count = 1
     expert_parallel: bool = False
     observed: ObservedTable | None = None
+    release: Annotated[str, Meta(pattern=r"^20\d\d(-\d\d)?$")] | None = None
+    speculation: bool = False
 
 
 class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):

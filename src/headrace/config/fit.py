@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headrace.errors import Fault
-from headrace.fleet import Deployment, Fleet
-from headrace.perf import accelerators_needed, has_coefficients, memory_fit
+from headrace.fleet import Accelerator, Deployment, Fleet
+from headrace.perf import accelerators_needed, has_coefficients, memory_fit, releases, speculates
 
 GB = 1e9
 
@@ -27,6 +27,7 @@ def _deployment(path: str, deployment: Deployment) -> Iterator[Fault]:
             f"{path}.accelerator", f"no speed coefficients for {chip.name!r}; declare one `like` a chip that has"
         )
         return
+    yield from _software(path, deployment, chip)
     fit = memory_fit(deployment)
     if not fit.fits:
         needed = accelerators_needed(deployment)
@@ -36,3 +37,15 @@ def _deployment(path: str, deployment: Deployment) -> Iterator[Fault]:
             f"{fit.weight_bytes / GB:.1f} GB and {fit.usable_bytes / GB:.1f} GB of {fit.memory_bytes / GB:.1f} GB are "
             f"usable; {needed} would hold it with one full context",
         )
+
+
+def _software(path: str, deployment: Deployment, chip: Accelerator) -> Iterator[Fault]:
+    known, release = releases(chip), deployment.release
+    if release is not None and not known:
+        yield Fault(f"{path}.release", f"the speed of {chip.name!r} is known for one release only; remove it")
+    elif release is not None and release < known[0]:
+        yield Fault(
+            f"{path}.release", f"{release!r} is older than the first known of {chip.name!r}: {', '.join(known)}"
+        )
+    if deployment.speculation and not speculates(chip):
+        yield Fault(f"{path}.speculation", f"what it brings on {chip.name!r} is not known; remove it")

@@ -33,10 +33,12 @@ class Deployment:
     Attributes:
         count: accelerators of one replica, all of them used together.
         weight_bits: precision of the bulk of the weights as deployed.
-        max_batch: most sequences decoded together.
+        max_batch: most sequences decoded together; on Neuron the batch that the graph is compiled for.
         software: model server whose speed is meant (`vllm`, `sglang`, `trtllm`); None: any.
         attention_ranks: groups of accelerators that hold different sequences (attention data parallelism).
         expert_parallel: experts are spread whole over the accelerators, not sharded.
+        release: the software that drives the accelerator, as a date (`2024-10`); None: the newest known.
+        speculation: the model server drafts tokens and checks several in one pass.
     """
 
     name: str
@@ -49,3 +51,5 @@ class Deployment:
     attention_ranks: int = 1
     expert_parallel: bool = False
     observed: OperatingPoint | None = None
+    release: str | None = None
+    speculation: bool = False

@@ -5,6 +5,7 @@ The server runs steps, one after the other. A step decodes one token of every se
 ones while the chunk has room. It takes
 
     step_s[B] + kv_s_per_token * K + sum over its chunks of (prefill_s(o + c) - prefill_s(o))
+                                   + prefill_fixed_s for each prefill that it completes
 
 with B sequences in decode that hold K context tokens, and c input tokens of a job of which o were done. The step that
 completes a prefill yields the job's first token. Jobs are admitted in order of arrival, at step boundaries only, when
@@ -290,6 +291,8 @@ class BatchingServer:
             tokens = min(room, sequence.input_tokens - prefilled)
             self._tail.append((sequence, tokens))
             cost_s += self._chunk_s(prefilled, tokens)
+            if prefilled + tokens == sequence.input_tokens:
+                cost_s += self._curve.prefill_fixed_s
             room -= tokens
             if room == 0:
                 break

@@ -1,11 +1,14 @@
 """How fast a deployment is: memory, roofline, coefficients, speed curves, and work in reference seconds."""
 
 from headrace.perf.closed_loop import closed_loop
-from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients
+from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients, releases
 from headrace.perf.conservation import Claim, Violation, check_conservation, violations
 from headrace.perf.continuous import Load, ServedEstimate, Split, serve_many, served_estimates
 from headrace.perf.curve import speed_curve
+from headrace.perf.dataflow import user_tokens_per_s, users_that_fit
+from headrace.perf.decode import decode_step_s, prefill_s
 from headrace.perf.estimate import Estimate
+from headrace.perf.law import Law, speculates, speed_law
 from headrace.perf.memory import (
     MemoryFit,
     accelerators_needed,
@@ -15,7 +18,7 @@ from headrace.perf.memory import (
     memory_fit,
     weight_bytes,
 )
-from headrace.perf.roofline import decode_step_s, prefill_s
+from headrace.perf.scale_out import fleet_rate
 from headrace.perf.speed import Serving, SpeedCurve
 from headrace.perf.work import compute_rate, work_rate
 
@@ -23,6 +26,7 @@ __all__ = [
     "Claim",
     "Coefficient",
     "Estimate",
+    "Law",
     "Load",
     "MemoryFit",
     "ServedEstimate",
@@ -37,15 +41,21 @@ __all__ = [
     "coefficients",
     "compute_rate",
     "decode_step_s",
+    "fleet_rate",
     "has_coefficients",
     "kv_bytes_per_sequence",
     "kv_bytes_per_token",
     "linear_state_bytes",
     "memory_fit",
     "prefill_s",
+    "releases",
     "serve_many",
     "served_estimates",
+    "speculates",
     "speed_curve",
+    "speed_law",
+    "user_tokens_per_s",
+    "users_that_fit",
     "violations",
     "weight_bytes",
     "work_rate",

@@ -1,7 +1,7 @@
 """One question for every kind of silicon: what does a client of a closed loop see?
 
 `concurrency` clients each send their next request when the last one is answered. External-memory chips answer by
-`perf.continuous`; where the weights stay on chip a token takes what the pipeline takes, and prompts queue for it.
+`perf.continuous`; chips with a law of their own (SRAM, Neuron, SN40L) decode by it, and prompts queue for prefill.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.errors import ModelRangeError
-from headrace.fleet import Deployment, Memory
+from headrace.fleet import Deployment
 from headrace.perf.continuous import Load, ServedEstimate, served_estimates
 from headrace.perf.curve import speed_curve
+from headrace.perf.decode import decode_step_s, prefill_s
 from headrace.perf.estimate import Estimate
+from headrace.perf.law import Law, speed_law
 from headrace.perf.memory import require_accelerator
-from headrace.perf.roofline import decode_step_s, prefill_s
 
 
 def closed_loop(deployment: Deployment, loads: Sequence[Load]) -> list[ServedEstimate]:
@@ -23,13 +24,13 @@ def closed_loop(deployment: Deployment, loads: Sequence[Load]) -> list[ServedEst
     Raises:
         ModelRangeError: the deployment is known by observation only, its model does not fit, or a load is out of range.
     """
-    if require_accelerator(deployment).memory is Memory.SRAM:
-        return [_pipeline(deployment, load) for load in loads]
+    if speed_law(require_accelerator(deployment)) is not Law.ROOFLINE:
+        return [_own_law(deployment, load) for load in loads]
     return served_estimates([(deployment, load, None) for load in loads])
 
 
-def _pipeline(deployment: Deployment, load: Load) -> ServedEstimate:
-    """Weights on chip: decode at the pipeline's speed; a prompt waits for half of those before it on average."""
+def _own_law(deployment: Deployment, load: Load) -> ServedEstimate:
+    """Decode as the chip's own law has it; a prompt waits for half of those that come with it, on average."""
     curve, context = speed_curve(deployment), load.input_tokens + load.output_tokens
     users = round(load.concurrency)
     capacity = curve.kv_capacity_tokens

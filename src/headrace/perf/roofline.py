@@ -1,10 +1,7 @@
-"""A first roofline: how long a prefill and a decode step take on external-memory and on SRAM accelerators.
+"""A first roofline: how long a decode step takes on external memory, and a prefill on all but Neuron.
 
 A chip that reads its weights from external memory is bound by bytes: one decode step reads every weight that its batch
-touches and every KV entry of its sequences, then pays a fixed overhead per layer (kernel launches, collectives). A chip
-that holds the weights in SRAM is bound by neither: bandwidth would allow it over a hundred times its published speed.
-What explains that speed is one latency per layer, so that is its model; its KV reads (under 1 us a token at a full
-context of gpt-oss-120b) are left out.
+touches and every KV entry of its sequences, then pays a fixed overhead per layer (kernel launches, collectives).
 
 The KV reads of a step are added to, not overlapped with, the larger of weight reads and arithmetic. That makes a step
 linear in its context, so that `SpeedCurve` holds it exactly, and errs to the slow side by less than the arithmetic.
@@ -17,23 +14,14 @@ Source: roofline model (Williams et al., CACM 2009); MoE expert coverage under u
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from headrace.errors import ModelRangeError
-from headrace.fleet import Accelerator, Deployment, Memory, Model
+from headrace.fleet import Accelerator, Deployment, Model
 from headrace.perf.coefficients import Coefficient, coefficient
-from headrace.perf.estimate import Estimate
+from headrace.perf.estimate import Bound, Estimate, largest, sources
 from headrace.perf.memory import kv_bytes_per_sequence, kv_bytes_per_token, require_accelerator, weight_bytes
 
 FLOPS_PER_PARAMETER = 2
-
-
-class Bound(Enum):
-    """At which end of their intervals the coefficients are taken."""
-
-    FAST = "low"
-    EXPECTED = "value"
-    SLOW = "high"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +41,14 @@ class StepParts:
     @property
     def why(self) -> str:
         """The largest part."""
-        parts = {
-            "weight reads": self.weights_s,
-            "arithmetic": self.arithmetic_s,
-            "layer latency": self.layers_s,
-            "KV reads": self.kv_s,
-        }
-        return max(parts, key=lambda name: parts[name])
+        return largest(
+            {
+                "weight reads": self.weights_s,
+                "arithmetic": self.arithmetic_s,
+                "layer latency": self.layers_s,
+                "KV reads": self.kv_s,
+            }
+        )
 
 
 def prefill_s(deployment: Deployment, input_tokens: int) -> Estimate:
@@ -75,43 +64,17 @@ def prefill_s(deployment: Deployment, input_tokens: int) -> Estimate:
     value, low, high = (
         _prefill_s(deployment, input_tokens, bound) for bound in (Bound.EXPECTED, Bound.FAST, Bound.SLOW)
     )
-    return Estimate(value, low, high, "s", "arithmetic", _row(_compute_efficiency(deployment)))
-
-
-def decode_step_s(deployment: Deployment, batch: int, context_tokens: int) -> Estimate:
-    """Time of one decode step for `batch` sequences of mean length `context_tokens`.
-
-    External memory: max[W(B) / (n BW m), 2 P B / (n F u)] + L t_layer + B (K + K_w) / (n BW m). W(B): bytes of the
-    weights that the batch touches; K, K_w: KV bytes of the context and of full sliding windows; m: memory efficiency.
-
-    SRAM: L t_layer max(1, B / depth): up to `depth` sequences fill the pipeline and cost no speed.
-
-    Never falls when either argument grows.
-
-    Raises:
-        ModelRangeError: `batch` lies outside 1 to max_batch, `context_tokens` outside 0 to the model's context, or the
-            deployment is only observed.
-    """
-    if not 1 <= batch <= deployment.max_batch:
-        raise ModelRangeError(
-            f"batch {batch} lies outside 1 to {deployment.max_batch} of deployment {deployment.name!r}"
-        )
-    check_context(deployment, context_tokens)
-    parts = step_parts(deployment, batch, context_tokens)
-    low = step_parts(deployment, batch, context_tokens, Bound.FAST).total_s
-    high = step_parts(deployment, batch, context_tokens, Bound.SLOW).total_s
-    chip = require_accelerator(deployment)
-    rows = (_layer_row(deployment), coefficient(chip, "memory_efficiency"), _compute_efficiency(deployment))
-    return Estimate(parts.total_s, low, high, "s", parts.why, "; ".join(_row(row) for row in rows))
+    return Estimate(value, low, high, "s", "arithmetic", sources([_compute_efficiency(deployment)]))
 
 
 def step_parts(deployment: Deployment, batch: int, context_tokens: float, bound: Bound = Bound.EXPECTED) -> StepParts:
-    """One decode step by its parts; `batch` 0 is the fixed part of a step that only prefills. No range is checked."""
+    """One decode step by its parts; `batch` 0 is the fixed part of a step that only prefills. No range is checked.
+
+    max[W(B) / (n BW m), 2 P B / (n F u)] + L t_layer + B (K + K_w) / (n BW m). W(B): bytes of the weights that the
+    batch touches; K, K_w: KV bytes of the context and of full sliding windows; m: memory efficiency.
+    """
     chip = require_accelerator(deployment)
     layers_s = deployment.model.layers * layer_s(deployment, bound)
-    if chip.memory is Memory.SRAM:
-        rounds = max(1.0, batch / pipeline_depth(deployment))
-        return StepParts(weights_s=0.0, arithmetic_s=0.0, layers_s=layers_s * rounds, kv_s=0.0)
     bandwidth = bandwidth_bytes_per_s(deployment, bound)
     windows = batch * kv_bytes_per_sequence(deployment.model, coefficient(chip, "kv_bits").value)
     arithmetic = FLOPS_PER_PARAMETER * deployment.model.active_parameters * batch
@@ -134,6 +97,12 @@ def touched_weight_bytes(deployment: Deployment, batch: int) -> float:
     return total * (1.0 - model.expert_weight_fraction + model.expert_weight_fraction * reached)
 
 
+def step_rows(deployment: Deployment) -> tuple[Coefficient, ...]:
+    """The coefficients that a decode step rests on."""
+    chip = require_accelerator(deployment)
+    return (_layer_row(deployment), coefficient(chip, "memory_efficiency"), _compute_efficiency(deployment))
+
+
 def prefill_coefficients(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> tuple[float, float]:
     """Prefill seconds per token and per token squared."""
     model = deployment.model
@@ -145,23 +114,15 @@ def prefill_coefficients(deployment: Deployment, bound: Bound = Bound.EXPECTED) 
 
 
 def kv_s_per_token(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
-    """Seconds that one context token of one sequence adds to a step; 0 on SRAM, where they are negligible."""
+    """Seconds that one context token of one sequence adds to a step."""
     chip = require_accelerator(deployment)
-    if chip.memory is Memory.SRAM:
-        return 0.0
     per_token = kv_bytes_per_token(deployment.model, coefficient(chip, "kv_bits").value)
     return per_token / bandwidth_bytes_per_s(deployment, bound)
 
 
 def layer_s(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
-    """Latency of one layer besides its bytes (external memory), or in all (SRAM)."""
+    """Latency of one layer besides its bytes."""
     return float(getattr(_layer_row(deployment), bound.value))
-
-
-def pipeline_depth(deployment: Deployment) -> int:
-    """Sequences that an SRAM pipeline serves at full speed: layers * stages per layer."""
-    chip = require_accelerator(deployment)
-    return max(1, round(deployment.model.layers * coefficient(chip, "stages_per_layer").value))
 
 
 def bandwidth_bytes_per_s(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
@@ -221,8 +182,3 @@ def _efficiency(row: Coefficient, bound: Bound) -> float:
     if bound is Bound.FAST:
         return row.high
     return row.low if bound is Bound.SLOW else row.value
-
-
-def _row(row: Coefficient) -> str:
-    interval = f"[{row.low:g}, {row.high:g}]"
-    return f"{row.name} of {row.accelerator} = {row.value:g} {row.unit} {interval}, n={row.n}: {row.source}"

@@ -21,8 +21,9 @@ class Serving(StrEnum):
 class SpeedCurve:
     """Speed of one replica.
 
-    Prefill of T tokens alone takes `prefill_s_per_token * T + prefill_s_per_token_squared * T**2`; the first token
-    comes `ttft_overhead_s` later. One decode step of B sequences that hold K context tokens together takes
+    Prefill of T tokens alone takes
+    `prefill_fixed_s + prefill_s_per_token * T + prefill_s_per_token_squared * T**2`; the first token comes
+    `ttft_overhead_s` later. One decode step of B sequences that hold K context tokens together takes
     `step_s[B] + kv_s_per_token * K` (`step_s[0]` is the fixed part of a step that only prefills).
 
     Attributes:
@@ -31,6 +32,9 @@ class SpeedCurve:
         depth: sequences in flight that cost no speed (dataflow: pipeline depth).
         kv_capacity_tokens: context tokens that fit beside the weights; None: unknown, unlimited (hosted).
         power_w: electrical power of the replica when busy; None where the catalog has no figure.
+        prefill_fixed_s: time that a prefill takes whatever its length, during which nothing else runs.
+        tokens_per_pass: tokens that a sequence gets of one pass over the weights; above 1 with speculation. `step_s`
+            is per token and has it in already.
     """
 
     serving: Serving
@@ -44,10 +48,15 @@ class SpeedCurve:
     depth: int
     kv_capacity_tokens: int | None
     power_w: float | None
+    prefill_fixed_s: float = 0.0
+    tokens_per_pass: float = 1.0
 
     def prefill_s(self, input_tokens: float) -> float:
-        """Seconds to prefill `input_tokens` alone, without the fixed overhead."""
-        return input_tokens * (self.prefill_s_per_token + self.prefill_s_per_token_squared * input_tokens)
+        """Seconds to prefill `input_tokens` alone, without the overhead of a first token; 0 for none."""
+        if input_tokens <= 0:
+            return 0.0
+        per_token_s = self.prefill_s_per_token + self.prefill_s_per_token_squared * input_tokens
+        return self.prefill_fixed_s + input_tokens * per_token_s
 
     def ttft_s(self, input_tokens: float) -> float:
         """Uncontended time to first token."""

@@ -82,7 +82,14 @@ def _claims(fleet: Fleet, metrics: RunMetrics, busy_s: dict[str, float]) -> Iter
     for name, pool in fleet.pools.items():
         if pool.deployment.accelerator is not None and pool.deployment.observed is None:
             totals = metrics.pools[name]
-            yield Claim(pool.deployment, busy_s[name], totals.input_tokens, totals.output_tokens)
+            tokens_per_pass = speed_curve(pool.deployment).tokens_per_pass
+            yield Claim(
+                pool.deployment,
+                busy_s[name],
+                totals.input_tokens,
+                totals.output_tokens,
+                tokens_per_pass=tokens_per_pass,
+            )
 
 
 def eligible_pools(fleet: Fleet) -> EligiblePools:
