@@ -52,7 +52,9 @@ def coefficient(chip: Accelerator, name: str, release: str | None = None) -> Coe
     rows = _rows(chip, name)
     if not rows:
         raise ModelRangeError(f"no coefficient {name!r} for accelerator {chip.name!r}: its speed cannot be predicted")
-    held = [row for row in rows if release is None or row.release is None or row.release <= release]
+    if release is None:
+        return rows[-1]
+    held = [row for row in rows if row.release is None or row.release <= release]
     if not held:
         raise ModelRangeError(
             f"accelerator {chip.name!r}: release {release} is older than the first, {rows[0].release}"
