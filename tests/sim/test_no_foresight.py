@@ -107,6 +107,7 @@ def test_the_oracle_does_see_lengths_and_is_caught() -> None:
         assert (one != other) is caught
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_an_arrival_says_the_clients_ceiling_and_never_the_length(output_tokens: int, ceiling: int) -> None:
     request = Request(0.0, "chat", 100, min(output_tokens, 5000))

@@ -27,7 +27,8 @@ def marginal_cost(pool: Pool, curve: SpeedCurve) -> MarginalCost:
 
     Per token: the list price; without a cached price, cached input costs as much as other input.
     Hourly: power_w * pue * seconds per token * electricity price, with prefill_s_per_token for input and
-    step_s[max_batch] / max_batch for output; cached input is not computed again and adds nothing.
+    step_s[max_batch] / max_batch for output; cached input is not computed again and adds nothing. The fixed part of a
+    prefill (`prefill_fixed_s`, Neuron with experts) is per request and not in it.
 
     Args:
         pool: its price terms hold.

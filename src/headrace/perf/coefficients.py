@@ -9,6 +9,7 @@ then until a newer row of the same name. A row without one holds always.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,12 +52,19 @@ def coefficient(chip: Accelerator, name: str, release: str | None = None) -> Coe
     rows = _rows(chip, name)
     if not rows:
         raise ModelRangeError(f"no coefficient {name!r} for accelerator {chip.name!r}: its speed cannot be predicted")
-    held = [row for row in rows if release is None or row.release is None or row.release <= release]
+    if release is None:
+        return rows[-1]
+    held = [row for row in rows if row.release is None or row.release <= release]
     if not held:
         raise ModelRangeError(
             f"accelerator {chip.name!r}: release {release} is older than the first, {rows[0].release}"
         )
     return held[-1]
+
+
+def coefficients_of(chip: Accelerator, names: Iterable[str], release: str | None = None) -> dict[str, Coefficient]:
+    """Several coefficients of an accelerator by name, each as `coefficient` finds it."""
+    return {name: coefficient(chip, name, release) for name in names}
 
 
 def has_coefficient(chip: Accelerator, name: str) -> bool:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from headrace.errors import ModelRangeError
 from headrace.fleet import Deployment, Model
-from headrace.perf.coefficients import Coefficient, coefficient
+from headrace.perf.coefficients import Coefficient, coefficient, coefficients_of
 from headrace.perf.estimate import Estimate, largest, sources
 from headrace.perf.memory import memory_fit, require_accelerator
 
@@ -150,6 +150,5 @@ def _depth(deployment: Deployment, stages_per_layer: float) -> int:
 
 
 def _rows(deployment: Deployment) -> Mapping[str, Coefficient]:
-    chip = require_accelerator(deployment)
     names = (*ROWS, "speculation_gain") if deployment.speculation else ROWS
-    return {name: coefficient(chip, name, deployment.release) for name in names}
+    return coefficients_of(require_accelerator(deployment), names, deployment.release)

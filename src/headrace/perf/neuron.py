@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from math import ceil, log, log2
 
 from headrace.fleet import Attention, Deployment, Model
-from headrace.perf.coefficients import Coefficient, coefficient
+from headrace.perf.coefficients import Coefficient, coefficient, coefficients_of
 from headrace.perf.estimate import Estimate, largest, sources
 from headrace.perf.memory import require_accelerator
 
@@ -255,5 +255,4 @@ def prefill_rows(deployment: Deployment) -> tuple[Coefficient, ...]:
 
 
 def _rows(deployment: Deployment, names: tuple[str, ...]) -> dict[str, Coefficient]:
-    chip = require_accelerator(deployment)
-    return {name: coefficient(chip, name, deployment.release) for name in names}
+    return coefficients_of(require_accelerator(deployment), names, deployment.release)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.fleet import Deployment, Model
-from headrace.perf.coefficients import Coefficient, coefficient
+from headrace.perf.coefficients import Coefficient, coefficient, coefficients_of
 from headrace.perf.estimate import Estimate, largest, sources
 from headrace.perf.memory import kv_bytes_per_sequence, kv_bytes_per_token, require_accelerator
 from headrace.perf.roofline import touched_weight_bytes
@@ -111,5 +111,4 @@ def _bandwidth(deployment: Deployment) -> float:
 
 
 def _rows(deployment: Deployment, names: tuple[str, ...]) -> dict[str, Coefficient]:
-    chip = require_accelerator(deployment)
-    return {name: coefficient(chip, name, deployment.release) for name in names}
+    return coefficients_of(require_accelerator(deployment), names, deployment.release)

@@ -27,7 +27,7 @@ def compute_rate(reference: Deployment) -> WorkRate:
     """Reference seconds per token.
 
     Observed: input / input_tokens_per_s + output * tpot_s / batch, `batch` being the sequences that share a step.
-    Predicted: prefill seconds per token (its quadratic part left out: work is linear in a request), and
+    Predicted: prefill seconds per token (its quadratic and its fixed part left out: work is linear in a request), and
     step_s[b] / b at b = max_batch with empty contexts.
     """
     if reference.observed is not None:

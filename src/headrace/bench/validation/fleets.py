@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headrace.bench.validation.neuron_points import read_table
 from headrace.bench.validation.score import Row, Section, scores
+from headrace.bench.validation.tables import read_table
 from headrace.fleet import catalog
 from headrace.perf.scale_out import fleet_rate
 

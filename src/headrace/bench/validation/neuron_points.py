@@ -7,11 +7,10 @@ Qwen3-30B with the batch that the folder says; other files with `-dp` in their n
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.errors import ConfigError, Fault
+from headrace.bench.validation.tables import read_table
 from headrace.fleet import catalog
 from headrace.perf.coefficients import coefficient
 from headrace.perf.neuron import NeuronShape, bucket_tokens
@@ -72,15 +71,6 @@ def neuron_points(measured: Path) -> list[NeuronPoint]:
         ConfigError: a table is not there.
     """
     return [*_aws(measured), *_tutorial(measured), *_optimum(measured)]
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a measured table. Raises ConfigError: there is none."""
-    if not path.is_file():
-        advice = "name the folder that holds measured/ with --data or HEADRACE_DATA"
-        raise ConfigError("measurements", [Fault(str(path), f"no such table; {advice}")])
-    with path.open(encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def _aws(measured: Path) -> list[NeuronPoint]:
