@@ -16,6 +16,7 @@ from headrace.errors import ConfigError, Fault
 if TYPE_CHECKING:
     from headrace.bench.validation import Section
 
+WIDE = 120  # characters, where the output is no terminal
 DATA = Path("../shared/data")
 Sections = Annotated[list[str] | None, typer.Option("--only", help="One section, repeatable; default: all.")]
 DataFolder = Annotated[
@@ -62,6 +63,8 @@ def _show(section: Section, rows: bool) -> None:
             score.judged, score.group, str(score.n), *errors, f"{score.bias:+.1%}", f"{score.within_25:.0%}", inside
         )
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
     console.print(table)
     for note in section.notes:
         console.print(note, highlight=False, markup=False)
