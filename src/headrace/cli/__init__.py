@@ -10,6 +10,7 @@ import typer
 from headrace.cli.check import check
 from headrace.cli.emulate import emulate
 from headrace.cli.journal import journal
+from headrace.cli.probe import probe
 from headrace.cli.replay import replay
 from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(check)
 app.command()(emulate)
+app.command()(probe)
 app.command()(replay)
 app.command()(serve)
 app.command()(simulate)
