@@ -25,6 +25,7 @@ CURVE = SpeedCurve(
     depth=1,
     kv_capacity_tokens=1000,
     power_w=None,
+    prefill_sequence_s=0.00417,
 )
 TICK_S = 0.0071931
 
@@ -95,6 +96,7 @@ class Stepwise:
             entry[1] += chunk
             room -= chunk
             if chunk and entry[1] == self.jobs[entry[0]].input_tokens:
+                now_s += curve.prefill_sequence_s
                 completed.append(entry)
         for job_id in self.decode:
             self.decode[job_id] += 1

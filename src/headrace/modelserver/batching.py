@@ -7,9 +7,10 @@ ones while the chunk has room. It takes
     step_s[B] + kv_s_per_token * K + sum over its chunks of (prefill_s(o + c) - prefill_s(o))
 
 with B sequences in decode that hold K context tokens, and c input tokens of a job of which o were done. The step that
-completes a prefill yields the job's first token. Jobs are admitted in order of arrival, at step boundaries only, when
-one of `max_batch` slots and KV room for input *and* output are free; reserving both means that nothing is ever
-preempted (preemption is not modelled yet). A job that comes in the middle of a step joins the next one.
+completes a prefill takes `prefill_sequence_s` longer for each, and yields the job's first token. Jobs are admitted in
+order of arrival, at step boundaries only, when one of `max_batch` slots and KV room for input *and* output are free;
+reserving both means that nothing is ever preempted (preemption is not modelled yet). A job that comes in the middle of
+a step joins the next one.
 
 Two ideas keep it cheap and exact.
 
@@ -290,6 +291,8 @@ class BatchingServer:
             tokens = min(room, sequence.input_tokens - prefilled)
             self._tail.append((sequence, tokens))
             cost_s += self._chunk_s(prefilled, tokens)
+            if prefilled + tokens == sequence.input_tokens:
+                cost_s += self._curve.prefill_sequence_s
             room -= tokens
             if room == 0:
                 break

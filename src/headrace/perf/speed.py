@@ -21,9 +21,9 @@ class Serving(StrEnum):
 class SpeedCurve:
     """Speed of one replica.
 
-    Prefill of T tokens alone takes `prefill_s_per_token * T + prefill_s_per_token_squared * T**2`; the first token
-    comes `ttft_overhead_s` later. One decode step of B sequences that hold K context tokens together takes
-    `step_s[B] + kv_s_per_token * K` (`step_s[0]` is the fixed part of a step that only prefills).
+    Prefill of T tokens alone takes `prefill_sequence_s + prefill_s_per_token * T + prefill_s_per_token_squared * T**2`;
+    the first token comes `ttft_overhead_s` later. One decode step of B sequences that hold K context tokens together
+    takes `step_s[B] + kv_s_per_token * K` (`step_s[0]` is the fixed part of a step that only prefills).
 
     Attributes:
         step_s: indexed by batch, 0 to `max_batch`. For dataflow and hosted it is constant up to `depth`.
@@ -31,6 +31,8 @@ class SpeedCurve:
         depth: sequences in flight that cost no speed (dataflow: pipeline depth).
         kv_capacity_tokens: context tokens that fit beside the weights; None: unknown, unlimited (hosted).
         power_w: electrical power of the replica when busy; None where the catalog has no figure.
+        prefill_sequence_s: what each prompt adds to the step that completes it, whatever its length: its first token's
+            logits and sampling (batching). Unlike `ttft_overhead_s` it keeps the chip busy, and others waiting.
     """
 
     serving: Serving
@@ -44,10 +46,12 @@ class SpeedCurve:
     depth: int
     kv_capacity_tokens: int | None
     power_w: float | None
+    prefill_sequence_s: float = 0.0
 
     def prefill_s(self, input_tokens: float) -> float:
         """Seconds to prefill `input_tokens` alone, without the fixed overhead."""
-        return input_tokens * (self.prefill_s_per_token + self.prefill_s_per_token_squared * input_tokens)
+        per_token = self.prefill_s_per_token + self.prefill_s_per_token_squared * input_tokens
+        return self.prefill_sequence_s + input_tokens * per_token
 
     def ttft_s(self, input_tokens: float) -> float:
         """Uncontended time to first token."""

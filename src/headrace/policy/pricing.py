@@ -148,7 +148,7 @@ class BackendState:
             self._room_tokens(),
             self._usd_per_input_token * r,
             self._usd_per_output_token * r,
-            (curve.ttft_overhead_s + backlog_s) * ttft,
+            (curve.ttft_overhead_s + curve.prefill_sequence_s + backlog_s) * ttft,
             curve.prefill_s_per_token * ttft,
             curve.prefill_s_per_token_squared * ttft,
             (step_s + curve.kv_s_per_token * self.kv_tokens) * tpot,
