@@ -78,7 +78,11 @@ class ObservedTable(Table, frozen=True, kw_only=True):
 
 
 class DeploymentTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME]`: a model on accelerators (`accelerator`, `count`), or a service (`observed`)."""
+    """`[deployments.NAME]`: a model on accelerators (`accelerator`, `count`), or a service (`observed`, `calibrated`).
+
+    Attributes:
+        calibrated: file that `headrace calibrate` wrote, relative to the fleet file; goes with an accelerator or alone.
+    """
 
     model: Text
     accelerator: Text | None = None
@@ -86,6 +90,7 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     weight_bits: Annotated[int, Meta(ge=1, le=32)] | None = None
     max_batch: Annotated[int, Meta(ge=1, le=65536)] = 128
     observed: ObservedTable | None = None
+    calibrated: Text | None = None
 
 
 class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):

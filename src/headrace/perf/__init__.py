@@ -1,5 +1,6 @@
 """How fast a deployment is: memory, roofline, coefficients, speed curves, and work in reference seconds."""
 
+from headrace.perf.calibrated import steps_between
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients
 from headrace.perf.curve import speed_curve
 from headrace.perf.memory import (
@@ -31,6 +32,7 @@ __all__ = [
     "memory_fit",
     "prefill_s",
     "speed_curve",
+    "steps_between",
     "weight_bytes",
     "work_rate",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.errors import ModelRangeError
 from headrace.fleet import Deployment, Memory, OperatingPoint
+from headrace.perf.calibrated import calibrated_curve
 from headrace.perf.coefficients import coefficient
 from headrace.perf.memory import memory_fit, require_accelerator
 from headrace.perf.roofline import kv_s_per_token, pipeline_depth, prefill_coefficients, step_parts
@@ -11,11 +12,13 @@ from headrace.perf.speed import Serving, SpeedCurve
 
 
 def speed_curve(deployment: Deployment) -> SpeedCurve:
-    """The speed of one replica: as observed, or as the roofline predicts for its kind of memory.
+    """The speed of one replica: as calibrated, as observed, or as the roofline predicts for its kind of memory.
 
     Raises:
         ModelRangeError: the model does not fit, or the accelerator has no speed coefficients.
     """
+    if deployment.calibrated is not None:
+        return calibrated_curve(deployment, deployment.calibrated)
     if deployment.observed is not None:
         return _observed(deployment.observed, deployment.max_batch)
     return _predicted(deployment)
