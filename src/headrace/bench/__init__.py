@@ -1,5 +1,7 @@
 """Measuring live endpoints: open-loop replay over real HTTP, probes within a budget, and what is fitted to them."""
 
+from headrace.bench.calibrate import UNITS, CalibrationResult, CountFact, ErrorFacts, calibrate
+from headrace.bench.calibration_file import calibration_text
 from headrace.bench.flight import Flight
 from headrace.bench.probe import (
     ProbeOutcome,
@@ -18,8 +20,12 @@ from headrace.bench.sizing import Sizing, fit_sizing, unique_prompt, unique_text
 
 __all__ = [
     "BYTES_PER_TOKEN",
+    "UNITS",
     "Budget",
+    "CalibrationResult",
     "Cell",
+    "CountFact",
+    "ErrorFacts",
     "Flight",
     "PrefixEffect",
     "ProbeFile",
@@ -39,6 +45,8 @@ __all__ = [
     "Shot",
     "Sizing",
     "Spend",
+    "calibrate",
+    "calibration_text",
     "complete_cells",
     "fit_sizing",
     "live_metrics",

@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from headrace.cli.calibrate import calibrate
 from headrace.cli.check import check
 from headrace.cli.emulate import emulate
 from headrace.cli.journal import journal
@@ -20,6 +21,7 @@ from headrace.errors import HeadraceError
 app = typer.Typer(
     help="Headrace: plan, prove and run LLM traffic over mixed silicon.", no_args_is_help=True, add_completion=False
 )
+app.command()(calibrate)
 app.command()(check)
 app.command()(emulate)
 app.command()(probe)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from headrace.bench import ProbeSummary, Seen
+from headrace.bench import UNITS, CalibrationResult, ErrorFacts, ProbeSummary, Seen
+from headrace.fleet import Measured
 
 
 def show_probe(summary: ProbeSummary) -> None:
@@ -46,3 +47,35 @@ def _remarks(summary: ProbeSummary) -> list[str]:
 
 def _figure(value: float | None) -> str:
     return "?" if value is None else f"{value:,.0f}"
+
+
+def show_calibration(result: CalibrationResult) -> None:
+    """Print what was fitted, and how wrong it is."""
+    table = Table(title=f"calibration of {result.model} at {result.endpoint}, {result.measured}", title_justify="left")
+    for column in ("coefficient", "value", "80 % interval", "unit", "n"):
+        table.add_column(column, justify="left" if column in ("coefficient", "unit") else "right")
+    for name, value in result.coefficients.items():
+        table.add_row(name, *_fitted(value), UNITS[name], str(value.n))
+    for batch, step in result.steps:
+        table.add_row(f"decode_step_s, batch {batch}", *_fitted(step), "s", str(step.n))
+    counts = (("max_batch", "sequences", result.max_batch), ("chunk_tokens", "tokens", result.chunk_tokens))
+    for name, unit, count in counts:
+        table.add_row(name, str(count.value), f"{count.low} to {count.high}", unit, str(count.n))
+    Console().print(table)
+    for name, _, count in counts:
+        Console().print(f"{name}: {count.note}", highlight=False)
+    Console().print(_errors("in the fit", result.ttft, result.tpot), highlight=False)
+    if result.held_out_ttft is not None and result.held_out_tpot is not None:
+        line = _errors("held out (every fifth measurement)", result.held_out_ttft, result.held_out_tpot)
+        Console().print(line, highlight=False)
+
+
+def _fitted(value: Measured) -> tuple[str, str]:
+    return f"{value.value:.4g}", f"{value.low:.3g} to {value.high:.3g}"
+
+
+def _errors(where: str, ttft: ErrorFacts, tpot: ErrorFacts) -> str:
+    return (
+        f"error {where}: TTFT median {ttft.median:.1%}, p90 {ttft.p90:.1%} (n={ttft.n}); "
+        f"TPOT median {tpot.median:.1%}, p90 {tpot.p90:.1%} (n={tpot.n})"
+    )
