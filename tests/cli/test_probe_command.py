@@ -65,3 +65,22 @@ def test_a_wrong_url_is_named(command: Command) -> None:
     code, _, err = command("probe", "somewhere", "--model", "m", "--yes")
     assert code == 2
     assert "'somewhere' is not a backend's URL" in err
+
+
+def test_a_probe_that_is_too_small_is_refused_with_what_is_missing(command: Command) -> None:
+    Path("p.jsonl").write_text('{"line":"probe","schema":1,"url":"http://a","model":"m","started":"2026-11-25"}\n')
+    code, _, err = command("calibrate", "p.jsonl")
+    assert code == 2
+    assert "prefill_s_per_token: 0 single requests" in err
+    assert "decode_step_s" in err
+    assert not Path("m.toml").exists()
+
+
+def test_what_is_no_probe_file_is_refused(command: Command) -> None:
+    Path("p.jsonl").write_text("TIMESTAMP\n")
+    code, _, err = command("calibrate", "p.jsonl")
+    assert code == 2
+    assert "p.jsonl:1" in err
+    code, _, err = command("replay", NOBODY, "--exact", "p.jsonl", "--seconds", "1")
+    assert code == 2
+    assert "p.jsonl:1" in err
