@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf clean
+.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,11 @@ bench-engine: setup
 
 bench-perf: setup
 	$(BIN)/python benchmarks/perf.py
+
+# A real model on this machine (llama.cpp): probe, calibrate, then predict a replay that the fit has not seen.
+bench-local: setup
+	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	$(BIN)/python -u benchmarks/local.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -25,6 +25,7 @@ CURVE = SpeedCurve(
     depth=1,
     kv_capacity_tokens=1000,
     power_w=None,
+    prefill_fixed_s=0.00417,
 )
 TICK_S = 0.0071931
 
@@ -33,6 +34,11 @@ class Script(NamedTuple):
     job: Job
     submit_s: float
     abort_s: float | None
+
+
+def tokens_s(curve: SpeedCurve, tokens: int) -> float:
+    """Prefill of so many tokens, without the fixed part, which comes with the step that completes it."""
+    return curve.prefill_s(tokens) - curve.prefill_fixed_s if tokens else 0.0
 
 
 class Stepwise:
@@ -91,10 +97,11 @@ class Stepwise:
         completed = []
         for entry in self.prefill:
             chunk = min(room, self.jobs[entry[0]].input_tokens - entry[1])
-            now_s += curve.prefill_s(entry[1] + chunk) - curve.prefill_s(entry[1])
+            now_s += tokens_s(curve, entry[1] + chunk) - tokens_s(curve, entry[1])
             entry[1] += chunk
             room -= chunk
             if chunk and entry[1] == self.jobs[entry[0]].input_tokens:
+                now_s += curve.prefill_fixed_s
                 completed.append(entry)
         for job_id in self.decode:
             self.decode[job_id] += 1

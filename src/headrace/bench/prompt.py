@@ -2,12 +2,17 @@
 
 Traces know lengths, not texts. The emulated tokenizer counts four bytes of message content as one token, so a prompt of
 N tokens is any text of 4 N bytes; a real model's tokenizer will count differently, and its usage is what is reported.
+`ExactWriter` is for real models: its prompts have the size that a probe found tokens to have, and were never sent
+before.
 """
 
 from __future__ import annotations
 
+from random import SystemRandom
+
 import msgspec
 
+from headrace.bench.sizing import Sizing, unique_prompt
 from headrace.workload import Request
 
 BYTES_PER_TOKEN = 4
@@ -48,3 +53,31 @@ class RequestWriter:
             len(body),
         )
         return head, body
+
+
+class ExactWriter(RequestWriter):
+    """Writes requests for a real model that are as long as the trace says, in and out.
+
+    Prompts are random and sized by `sizing`; answers end at their true length because that is the ceiling, and the
+    model is asked to ignore its own end (vLLM, SGLang and llama.cpp know `ignore_eos`).
+    """
+
+    def __init__(self, path: bytes, host: bytes, default_model: str, sizing: Sizing, api_key: str | None) -> None:
+        super().__init__(path, host, default_model, 1, api_key)
+        self._sizing = sizing
+        self._random = SystemRandom()
+
+    def write(self, request: Request) -> tuple[bytes, bytes]:
+        """Head and body."""
+        prompt = unique_prompt(self._random, self._sizing.prompt_bytes(request.input_tokens))
+        body = msgspec.json.encode(
+            {
+                "model": request.model or self._default_model,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+                "max_tokens": max(request.output_tokens, 1),
+                "ignore_eos": True,
+                "messages": [{"role": "user", "content": prompt}],
+            }
+        )
+        return b"%bcontent-length: %d\r\n\r\n" % (self._head, len(body)), body

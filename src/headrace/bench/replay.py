@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from headrace.bench.flight import Flight
-from headrace.bench.prompt import RequestWriter
+from headrace.bench.prompt import ExactWriter, RequestWriter
+from headrace.bench.sizing import Sizing
 from headrace.cost import marginal_cost, request_cost_usd
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
@@ -42,6 +43,7 @@ class ReplaySettings:
         progress_interval_s: between two calls of `on_progress`.
         warm_connections: opened before the first request is due.
         lead_s: from the start to second 0 of the workload, to open connections.
+        sizing: for a real model: prompts of its own, sized by this, and answers of the trace's length (`ExactWriter`).
     """
 
     max_in_flight: int = 4096
@@ -51,6 +53,7 @@ class ReplaySettings:
     progress_interval_s: float = 0.5
     warm_connections: int = 8
     lead_s: float = 0.1
+    sizing: Sizing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +155,11 @@ class _Driver:
         self._cost_usd = cost_usd
         self._pool = _connections(base_url, settings)
         model = settings.model or next(iter(fleet.models), "default")
-        path = self._pool.prefix + ENDPOINT
-        writer = RequestWriter(path, self._pool.host_header, model, settings.max_tokens, settings.api_key)
-        self._write = writer.write
+        path, host = self._pool.prefix + ENDPOINT, self._pool.host_header
+        if settings.sizing is None:
+            self._write = RequestWriter(path, host, model, settings.max_tokens, settings.api_key).write
+        else:
+            self._write = ExactWriter(path, host, model, settings.sizing, settings.api_key).write
         self._timeouts_s = {name: one.timeout_s for name, one in fleet.classes.items()}
         self._pool_of = {backend.name: backend.pool for backend in fleet.backends}
         self._eligible = {name: _eligible_pools(fleet, name) for name in fleet.classes}

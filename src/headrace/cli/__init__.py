@@ -15,7 +15,10 @@ from typer.core import TyperGroup
 
 from headrace.errors import HeadraceError
 
-COMMANDS = ("catalog", "check", "emulate", "journal", "perf", "replay", "serve", "simulate", "up", "validate")
+COMMANDS = (
+    *("calibrate", "catalog", "check", "emulate", "journal", "perf", "probe"),
+    *("replay", "serve", "simulate", "up", "validate"),
+)
 
 
 class _Commands(TyperGroup):

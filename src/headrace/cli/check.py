@@ -10,7 +10,7 @@ from headrace.cli.options import FleetFile
 from headrace.cli.output import JsonPath, write_result
 from headrace.config import load_fleet
 from headrace.errors import ConfigError
-from headrace.fleet import Fleet, Pool
+from headrace.fleet import Calibration, Fleet, Pool
 from headrace.fleet.check import fleet_warnings
 from headrace.perf import memory_fit, speed_curve
 
@@ -22,6 +22,7 @@ class PoolFacts(msgspec.Struct, frozen=True):
 
     accelerator: str | None
     count: int | None
+    calibrated: str | None
     backends: int
     kv_capacity_tokens: int | None
     output_tokens_per_s: float
@@ -43,6 +44,9 @@ def check(fleet: FleetFile = None, json: JsonPath = None) -> None:
     write_result(json, {"schema": 1, "command": "check", "faults": [], "warnings": warnings, "pools": pools})
     if json is None or str(json) != "-":
         Console().print(_table(loaded, pools))
+        for name, facts in pools.items():
+            if facts.calibrated is not None:
+                Console().print(f"{name}: speed from calibration {facts.calibrated}", highlight=False)
 
 
 def _facts(pool: Pool) -> PoolFacts:
@@ -51,11 +55,25 @@ def _facts(pool: Pool) -> PoolFacts:
     return PoolFacts(
         accelerator=None if deployment.accelerator is None else deployment.accelerator.name,
         count=deployment.count if known else None,
+        calibrated=None if deployment.calibrated is None else _calibrated(deployment.calibrated),
         backends=len(pool.backends),
         kv_capacity_tokens=memory_fit(deployment).kv_capacity_tokens if known else None,
         output_tokens_per_s=1 / curve.tpot_s(),
         ttft_s=curve.ttft_s(INPUT_TOKENS),
     )
+
+
+def _calibrated(found: Calibration) -> str:
+    """Which calibration, of when, and how far it was measured."""
+    beyond = "" if found.max_batch <= found.measured_batch else f"; extrapolated from batch {found.measured_batch}"
+    return f"{found.name} ({found.measured}; batch up to {found.max_batch}{beyond})"
+
+
+def _runs_on(facts: PoolFacts) -> str:
+    chips = None if facts.accelerator is None else f"{facts.count} x {facts.accelerator}"
+    if facts.calibrated is not None:
+        return f"{chips}, calibrated" if chips else "calibrated"
+    return chips or "observed speed"
 
 
 def _table(fleet: Fleet, pools: dict[str, PoolFacts]) -> Table:
@@ -66,7 +84,7 @@ def _table(fleet: Fleet, pools: dict[str, PoolFacts]) -> Table:
     for name, facts in pools.items():
         table.add_row(
             name,
-            "observed speed" if facts.accelerator is None else f"{facts.count} x {facts.accelerator}",
+            _runs_on(facts),
             str(facts.backends),
             "unknown" if facts.kv_capacity_tokens is None else f"{facts.kv_capacity_tokens:,}",
             f"{facts.output_tokens_per_s:,.0f}",

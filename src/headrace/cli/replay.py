@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,15 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from headrace.bench import ReplayProgress, ReplayResult, ReplaySettings, live_metrics
+from headrace.bench import (
+    ReplayProgress,
+    ReplayResult,
+    ReplaySettings,
+    Sizing,
+    fit_sizing,
+    live_metrics,
+    read_probe,
+)
 from headrace.bench import replay as run_replay
 from headrace.cli.options import (
     Duration,
@@ -44,12 +53,15 @@ def replay(
     start: Start = 0.0,
     duration: Duration = None,
     skip_bad_lines: SkipBadLines = 0,
+    exact: Annotated[Path | None, typer.Option(help="For a real model: a probe of it, to send exact lengths.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model to ask for; default: the fleet's first.")] = None,
     json: JsonPath = None,
     timing: TimingPath = None,
 ) -> None:
     """Send traffic to a live endpoint at its own pace; report latency, share and cost as a client sees them.
 
-    Ctrl-C cancels what is on its way and reports what was measured until then.
+    Ctrl-C cancels what is on its way and reports what was measured until then. With --exact, prompts are random text of
+    the trace's length by the model's own tokenizer, and answers are as long as the trace says (`ignore_eos`).
     """
     loaded = load_fleet(fleet)
     traces = parse_traces(trace or [], loaded)
@@ -57,13 +69,27 @@ def replay(
     requests = list(piece.open(traces) if traces else generated(loaded, seconds, seed))
     if not requests:
         raise ConfigError("command line", [Fault("--start, --duration, --seconds", "this piece holds no request")])
-    result = uvloop.run(_drive(url, requests, loaded))
+    settings = ReplaySettings(
+        model=model or next(iter(loaded.models)), sizing=None if exact is None else _sizing(exact)
+    )
+    result = uvloop.run(_drive(url, requests, loaded, settings))
     say_how_it_went(result)
     write_timing(timing, result.end_s)
     show_result(result.report(RunFacts(command="replay", end_s=result.last_arrival_s, seed=seed)), json)
 
 
-async def _drive(url: str, requests: list[Request], fleet: Fleet) -> ReplayResult:
+def _sizing(path: Path) -> Sizing:
+    """How long text is in tokens, as a probe measured it."""
+    _, records = read_probe(path)
+    sizing = fit_sizing((record.prompt_bytes, record.input_tokens or 0) for record in records if record.completed)
+    if sizing is None:
+        raise ConfigError(
+            str(path), [Fault("--exact", "holds no prompts of different lengths; probe the endpoint first")]
+        )
+    return sizing
+
+
+async def _drive(url: str, requests: list[Request], fleet: Fleet, settings: ReplaySettings) -> ReplayResult:
     stop = stopped_by_signals()
     say(f"replaying {len(requests):,} requests against {url}")
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -73,5 +99,4 @@ async def _drive(url: str, requests: list[Request], fleet: Fleet) -> ReplayResul
         def show(progress: ReplayProgress) -> None:
             bar.update(task, completed=progress.ended)
 
-        settings = ReplaySettings(model=next(iter(fleet.models)))
         return await run_replay(url, requests, live_metrics(fleet), settings, on_progress=show, stop=stop)

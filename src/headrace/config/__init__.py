@@ -1,5 +1,6 @@
 """Documents to typed objects: the fleet file, checked whole, with every fault reported at once."""
 
+from headrace.config.calibration import load_calibration
 from headrace.config.fleet_file import load_fleet, parse_fleet, sample_fleet_text
 
-__all__ = ["load_fleet", "parse_fleet", "sample_fleet_text"]
+__all__ = ["load_calibration", "load_fleet", "parse_fleet", "sample_fleet_text"]

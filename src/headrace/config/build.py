@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from headrace.config import document as doc
+from headrace.config.calibration import load_calibration
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
 from headrace.errors import ConfigError
 from headrace.fleet import (
     Accelerator,
     Backend,
+    Calibration,
     Deployment,
     Fleet,
     Hourly,
@@ -43,18 +46,19 @@ SCHEMA = 1
 UNITS_TO_COME = ("spend", "power")
 
 
-def build_fleet(raw: Mapping[str, object], source: str) -> Fleet:
+def build_fleet(raw: Mapping[str, object], source: str, folder: Path | None = None) -> Fleet:
     """The fleet that a parsed document describes.
 
     Args:
         raw: the document as `tomllib` reads it.
         source: where it comes from, for messages.
+        folder: calibration files are relative to it; None: to the present directory.
 
     Raises:
         ConfigError: with every fault that was found.
     """
     faults = Faults()
-    builder = _Builder(raw, faults)
+    builder = _Builder(raw, faults, folder or Path())
     fleet = builder.fleet()  # notes its own faults, so it comes before the checks
     for fault in (*check_fleet(fleet, builder.declared()), *fit_faults(fleet)):
         faults.add(fault.path, fault.message)
@@ -66,8 +70,9 @@ def build_fleet(raw: Mapping[str, object], source: str) -> Fleet:
 class _Builder:
     """Builds section by section; what could not be built is None under its name."""
 
-    def __init__(self, raw: Mapping[str, object], faults: Faults) -> None:
+    def __init__(self, raw: Mapping[str, object], faults: Faults, folder: Path) -> None:
         self._raw = raw
+        self._folder = folder
         self._faults = faults
         self._reported: list[str] = []
         self._check_top_level()
@@ -184,13 +189,19 @@ class _Builder:
         chip = None
         if table.accelerator is not None:
             chip = self._refer(f"{path}.accelerator", "accelerator", table.accelerator, self._accelerators)
-        if (table.accelerator is None) == (table.observed is None):
-            said = "both are set" if table.observed is not None else "neither is set"
+        calibrated = self._calibration(f"{path}.calibrated", table.calibrated)
+        elsewhere = table.accelerator is not None or table.calibrated is not None
+        if elsewhere == (table.observed is not None):
+            said = "more than one is set" if elsewhere else "none is set"
             self._faults.add(
-                path, f"{said}: give either accelerator (speed predicted) or [{path}.observed] (speed measured)"
+                path,
+                f"{said}: give accelerator (speed predicted), [{path}.observed] (speed measured) or calibrated "
+                "(a file that `headrace calibrate` wrote)",
             )
             return None
         if model is None or (table.accelerator is not None and chip is None):
+            return None
+        if table.calibrated is not None and calibrated is None:
             return None
         observed = OperatingPoint(**msgspec.structs.asdict(table.observed)) if table.observed else None
         if table.count % table.attention_ranks:
@@ -201,14 +212,25 @@ class _Builder:
             chip,
             count=table.count,
             weight_bits=table.weight_bits,
-            max_batch=table.max_batch,
+            max_batch=table.max_batch if calibrated is None else calibrated.max_batch,
             software=table.software,
             attention_ranks=table.attention_ranks,
             expert_parallel=table.expert_parallel,
             observed=observed,
+            calibrated=calibrated,
             release=table.release,
             speculation=table.speculation,
         )
+
+    def _calibration(self, path: str, file: str | None) -> Calibration | None:
+        if file is None:
+            return None
+        try:
+            return load_calibration(self._folder / file)
+        except ConfigError as error:
+            for fault in error.faults:
+                self._faults.add(path, f"{file}: {fault}")
+            return None
 
     def _build_pools(self) -> dict[str, Pool | None]:
         tables = self._faults.tables(self._section("pools"), doc.PoolTable, "pools")

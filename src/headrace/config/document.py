@@ -117,7 +117,11 @@ class ObservedTable(Table, frozen=True, kw_only=True):
 
 
 class DeploymentTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME]`: a model on accelerators (`accelerator`, `count`), or a service (`observed`)."""
+    """`[deployments.NAME]`: a model on accelerators (`accelerator`, `count`), or a service (`observed`, `calibrated`).
+
+    Attributes:
+        calibrated: file that `headrace calibrate` wrote, relative to the fleet file; goes with an accelerator or alone.
+    """
 
     model: Text
     accelerator: Text | None = None
@@ -130,6 +134,7 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     observed: ObservedTable | None = None
     release: Annotated[str, Meta(pattern=r"^20\d\d(-\d\d)?$")] | None = None
     speculation: bool = False
+    calibrated: Text | None = None
 
 
 class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):

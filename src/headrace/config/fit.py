@@ -22,7 +22,7 @@ def _deployment(path: str, deployment: Deployment) -> Iterator[Fault]:
     chip = deployment.accelerator
     if chip is None:
         return
-    if not has_coefficients(chip):
+    if deployment.calibrated is None and not has_coefficients(chip):
         yield Fault(
             f"{path}.accelerator", f"no speed coefficients for {chip.name!r}; declare one `like` a chip that has"
         )

@@ -30,15 +30,16 @@ def load_fleet(path: Path | None = None) -> Fleet:
         raise ConfigError(
             str(path), [Fault("file", f"is not UTF-8 text (byte {error.start}); save it as UTF-8")]
         ) from error
-    return parse_fleet(text, str(path))
+    return parse_fleet(text, str(path), path.parent)
 
 
-def parse_fleet(text: str, source: str) -> Fleet:
+def parse_fleet(text: str, source: str, folder: Path | None = None) -> Fleet:
     """The fleet that a TOML document describes.
 
     Args:
         text: the document.
         source: its name in messages.
+        folder: files that it names are relative to this; None: to the present directory.
 
     Raises:
         ConfigError: `text` is not TOML (with line and column), or has faults; it carries all of them.
@@ -47,7 +48,7 @@ def parse_fleet(text: str, source: str) -> Fleet:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, [Fault("syntax", f"not valid TOML: {error}")]) from error
-    return build_fleet(raw, source)
+    return build_fleet(raw, source, folder)
 
 
 def sample_fleet_text() -> str:

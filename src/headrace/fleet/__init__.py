@@ -2,6 +2,7 @@
 
 from headrace.fleet.accelerator import Accelerator, Memory
 from headrace.fleet.architecture import ParameterCounts, parameter_counts
+from headrace.fleet.calibration import Calibration, Measured
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
@@ -13,11 +14,13 @@ __all__ = [
     "Accelerator",
     "Attention",
     "Backend",
+    "Calibration",
     "Deployment",
     "Fleet",
     "Hourly",
     "Limits",
     "ListPrice",
+    "Measured",
     "Memory",
     "Model",
     "OperatingPoint",

@@ -1,10 +1,11 @@
-"""Deployments: a model on a count of accelerators, or a service known only by what was observed of it."""
+"""Deployments: a model on a count of accelerators, or a service known by what was measured of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from headrace.fleet.accelerator import Accelerator
+from headrace.fleet.calibration import Calibration
 from headrace.fleet.model import Model
 
 
@@ -28,7 +29,8 @@ class OperatingPoint:
 class Deployment:
     """Model x accelerator x count: the unit whose speed is predicted.
 
-    Either `accelerator` (its speed comes from the speed model) or `observed` (measured from outside) is set.
+    Its speed comes from `calibrated` (fitted to a probe) if that is set, from `observed` (measured from outside, and
+    then without an accelerator), or from the speed model of its `accelerator`.
 
     Attributes:
         count: accelerators of one replica, all of them used together.
@@ -53,3 +55,4 @@ class Deployment:
     observed: OperatingPoint | None = None
     release: str | None = None
     speculation: bool = False
+    calibrated: Calibration | None = None

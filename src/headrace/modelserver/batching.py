@@ -8,9 +8,10 @@ ones while the chunk has room. It takes
                                    + prefill_fixed_s for each prefill that it completes
 
 with B sequences in decode that hold K context tokens, and c input tokens of a job of which o were done. The step that
-completes a prefill yields the job's first token. Jobs are admitted in order of arrival, at step boundaries only, when
-one of `max_batch` slots and KV room for input *and* output are free; reserving both means that nothing is ever
-preempted (preemption is not modelled yet). A job that comes in the middle of a step joins the next one.
+completes a prefill yields the job's first token. Jobs are admitted in
+order of arrival, at step boundaries only, when one of `max_batch` slots and KV room for input *and* output are free;
+reserving both means that nothing is ever preempted (preemption is not modelled yet). A job that comes in the middle of
+a step joins the next one.
 
 Two ideas keep it cheap and exact.
 

@@ -1,5 +1,6 @@
 """How fast a deployment is: memory, roofline, coefficients, speed curves, and work in reference seconds."""
 
+from headrace.perf.calibrated import steps_between
 from headrace.perf.closed_loop import closed_loop
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients, releases
 from headrace.perf.conservation import Claim, Violation, check_conservation, violations
@@ -54,6 +55,7 @@ __all__ = [
     "speculates",
     "speed_curve",
     "speed_law",
+    "steps_between",
     "user_tokens_per_s",
     "users_that_fit",
     "violations",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from headrace.errors import ModelRangeError
 from headrace.fleet import Deployment, OperatingPoint
 from headrace.perf import dataflow, neuron, rdu
+from headrace.perf.calibrated import calibrated_curve
 from headrace.perf.coefficients import coefficient
 from headrace.perf.law import Law, speed_law
 from headrace.perf.memory import memory_fit, require_accelerator
@@ -16,11 +17,13 @@ from headrace.perf.speed import Serving, SpeedCurve
 
 
 def speed_curve(deployment: Deployment) -> SpeedCurve:
-    """The speed of one replica: as observed, or as the law of its chip predicts.
+    """The speed of one replica: as calibrated, as observed, or as the law of its chip predicts.
 
     Raises:
         ModelRangeError: the model does not fit, or the accelerator has no speed coefficients.
     """
+    if deployment.calibrated is not None:
+        return calibrated_curve(deployment, deployment.calibrated)
     if deployment.observed is not None:
         return _observed(deployment.observed, deployment.max_batch)
     return _predicted(deployment)

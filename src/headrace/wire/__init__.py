@@ -13,6 +13,7 @@ from headrace.wire.chat import (
     with_model,
 )
 from headrace.wire.errors import WIRE_ERRORS, WireError, encode_error, error_body, wire_error
+from headrace.wire.rate_limit import RateLimit, rate_limit_headers, rate_limits, reset_s, retry_after_s
 from headrace.wire.sse import FINISH_MARKS, UsageFilter
 from headrace.wire.usage import (
     StreamEnd,
@@ -30,6 +31,7 @@ __all__ = [
     "FINISH_MARKS",
     "WIRE_ERRORS",
     "ChatHead",
+    "RateLimit",
     "StreamEnd",
     "StreamOptions",
     "Usage",
@@ -47,6 +49,10 @@ __all__ = [
     "is_error_event",
     "is_usage_event",
     "model_list",
+    "rate_limit_headers",
+    "rate_limits",
+    "reset_s",
+    "retry_after_s",
     "stream_end",
     "wire_error",
     "with_include_usage",
