@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf clean
+.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-aiconfigurator clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ bench-engine: setup
 
 bench-perf: setup
 	$(BIN)/python benchmarks/perf.py
+
+# Installs aiconfigurator into an environment of its own and takes minutes: not part of `bench`.
+bench-aiconfigurator: setup
+	$(BIN)/python benchmarks/aiconfigurator.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
