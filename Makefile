@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local clean
+.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local bench-aiconfigurator clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,10 @@ bench-perf: setup
 bench-local: setup
 	$(BIN)/python -m pip install --quiet --editable '.[local]'
 	$(BIN)/python -u benchmarks/local.py
+
+# Installs aiconfigurator into an environment of its own and takes minutes: not part of `bench`.
+bench-aiconfigurator: setup
+	$(BIN)/python benchmarks/aiconfigurator.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
