@@ -10,7 +10,6 @@ from headrace.perf.continuous.parameters import (
     Levels,
     Parameter,
     fitted,
-    group_names,
     levels_of,
     theta_of,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "Split",
     "decode_step_s",
     "fitted",
-    "group_names",
     "levels_of",
     "points_of",
     "serve",

@@ -4,7 +4,7 @@ A parameter of a point is a shared value times a factor for each group that the 
 software, both together, its precision. Every factor is shrunk towards 1 by a prior, so a group with few measurements
 stays with the rest, and a chip that nobody measured has the shared value. What the formulas leave over for one model on
 one chip is a factor on the result, shrunk in the same way: a model that nobody measured has none. The values come from
-`headrace/data/speed_parameters.csv`, fitted by `headrace validate --fit` on public measurements.
+`headrace/data/speed_parameters.csv`, fitted on public measurements by `headrace.bench.validation.gpu_table`.
 """
 
 from __future__ import annotations
@@ -191,11 +191,6 @@ def model_key(deployment: Deployment) -> str:
     """Models of one family and shape serve alike, whatever their weights say."""
     model = deployment.model
     return f"{model.family or model.name}-{model.layers}x{model.hidden_size}"
-
-
-def group_names() -> tuple[str, ...]:
-    """Every group."""
-    return tuple(GROUPS)
 
 
 def levels_of(keys: Sequence[Keys]) -> Levels:
