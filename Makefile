@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local bench-aiconfigurator clean
+.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local bench-aiconfigurator bench-vidur clean
 
 setup: $(STAMP)
 
@@ -47,6 +47,10 @@ bench-local: setup
 # Installs aiconfigurator into an environment of its own and takes minutes: not part of `bench`.
 bench-aiconfigurator: setup
 	$(BIN)/python benchmarks/aiconfigurator.py
+
+# Installs Vidur into an environment of its own.
+bench-vidur: setup
+	$(BIN)/python benchmarks/sim_vidur.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -18,9 +18,7 @@ import json
 import platform
 import re
 import subprocess
-import sys
 import time
-import venv
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,9 +39,9 @@ from headrace.fleet import Deployment
 from headrace.perf import serve_many
 from headrace.perf.continuous import Load, served_estimates
 from headrace.perf.continuous.parameters import GENERATIONS
+from peer import interpreter
 
 PACKAGE = "aiconfigurator==0.12.0"
-ENVIRONMENT = Path("out") / "aiconfigurator"
 WORKER = Path(__file__).with_name("aiconfigurator_worker.py")
 # The same architectures under names whose configuration the package carries: it needs no network then.
 SAME = {
@@ -101,16 +99,6 @@ class Worker:
             if not line:
                 raise SystemExit("aiconfigurator's process ended; does its Python import aiconfigurator?")
             yield json.loads(line)
-
-
-def environment() -> Path:
-    """The interpreter of an environment that has aiconfigurator, made when it is not there."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        console.print(f"installing {PACKAGE} into {ENVIRONMENT}")
-        venv.create(ENVIRONMENT, with_pip=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", PACKAGE], check=True, stdout=sys.stderr)
-    return python
 
 
 def mixed_points(measured: Path, points: Sequence[GpuPoint]) -> list[Asked]:
@@ -351,7 +339,7 @@ def main(
     """Print the comparison as Markdown."""
     points = gpu_points(data)
     every = mixed_points(data, points)
-    worker = Worker(python or environment())
+    worker = Worker(python or interpreter(PACKAGE))
     about = next(worker.ask(kind="about"))
     answers = ask_all(worker, every)
     answers_kv8 = ask_kv8(worker, every, answers)
