@@ -4,10 +4,10 @@
 
 Vidur (MLSys 2024, package `vidur`) walks through every iteration of every replica in Python and looks each operator up
 in what a random forest predicted; Headrace jumps from one change of the batch to the next, in closed form. Vidur's
-profiles are not in its package, so both are given the same speeds: the speed curve of Llama-3.1-8B on one H100 is written
-as a profile in Vidur's format, the step as one operator, and its forests learn it. Median TTFT and TPOT of both are
-printed, for a fast answer to another question would be worth nothing. Reading, training and reports are left out on both
-sides.
+profiles are not in its package, so both are given the same speeds: the speed curve of Llama-3.1-8B on one H100 is
+written as a profile in Vidur's format, the step as one operator, and its forests learn it. Median TTFT and TPOT of both
+are printed, for a fast answer to another question would be worth nothing. Reading, training and reports are left out on
+both sides.
 
 What differs in favour of Vidur: it routes to the replica with the fewest requests, while Headrace runs its whole policy
 engine (prices, prediction of lengths, queues, metrics).
