@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local bench-aiconfigurator bench-vidur clean
+.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local bench-live bench-aiconfigurator bench-vidur clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,10 @@ bench-perf: setup
 bench-local: setup
 	$(BIN)/python -m pip install --quiet --editable '.[local]'
 	$(BIN)/python -u benchmarks/local.py
+
+# The simulator beside the live system on the emulator: 90 minutes with the defaults, on a machine that does nothing else.
+bench-live: setup
+	$(BIN)/python -u benchmarks/live.py
 
 # Installs aiconfigurator into an environment of its own and takes minutes: not part of `bench`.
 bench-aiconfigurator: setup
