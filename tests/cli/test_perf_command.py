@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,26 @@ def test_the_example_of_own_silicon_answers(command: Command, examples_dir: Path
     file = str(examples_dir / "own-silicon.toml")
     rows = rows_of(command, "our-12b", "--fleet", file, "--on", "b200", "--on", "successor")
     assert rows["successor"]["tpot_s"]["value"] < rows["b200"]["tpot_s"]["value"]
+
+
+def documented(examples_dir: Path) -> list[list[str]]:
+    """The arguments of every command on the page about the speed model; the charts are left out."""
+    page = (examples_dir.parent / "docs" / "speed-model.md").read_text()
+    blocks = page.replace("\\\n", " ").split("```")[1::2]
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("headrace ")]
+    found = [
+        shlex.split(line.replace("examples/", f"{examples_dir}/").replace("--plot perf.html", "")) for line in lines
+    ]
+    return [words[1:] for words in found]
+
+
+def test_every_command_of_the_page_about_the_speed_model_answers(command: Command, examples_dir: Path) -> None:
+    commands = documented(examples_dir)
+    assert {words[0] for words in commands} == {"perf"}
+    for words in commands:
+        code, out, err = command(*words)
+        assert (code, err) == (0, ""), words
+        assert all(place in out for flag, place in pairwise(words) if flag == "--on"), words
 
 
 # A cold start is imports: none that the answer does not need
