@@ -25,7 +25,7 @@ from headrace.config.document import (
 )
 from headrace.cost import marginal_cost
 from headrace.errors import ConfigError, Fault
-from headrace.fleet import Hourly, Limits, Memory, Model, PerToken, ShareUnit, catalog
+from headrace.fleet import Hourly, Limits, Memory, Model, PerToken, ShareUnit, Speculation, catalog
 from headrace.fleet.check import fleet_warnings
 from headrace.perf import Serving, speed_curve, work_rate
 
@@ -448,13 +448,28 @@ def test_a_deployment_names_its_release_and_whether_it_speculates() -> None:
     assert (place.release, place.speculation) == ("2024-10", True)
 
 
+FIGURES = "{ acceptance = 0.7, draft_tokens = 4, draft_cost = 0.05 }"
+
+
+@pytest.mark.parametrize(("chip", "count"), [("H100", 8), ("WSE-3", 4), ("LPU", 576)])
+def test_a_deployment_declares_what_its_draft_brings(chip: str, count: int) -> None:
+    fleet = parse_fleet(with_settings(chip, count, f"speculation = {FIGURES}"), "x")
+    places = [each for each in fleet.deployments.values() if each.accelerator and each.accelerator.name == chip]
+    assert Speculation(0.7, 4, 0.05) in [each.speculation for each in places]
+
+
 @pytest.mark.parametrize(
     ("chip", "count", "setting", "path", "message"),
     [
         ("WSE-3", 4, 'release = "2023"', "release", "older than the first known of 'WSE-3': 2024-08"),
         ("WSE-3", 4, 'release = "newest"', "release", "regex"),
         ("H100", 8, 'release = "2025"', "release", "one release only"),
-        ("H100", 8, "speculation = true", "speculation", "not known"),
+        ("H100", 8, "speculation = true", "speculation", "not known; give its figures"),
+        ("H100", 8, 'speculation = "yes"', "speculation", "expected a table, got a string"),
+        ("H100", 8, "speculation = { acceptance = 1.2, draft_tokens = 4, draft_cost = 0 }", "acceptance", "<= 1"),
+        ("H100", 8, "speculation = { acceptance = 1, draft_tokens = 65, draft_cost = 0 }", "draft_tokens", "<= 64"),
+        ("H100", 8, "speculation = { acceptance = 0.7, draft_tokens = 4 }", "draft_cost", "missing"),
+        ("SN40L", 16, f"speculation = {FIGURES}", "speculation", "known as measured only; write true"),
     ],
 )
 def test_software_that_nothing_is_known_of_is_a_fault(

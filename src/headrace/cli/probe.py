@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from headrace.bench import (
     Budget,
+    Cell,
     ProbeFile,
     ProbeHeader,
     ProbeOutcome,
@@ -59,13 +61,10 @@ def probe(
     stops it at any time.
     """
     settings = ProbeSettings(_api_key(api_key_env), token_field, ignore_eos)
-    path = out or Path(f"probe-{re.sub('[^A-Za-z0-9._-]+', '-', model)}.jsonl")
-    header = ProbeHeader(1, _base(url), model, datetime.now(UTC).isoformat(timespec="seconds"))
-    file = ProbeFile(path, header)
+    file = _file(out, url, model)
     plan = ProbePlan(max_input, max_concurrency, repeats, output_tokens, queue=queue).cells()
     budget = Budget(budget_requests, budget_tokens)
-    before = spent_before(file.records)
-    selection = select(plan, complete_cells(file.records, plan), before, budget)
+    selection = select(plan, complete_cells(file.records, plan), spent_before(file.records), budget)
     _state(selection, file, input_price, output_price)
     stopped = False
     if selection.cells:
@@ -74,13 +73,7 @@ def probe(
         outcome = uvloop.run(_drive(selection, file, budget, settings))
         stopped = outcome.stopped
         _say_how_it_went(outcome, file)
-    summary = summarise(file.records)
-    missing = [cell.name for cell in plan if cell.name not in complete_cells(file.records, plan)]
-    spent = spent_before(file.records)._asdict()
-    result = {"schema": 1, "command": "probe", "url": header.url, "model": model, "file": str(path), "spent": spent}
-    write_result(json, result | {"stopped": stopped, "missing": missing, "measured": summary})
-    if json is None or str(json) != "-":
-        show_probe(summary)
+    _report(json, file, plan, stopped)
 
 
 def _api_key(name: str | None) -> str | None:
@@ -95,6 +88,22 @@ def _api_key(name: str | None) -> str | None:
 def _base(url: str) -> str:
     """The base URL: `/v1` belongs to the endpoint's path."""
     return url.rstrip("/").removesuffix("/v1")
+
+
+def _file(out: Path | None, url: str, model: str) -> ProbeFile:
+    path = out or Path(f"probe-{re.sub('[^A-Za-z0-9._-]+', '-', model)}.jsonl")
+    return ProbeFile(path, ProbeHeader(1, _base(url), model, datetime.now(UTC).isoformat(timespec="seconds")))
+
+
+def _report(json: Path | None, file: ProbeFile, plan: Sequence[Cell], stopped: bool) -> None:
+    """What the file holds now, of this run and of earlier ones."""
+    summary, complete = summarise(file.records), complete_cells(file.records, plan)
+    header, spent = file.header, spent_before(file.records)._asdict()
+    result = {"schema": 1, "command": "probe", "url": header.url, "model": header.model, "file": str(file.path)}
+    missing = [cell.name for cell in plan if cell.name not in complete]
+    write_result(json, result | {"spent": spent, "stopped": stopped, "missing": missing, "measured": summary})
+    if json is None or str(json) != "-":
+        show_probe(summary)
 
 
 def _state(selection: Selection, file: ProbeFile, input_price: float | None, output_price: float | None) -> None:

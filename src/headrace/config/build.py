@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,6 +34,7 @@ from headrace.fleet import (
     Route,
     Share,
     ShareUnit,
+    Speculation,
     catalog,
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
@@ -67,6 +68,27 @@ def build_fleet(raw: Mapping[str, object], source: str, folder: Path | None = No
     return fleet
 
 
+class Silicon(NamedTuple):
+    """What a document declares of silicon and models: its accelerators beside those of the catalog, both by name."""
+
+    accelerators: dict[str, Accelerator]
+    models: dict[str, Model]
+    deployments: dict[str, Deployment]
+
+
+def build_silicon(raw: Mapping[str, object], source: str, folder: Path | None = None) -> Silicon:
+    """The silicon of a parsed document, which need not be a whole fleet; arguments as in `build_fleet`.
+
+    Raises:
+        ConfigError: with every fault that was found.
+    """
+    faults = Faults()
+    found = _Builder(raw, faults, folder or Path()).silicon()
+    if len(faults):
+        raise ConfigError(source, faults.all())
+    return found
+
+
 class _Builder:
     """Builds section by section; what could not be built is None under its name."""
 
@@ -94,6 +116,10 @@ class _Builder:
             limits=self._build_limits(),
             default_class=self._default_class(),
         )
+
+    def silicon(self) -> Silicon:
+        """The parts that need no traffic."""
+        return Silicon(_built(self._accelerators), _built(self._models), _built(self._deployments))
 
     def declared(self) -> Declared:
         """Every name that the document declares, built or not."""
@@ -219,7 +245,7 @@ class _Builder:
             observed=observed,
             calibrated=calibrated,
             release=table.release,
-            speculation=table.speculation,
+            speculation=_speculation(table.speculation),
         )
 
     def _calibration(self, path: str, file: str | None) -> Calibration | None:
@@ -306,6 +332,10 @@ def _built(parts: Mapping[str, T | None]) -> dict[str, T]:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(str(name)) for name in names)
+
+
+def _speculation(table: doc.SpeculationTable | bool) -> Speculation | bool:
+    return table if isinstance(table, bool) else Speculation(**msgspec.structs.asdict(table))
 
 
 def _price(table: doc.PerTokenTable | doc.HourlyTable) -> PriceTerms:

@@ -116,6 +116,14 @@ class ObservedTable(Table, frozen=True, kw_only=True):
     batch: Count = 1
 
 
+class SpeculationTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.speculation]`: a draft as it was measured. See `fleet.Speculation`."""
+
+    acceptance: Annotated[float, Meta(ge=0, le=1)]
+    draft_tokens: Annotated[int, Meta(ge=0, le=64)]
+    draft_cost: NotNegative
+
+
 class DeploymentTable(Table, frozen=True, kw_only=True):
     """`[deployments.NAME]`: a model on accelerators (`accelerator`, `count`), or a service (`observed`, `calibrated`).
 
@@ -133,7 +141,7 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     expert_parallel: bool = False
     observed: ObservedTable | None = None
     release: Annotated[str, Meta(pattern=r"^20\d\d(-\d\d)?$")] | None = None
-    speculation: bool = False
+    speculation: SpeculationTable | bool = False
     calibrated: Text | None = None
 
 

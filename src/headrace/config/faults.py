@@ -64,6 +64,8 @@ class Faults:
 
     def _value(self, raw: object, kind: Any, path: str) -> Any:
         struct_types = _structs_in(kind)
+        if isinstance(raw, bool) and bool in get_args(kind):
+            return raw
         if len(struct_types) > 1:
             return self._tagged(raw, struct_types, path)
         if struct_types and get_origin(kind) is list:

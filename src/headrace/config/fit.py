@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headrace.errors import Fault
-from headrace.fleet import Accelerator, Deployment, Fleet
-from headrace.perf import accelerators_needed, has_coefficients, memory_fit, releases, speculates
+from headrace.fleet import Accelerator, Deployment, Fleet, Speculation
+from headrace.perf import accelerators_needed, declares_speculation, has_coefficients, memory_fit, releases, speculates
 
 GB = 1e9
 
@@ -47,5 +47,16 @@ def _software(path: str, deployment: Deployment, chip: Accelerator) -> Iterator[
         yield Fault(
             f"{path}.release", f"{release!r} is older than the first known of {chip.name!r}: {', '.join(known)}"
         )
-    if deployment.speculation and not speculates(chip):
-        yield Fault(f"{path}.speculation", f"what it brings on {chip.name!r} is not known; remove it")
+    yield from _speculation(f"{path}.speculation", deployment, chip)
+
+
+def _speculation(path: str, deployment: Deployment, chip: Accelerator) -> Iterator[Fault]:
+    known, own = speculates(chip), isinstance(deployment.speculation, Speculation)
+    if own and deployment.calibrated is not None:
+        yield Fault(path, "the calibration has it in already; remove it")
+    elif own and not declares_speculation(chip):
+        yield Fault(path, f"on {chip.name!r} it is known as measured only; write true")
+    elif deployment.speculation is True and not known:
+        figures = "{ acceptance = A, draft_tokens = K, draft_cost = C }"
+        said = f"give its figures, {figures}, or remove it" if declares_speculation(chip) else "remove it"
+        yield Fault(path, f"what it brings on {chip.name!r} is not known; {said}")

@@ -6,7 +6,7 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
-from headrace.config.build import build_fleet
+from headrace.config.build import Silicon, build_fleet, build_silicon
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 
@@ -21,8 +21,21 @@ def load_fleet(path: Path | None = None) -> Fleet:
     """
     if path is None:
         return parse_fleet(sample_fleet_text(), SAMPLE)
+    return parse_fleet(_read(path), str(path), path.parent)
+
+
+def load_silicon(path: Path) -> Silicon:
+    """The silicon and models that the file at `path` declares; it need not be a whole fleet.
+
+    Raises:
+        ConfigError: as in `load_fleet`.
+    """
+    return build_silicon(_parse(_read(path), str(path)), str(path), path.parent)
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(str(path), [Fault("file", f"cannot be read: {reason}; check the path")]) from error
@@ -30,7 +43,6 @@ def load_fleet(path: Path | None = None) -> Fleet:
         raise ConfigError(
             str(path), [Fault("file", f"is not UTF-8 text (byte {error.start}); save it as UTF-8")]
         ) from error
-    return parse_fleet(text, str(path), path.parent)
 
 
 def parse_fleet(text: str, source: str, folder: Path | None = None) -> Fleet:
@@ -44,11 +56,14 @@ def parse_fleet(text: str, source: str, folder: Path | None = None) -> Fleet:
     Raises:
         ConfigError: `text` is not TOML (with line and column), or has faults; it carries all of them.
     """
+    return build_fleet(_parse(text, source), source, folder)
+
+
+def _parse(text: str, source: str) -> dict[str, object]:
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, [Fault("syntax", f"not valid TOML: {error}")]) from error
-    return build_fleet(raw, source, folder)
 
 
 def sample_fleet_text() -> str:

@@ -4,7 +4,7 @@ from headrace.fleet.accelerator import Accelerator, Memory
 from headrace.fleet.architecture import ParameterCounts, parameter_counts
 from headrace.fleet.calibration import Calibration, Measured
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
-from headrace.fleet.deployment import Deployment, OperatingPoint
+from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
@@ -32,6 +32,7 @@ __all__ = [
     "Route",
     "Share",
     "ShareUnit",
+    "Speculation",
     "System",
     "parameter_counts",
 ]

@@ -37,7 +37,9 @@ def table(file: str) -> list[dict[str, str]]:
         file: name of a CSV file in `headrace/data`.
     """
     text = resources.files("headrace").joinpath("data", file).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    rows = csv.reader(text.splitlines())
+    columns = next(rows)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def close_matches(name: str, known: Iterable[str]) -> str:

@@ -26,6 +26,21 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Speculation:
+    """Speculative decoding as deployed: a draft proposes tokens, and the model checks all of them in one pass.
+
+    Attributes:
+        acceptance: chance that a drafted token is accepted, 0 to 1; it depends on the traffic, so measure it.
+        draft_tokens: tokens drafted for one pass.
+        draft_cost: time of one draft step, as a fraction of a decode step of the model.
+    """
+
+    acceptance: float
+    draft_tokens: int
+    draft_cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """Model x accelerator x count: the unit whose speed is predicted.
 
@@ -40,7 +55,8 @@ class Deployment:
         attention_ranks: groups of accelerators that hold different sequences (attention data parallelism).
         expert_parallel: experts are spread whole over the accelerators, not sharded.
         release: the software that drives the accelerator, as a date (`2024-10`); None: the newest known.
-        speculation: the model server drafts tokens and checks several in one pass.
+        speculation: the model server drafts tokens and checks several in one pass: as declared, or (True) as the
+            coefficients of the chip know it.
     """
 
     name: str
@@ -54,5 +70,5 @@ class Deployment:
     expert_parallel: bool = False
     observed: OperatingPoint | None = None
     release: str | None = None
-    speculation: bool = False
+    speculation: Speculation | bool = False
     calibrated: Calibration | None = None

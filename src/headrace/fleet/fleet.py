@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from headrace.fleet.contract import PriceTerms
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.model import Model
-from headrace.workload import WorkloadClass
+
+if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
+    from headrace.workload import WorkloadClass
 
 
 @dataclass(frozen=True, slots=True)

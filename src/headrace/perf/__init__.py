@@ -1,7 +1,7 @@
 """How fast a deployment is: memory, roofline, coefficients, speed curves, and work in reference seconds."""
 
 from headrace.perf.calibrated import steps_between
-from headrace.perf.closed_loop import closed_loop
+from headrace.perf.closed_loop import Place, closed_loop
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients, releases
 from headrace.perf.conservation import Claim, Violation, check_conservation, violations
 from headrace.perf.continuous import Load, ServedEstimate, Split, serve_many, served_estimates
@@ -9,7 +9,7 @@ from headrace.perf.curve import speed_curve
 from headrace.perf.dataflow import user_tokens_per_s, users_that_fit
 from headrace.perf.decode import decode_step_s, prefill_s
 from headrace.perf.estimate import Estimate
-from headrace.perf.law import Law, speculates, speed_law
+from headrace.perf.law import Law, declares_speculation, speculates, speed_law
 from headrace.perf.memory import (
     MemoryFit,
     accelerators_needed,
@@ -20,6 +20,7 @@ from headrace.perf.memory import (
     weight_bytes,
 )
 from headrace.perf.scale_out import fleet_rate
+from headrace.perf.speculation import tokens_per_pass
 from headrace.perf.speed import Serving, SpeedCurve
 from headrace.perf.work import compute_rate, work_rate
 
@@ -30,6 +31,7 @@ __all__ = [
     "Law",
     "Load",
     "MemoryFit",
+    "Place",
     "ServedEstimate",
     "Serving",
     "SpeedCurve",
@@ -41,6 +43,7 @@ __all__ = [
     "coefficient",
     "coefficients",
     "compute_rate",
+    "declares_speculation",
     "decode_step_s",
     "fleet_rate",
     "has_coefficients",
@@ -56,6 +59,7 @@ __all__ = [
     "speed_curve",
     "speed_law",
     "steps_between",
+    "tokens_per_pass",
     "user_tokens_per_s",
     "users_that_fit",
     "violations",

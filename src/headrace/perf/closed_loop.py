@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from headrace.errors import ModelRangeError
 from headrace.fleet import Deployment
-from headrace.perf.continuous import Load, ServedEstimate, served_estimates
+from headrace.perf.continuous import Load, ServedEstimate, Split, served_estimates
 from headrace.perf.curve import speed_curve
 from headrace.perf.decode import decode_step_s, prefill_s
 from headrace.perf.estimate import Estimate
@@ -18,15 +19,35 @@ from headrace.perf.law import Law, speed_law
 from headrace.perf.memory import require_accelerator
 
 
-def closed_loop(deployment: Deployment, loads: Sequence[Load]) -> list[ServedEstimate]:
-    """TTFT, TPOT and batch of one deployment under each load.
+class Place(NamedTuple):
+    """Where clients are served: one replica of `deployment`, or its decode replicas and those that prefill for them."""
+
+    deployment: Deployment
+    split: Split | None = None
+
+    @property
+    def accelerators(self) -> int:
+        """Of all replicas together."""
+        count, split = self.deployment.count, self.split
+        return count if split is None else split.decode_replicas * count + split.prefill_replicas * split.prefill_count
+
+
+def closed_loop(place: Place | Deployment, loads: Sequence[Load]) -> list[ServedEstimate]:
+    """TTFT, TPOT and batch of one place under each load; a deployment alone is one replica of it.
 
     Raises:
-        ModelRangeError: the deployment is known by observation only, its model does not fit, or a load is out of range.
+        ModelRangeError: the deployment is known by observation only, its model does not fit, a load is out of range, or
+            prefill is split off on a chip with a law of its own.
     """
-    if speed_law(require_accelerator(deployment)) is not Law.ROOFLINE:
-        return [_own_law(deployment, load) for load in loads]
-    return served_estimates([(deployment, load, None) for load in loads])
+    deployment, split = place if isinstance(place, Place) else Place(place)
+    chip = require_accelerator(deployment)
+    if speed_law(chip) is Law.ROOFLINE:
+        return served_estimates([(deployment, load, split) for load in loads])
+    if split is not None:
+        raise ModelRangeError(
+            f"deployment {deployment.name!r}: prefill apart from decode is not known on {chip.name!r}"
+        )
+    return [_own_law(deployment, load) for load in loads]
 
 
 def _own_law(deployment: Deployment, load: Load) -> ServedEstimate:

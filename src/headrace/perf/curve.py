@@ -13,6 +13,7 @@ from headrace.perf.coefficients import coefficient
 from headrace.perf.law import Law, speed_law
 from headrace.perf.memory import memory_fit, require_accelerator
 from headrace.perf.roofline import kv_s_per_token, prefill_coefficients, step_parts
+from headrace.perf.speculation import declared_tokens_per_pass
 from headrace.perf.speed import Serving, SpeedCurve
 
 
@@ -86,7 +87,8 @@ class _Shape:
 
 def _roofline(deployment: Deployment) -> _Shape:
     steps = tuple(step_parts(deployment, batch, 0.0).total_s for batch in _batches(deployment))
-    return _Shape(steps, kv_s_per_token(deployment), (0.0, *prefill_coefficients(deployment)), _chunk(deployment))
+    prefill, per_pass = (0.0, *prefill_coefficients(deployment)), declared_tokens_per_pass(deployment)
+    return _Shape(steps, kv_s_per_token(deployment), prefill, _chunk(deployment), tokens_per_pass=per_pass)
 
 
 def _sram(deployment: Deployment) -> _Shape:

@@ -8,7 +8,8 @@ latencies, so the law is their sum:
 * A wafer (WSE-3) lays a layer out on a square whose side grows with the hidden size, and its latency is the reduce and
   broadcast along that side: e = 1. A statically scheduled chip (LPU) gives a wider layer more chips: e = 0.
 * t_layer falls with software releases (WSE-3: 11.9 us at launch, 4.4 us since 2024-10) and a deployment names its own.
-* Speculative decoding checks several drafted tokens in one pass: `gain` is tokens per pass, net of the draft.
+* Speculative decoding checks several drafted tokens in one pass: `gain` is tokens per pass, net of the draft. Where a
+  deployment declares its draft, gain = E / (1 + k c) (see `speculation`), and a user takes k + 1 of its places.
 * t_shared is what a third party measures on a shared endpoint beyond the vendor's own figure; a deployment is predicted
   with it, and its interval reaches the figure without.
 
@@ -27,10 +28,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace.errors import ModelRangeError
-from headrace.fleet import Deployment, Model
+from headrace.fleet import Deployment, Model, Speculation
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients_of
 from headrace.perf.estimate import Estimate, largest, sources
 from headrace.perf.memory import memory_fit, require_accelerator
+from headrace.perf.speculation import gain
 
 REFERENCE_HIDDEN_SIZE = 4096.0
 ROWS = ("token_fixed_s", "layer_s", "layer_width_exponent", "moe_layer_extra_s", "hop_s", "shared_tier_s")
@@ -96,11 +98,13 @@ def sram_law(deployment: Deployment) -> SramLaw:
         ModelRangeError: the chip lacks one of them, or the deployment speculates and nothing is known of that there.
     """
     values = {name: row.value for name, row in _rows(deployment).items()}
+    if isinstance(deployment.speculation, Speculation):
+        values["speculation_gain"] = gain(deployment.speculation)
     return SramLaw(**values)
 
 
 def pipeline_depth(deployment: Deployment) -> int:
-    """Sequences that an SRAM pipeline serves at full speed: layers * stages per layer."""
+    """Sequences that an SRAM pipeline serves at full speed: layers * stages per layer / tokens of one in a pass."""
     return _depth(deployment, coefficient(require_accelerator(deployment), "stages_per_layer").value)
 
 
@@ -146,9 +150,10 @@ def users_that_fit(deployment: Deployment, context_tokens: int) -> int:
 
 
 def _depth(deployment: Deployment, stages_per_layer: float) -> int:
-    return max(1, round(deployment.model.layers * stages_per_layer))
+    tokens = 1 + deployment.speculation.draft_tokens if isinstance(deployment.speculation, Speculation) else 1
+    return max(1, round(deployment.model.layers * stages_per_layer / tokens))
 
 
 def _rows(deployment: Deployment) -> Mapping[str, Coefficient]:
-    names = (*ROWS, "speculation_gain") if deployment.speculation else ROWS
+    names = (*ROWS, "speculation_gain") if deployment.speculation is True else ROWS
     return coefficients_of(require_accelerator(deployment), names, deployment.release)

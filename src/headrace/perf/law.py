@@ -26,6 +26,11 @@ def speed_law(chip: Accelerator) -> Law:
     return Law.RDU if has_coefficient(chip, "expert_s") else Law.ROOFLINE
 
 
+def declares_speculation(chip: Accelerator) -> bool:
+    """Whether a deployment on this chip may declare its draft; elsewhere it is known as measured only."""
+    return speed_law(chip) in (Law.ROOFLINE, Law.SRAM)
+
+
 def speculates(chip: Accelerator) -> bool:
     """Whether the table knows what speculative decoding brings on this chip."""
     return any(has_coefficient(chip, name) for name in ("speculation_gain", "acceptance", "tokens_per_pass"))

@@ -29,6 +29,8 @@ from headrace.fleet import Attention, Deployment, Model
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients_of
 from headrace.perf.estimate import Estimate, largest, sources
 from headrace.perf.memory import require_accelerator
+from headrace.perf.speculation import tabled
+from headrace.perf.speculation import tokens_per_pass as _tokens_per_pass
 
 BITS_PER_BYTE = 8
 KV_BYTES = 2
@@ -181,7 +183,7 @@ def prefill_s(shape: NeuronShape, law: NeuronLaw, input_tokens: float) -> float:
 
 def tokens_per_pass(draft: Draft) -> float:
     """Tokens that a checking pass yields: (1 - a^(d + 1)) / (1 - a)."""
-    return float(1.0 - draft.acceptance ** (draft.tokens + 1.0)) / (1.0 - draft.acceptance)
+    return _tokens_per_pass(draft.acceptance, draft.tokens)
 
 
 def speculative_s(shape: NeuronShape, law: NeuronLaw, draft: Draft) -> float:
@@ -198,7 +200,7 @@ def neuron_law(deployment: Deployment) -> NeuronLaw:
 
 def neuron_draft(deployment: Deployment) -> Draft | None:
     """The draft model of its speculation; None without."""
-    if not deployment.speculation:
+    if not tabled(deployment):
         return None
     acceptance, parameters, layers, tokens = (row.value for row in _rows(deployment, DRAFT_ROWS).values())
     return Draft(acceptance, parameters, layers, tokens)

@@ -18,6 +18,7 @@ from headrace.perf.coefficients import Coefficient, coefficient, coefficients_of
 from headrace.perf.estimate import Estimate, largest, sources
 from headrace.perf.memory import kv_bytes_per_sequence, kv_bytes_per_token, require_accelerator
 from headrace.perf.roofline import touched_weight_bytes
+from headrace.perf.speculation import tabled
 
 ROWS = ("memory_efficiency", "layer_s", "expert_s")
 DRAFT_ROWS = ("tokens_per_pass", "draft_parameters", "draft_layers", "draft_tokens")
@@ -96,7 +97,7 @@ def kv_s_per_token(deployment: Deployment) -> float:
 
 def rdu_draft(deployment: Deployment) -> RduDraft | None:
     """The draft model of its speculation; None without."""
-    if not deployment.speculation:
+    if not tabled(deployment):
         return None
     tokens_per_pass, parameters, layers, tokens = (row.value for row in _rows(deployment, DRAFT_ROWS).values())
     return RduDraft(tokens_per_pass, parameters, layers, tokens)

@@ -20,23 +20,25 @@ from headrace.fleet import Accelerator, Deployment, Model
 from headrace.perf.coefficients import Coefficient, coefficient
 from headrace.perf.estimate import Bound, Estimate, largest, sources
 from headrace.perf.memory import kv_bytes_per_sequence, kv_bytes_per_token, require_accelerator, weight_bytes
+from headrace.perf.speculation import declared, declared_tokens_per_pass
 
 FLOPS_PER_PARAMETER = 2
 
 
 @dataclass(frozen=True, slots=True)
 class StepParts:
-    """One decode step, taken apart; seconds. A step takes max(weights_s, arithmetic_s) + layers_s + kv_s."""
+    """One decode step, taken apart; seconds. A step takes max(weights_s, arithmetic_s) + layers_s + kv_s + draft_s."""
 
     weights_s: float
     arithmetic_s: float
     layers_s: float
     kv_s: float
+    draft_s: float = 0.0
 
     @property
     def total_s(self) -> float:
         """Duration of the step."""
-        return max(self.weights_s, self.arithmetic_s) + self.layers_s + self.kv_s
+        return max(self.weights_s, self.arithmetic_s) + self.layers_s + self.kv_s + self.draft_s
 
     @property
     def why(self) -> str:
@@ -47,6 +49,7 @@ class StepParts:
                 "arithmetic": self.arithmetic_s,
                 "layer latency": self.layers_s,
                 "KV reads": self.kv_s,
+                "draft": self.draft_s,
             }
         )
 
@@ -71,18 +74,35 @@ def step_parts(deployment: Deployment, batch: int, context_tokens: float, bound:
     """One decode step by its parts; `batch` 0 is the fixed part of a step that only prefills. No range is checked.
 
     max[W(B) / (n BW m), 2 P B / (n F u)] + L t_layer + B (K + K_w) / (n BW m). W(B): bytes of the weights that the
-    batch touches; K, K_w: KV bytes of the context and of full sliding windows; m: memory efficiency.
+    batch touches; K, K_w: KV bytes of the context and of full sliding windows; m: memory efficiency. With speculation
+    the parts are those of one token: `perf.speculation` has the formula.
     """
+    plain, draft = _pass_parts(deployment, batch, batch, context_tokens, bound), declared(deployment)
+    if draft is None or batch == 0:
+        return plain
+    checking = _pass_parts(deployment, batch, batch * (1 + draft.draft_tokens), context_tokens, bound)
+    per_pass, draft_steps = declared_tokens_per_pass(deployment), draft.draft_tokens * draft.draft_cost
+    return StepParts(
+        weights_s=checking.weights_s / per_pass,
+        arithmetic_s=checking.arithmetic_s / per_pass,
+        layers_s=checking.layers_s / per_pass,
+        kv_s=checking.kv_s / per_pass,
+        draft_s=draft_steps * plain.total_s / per_pass,
+    )
+
+
+def _pass_parts(deployment: Deployment, batch: int, tokens: int, context_tokens: float, bound: Bound) -> StepParts:
+    """One pass with `tokens` tokens of `batch` sequences."""
     chip = require_accelerator(deployment)
     layers_s = deployment.model.layers * layer_s(deployment, bound)
     bandwidth = bandwidth_bytes_per_s(deployment, bound)
     windows = batch * kv_bytes_per_sequence(deployment.model, coefficient(chip, "kv_bits").value)
-    arithmetic = FLOPS_PER_PARAMETER * deployment.model.active_parameters * batch
+    arithmetic = FLOPS_PER_PARAMETER * deployment.model.active_parameters * tokens
     return StepParts(
-        weights_s=touched_weight_bytes(deployment, batch) / bandwidth,
+        weights_s=touched_weight_bytes(deployment, tokens) / bandwidth,
         arithmetic_s=arithmetic / flops_per_s(deployment, bound),
         layers_s=layers_s,
-        kv_s=batch * context_tokens * kv_s_per_token(deployment, bound) + windows / bandwidth,
+        kv_s=batch * context_tokens * _kv_read_s(deployment, bound) + windows / bandwidth,
     )
 
 
@@ -114,7 +134,14 @@ def prefill_coefficients(deployment: Deployment, bound: Bound = Bound.EXPECTED) 
 
 
 def kv_s_per_token(deployment: Deployment, bound: Bound = Bound.EXPECTED) -> float:
-    """Seconds that one context token of one sequence adds to a step."""
+    """Seconds that one context token of one sequence adds to a step; to a token's time with speculation."""
+    draft = declared(deployment)
+    draft_steps = 0.0 if draft is None else draft.draft_tokens * draft.draft_cost
+    return _kv_read_s(deployment, bound) * (1.0 + draft_steps) / declared_tokens_per_pass(deployment)
+
+
+def _kv_read_s(deployment: Deployment, bound: Bound) -> float:
+    """Seconds that one pass takes to read the KV cache of one context token."""
     chip = require_accelerator(deployment)
     per_token = kv_bytes_per_token(deployment.model, coefficient(chip, "kv_bits").value)
     return per_token / bandwidth_bytes_per_s(deployment, bound)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from headrace.errors import ModelRangeError
 from headrace.fleet import Deployment, Share, ShareUnit
-from headrace.metrics.work import WorkRate
 from headrace.perf.curve import speed_curve
+
+if TYPE_CHECKING:  # imported where work is asked for: speed alone needs no metrics
+    from headrace.metrics import WorkRate
 
 
 def work_rate(share: Share) -> WorkRate:
@@ -14,6 +18,8 @@ def work_rate(share: Share) -> WorkRate:
     Raises:
         ModelRangeError: the share is of compute and has no reference, or the reference's speed cannot be predicted.
     """
+    from headrace.metrics import WorkRate
+
     if share.of is ShareUnit.REQUESTS:
         return WorkRate(1.0, 0.0, 0.0)
     if share.of is ShareUnit.OUTPUT_TOKENS:
@@ -30,6 +36,8 @@ def compute_rate(reference: Deployment) -> WorkRate:
     Predicted: prefill seconds per token (its quadratic and its fixed part left out: work is linear in a request), and
     step_s[b] / b at b = max_batch with empty contexts.
     """
+    from headrace.metrics import WorkRate
+
     if reference.observed is not None:
         point = reference.observed
         return WorkRate(0.0, 1.0 / point.input_tokens_per_s, point.tpot_s / point.batch)

@@ -17,8 +17,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from headrace.errors import ModelRangeError
-from headrace.fleet import Deployment
-from headrace.perf import Estimate, Load, ServedEstimate, closed_loop, weight_bytes
+from headrace.perf import Estimate, Load, Place, ServedEstimate, closed_loop, weight_bytes
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXTS = (500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 120000)
@@ -28,13 +27,13 @@ PLAIN = {"displayModeBar": False}
 Point = tuple[float, float, float, float]  # x, y, low, high
 
 
-def write_page(path: Path, deployments: Sequence[Deployment], input_tokens: int, output_tokens: int) -> None:
-    """Draw the three charts of these deployments of one model into one HTML page."""
-    model = deployments[0].model.name
+def write_page(path: Path, places: Sequence[Place], input_tokens: int, output_tokens: int) -> None:
+    """Draw the three charts of these places, all of one model, into one HTML page."""
+    model = places[0].deployment.model.name
     figures = [
-        roofline_chart(deployments, output_tokens),
-        frontier_chart(deployments, input_tokens, output_tokens),
-        context_chart(deployments, output_tokens),
+        roofline_chart(places, output_tokens),
+        frontier_chart(places, input_tokens, output_tokens),
+        context_chart(places, output_tokens),
     ]
     parts = [
         figure.to_html(full_html=False, include_plotlyjs=index == 0, config=PLAIN)
@@ -44,16 +43,17 @@ def write_page(path: Path, deployments: Sequence[Deployment], input_tokens: int,
     path.write_text(_PAGE.format(model=model, asked=asked, charts="\n".join(parts)), encoding="utf-8")
 
 
-def roofline_chart(deployments: Sequence[Deployment], output_tokens: int) -> go.Figure:
+def roofline_chart(places: Sequence[Place], output_tokens: int) -> go.Figure:
     """Time per token against users who share the replica; dotted: what peak bandwidth alone would allow."""
     figure = _figure(
         "1. What a token takes: reading the weights, or passing the layers",
         "users that share one replica",
         "time per output token, ms",
     )
-    for index, deployment in enumerate(deployments):
-        points = _curve(deployment, CLIENTS, lambda users: Load(1000, output_tokens, users), _per_token)
-        _draw(figure, deployment, points, COLOURS[index % len(COLOURS)])
+    for index, place in enumerate(places):
+        points = _curve(place, CLIENTS, lambda users: Load(1000, output_tokens, users), _per_token)
+        _draw(figure, place, points, COLOURS[index % len(COLOURS)])
+        deployment = place.deployment
         chip = deployment.accelerator
         if chip is not None and chip.memory_bandwidth_bytes_per_s is not None:
             floor_ms = weight_bytes(deployment) / (deployment.count * chip.memory_bandwidth_bytes_per_s) * 1000.0
@@ -80,17 +80,17 @@ def roofline_chart(deployments: Sequence[Deployment], output_tokens: int) -> go.
     return figure
 
 
-def frontier_chart(deployments: Sequence[Deployment], input_tokens: int, output_tokens: int) -> go.Figure:
+def frontier_chart(places: Sequence[Place], input_tokens: int, output_tokens: int) -> go.Figure:
     """Tokens per second and chip against tokens per second and user; users grow from right to left."""
     figure = _figure(
         "2. Many users or fast ones: each silicon's frontier",
         "tokens/s each user sees",
         "output tokens/s per chip",
     )
-    for index, deployment in enumerate(deployments):
-        found = _served(deployment, [Load(input_tokens, output_tokens, users) for users in CLIENTS])
+    for index, place in enumerate(places):
+        found = _served(place, [Load(input_tokens, output_tokens, users) for users in CLIENTS])
         xs = [1.0 / served.tpot.value for _, served in found]
-        ys = [_tokens_per_s(load, served) / deployment.count for load, served in found]
+        ys = [served.tokens_per_s(load) / place.accelerators for load, served in found]
         users = [f"{load.concurrency:.0f}" for load, _ in found]
         figure.add_trace(
             go.Scatter(
@@ -100,7 +100,7 @@ def frontier_chart(deployments: Sequence[Deployment], input_tokens: int, output_
                 text=users,
                 textposition="top center",
                 textfont={"size": 10},
-                name=deployment.name,
+                name=place.deployment.name,
                 line={"width": 2.5, "color": COLOURS[index % len(COLOURS)]},
                 hovertemplate="%{text} users: %{x:.0f} tok/s each, %{y:.0f} tok/s per chip",
             )
@@ -108,12 +108,12 @@ def frontier_chart(deployments: Sequence[Deployment], input_tokens: int, output_
     return figure
 
 
-def context_chart(deployments: Sequence[Deployment], output_tokens: int) -> go.Figure:
+def context_chart(places: Sequence[Place], output_tokens: int) -> go.Figure:
     """Time per token of one user against the length of the prompt."""
     figure = _figure("3. Longer contexts: time per token of one user", "input tokens", "time per output token, ms")
-    for index, deployment in enumerate(deployments):
-        points = _curve(deployment, CONTEXTS, lambda tokens: Load(int(tokens), output_tokens, 1), _per_token)
-        _draw(figure, deployment, points, COLOURS[index % len(COLOURS)])
+    for index, place in enumerate(places):
+        points = _curve(place, CONTEXTS, lambda tokens: Load(int(tokens), output_tokens, 1), _per_token)
+        _draw(figure, place, points, COLOURS[index % len(COLOURS)])
     return figure
 
 
@@ -121,37 +121,32 @@ def _per_token(served: ServedEstimate) -> Estimate:
     return served.tpot
 
 
-def _served(deployment: Deployment, loads: Sequence[Load]) -> list[tuple[Load, ServedEstimate]]:
+def _served(place: Place, loads: Sequence[Load]) -> list[tuple[Load, ServedEstimate]]:
     """What can be served of these loads; what cannot (the cache is full, the context too long) is left out."""
     found = []
     for load in loads:
         try:
-            found.append((load, closed_loop(deployment, [load])[0]))
+            found.append((load, closed_loop(place, [load])[0]))
         except ModelRangeError:
             continue
     return found
 
 
 def _curve(
-    deployment: Deployment,
+    place: Place,
     values: Sequence[int],
     load: Callable[[int], Load],
     of: Callable[[ServedEstimate], Estimate],
 ) -> list[Point]:
     points: list[Point] = []
     for value in values:
-        for _, served in _served(deployment, [load(value)]):
+        for _, served in _served(place, [load(value)]):
             estimate = of(served)
             points.append((value, estimate.value * 1000.0, estimate.low * 1000.0, estimate.high * 1000.0))
     return points
 
 
-def _tokens_per_s(load: Load, served: ServedEstimate) -> float:
-    request_s = served.ttft.value + served.tpot.value * max(1, load.output_tokens - 1)
-    return load.concurrency * load.output_tokens / request_s
-
-
-def _draw(figure: go.Figure, deployment: Deployment, points: Sequence[Point], colour: str) -> None:
+def _draw(figure: go.Figure, place: Place, points: Sequence[Point], colour: str) -> None:
     if not points:
         return
     xs = [point[0] for point in points]
@@ -173,7 +168,7 @@ def _draw(figure: go.Figure, deployment: Deployment, points: Sequence[Point], co
             x=xs,
             y=[point[1] for point in points],
             mode="lines+markers",
-            name=deployment.name,
+            name=place.deployment.name,
             line={"width": 2.5, "color": colour},
             hovertemplate="%{x}: %{y:.2f} ms",
         )

@@ -22,6 +22,7 @@ from headrace.perf.continuous.step import (
     Theta,
     arithmetic_s,
     cache_s,
+    decode_step_s,
     dispatch_s,
     host_s,
     layers_s,
@@ -46,6 +47,11 @@ class ServedEstimate(NamedTuple):
     tpot: Estimate
     batch: float
 
+    def tokens_per_s(self, load: Load) -> float:
+        """Output tokens per second of all clients of `load` together."""
+        request_s = self.ttft.value + self.tpot.value * max(1, load.output_tokens - 1)
+        return load.concurrency * load.output_tokens / request_s
+
 
 def served_estimates(asked: Sequence[Asked]) -> list[ServedEstimate]:
     """TTFT and TPOT of each deployment under its load.
@@ -53,8 +59,10 @@ def served_estimates(asked: Sequence[Asked]) -> list[ServedEstimate]:
     Raises:
         ModelRangeError: a context is longer than the model's, the weights do not fit, or a figure is not known.
     """
-    for deployment, load, _ in asked:
+    for deployment, load, split in asked:
         _check(deployment, load)
+        for count in (deployment.count,) if split is None else (deployment.count, split.prefill_count):
+            _check_fit(deployment, count)
     points = points_of(asked)
     levels = levels_of([keys_of(deployment, split is not None) for deployment, _, split in asked])
     theta, outputs = theta_of(levels, fitted())
@@ -89,11 +97,14 @@ def _check(deployment: Deployment, load: Load) -> None:
             f"{load} lies outside what {deployment.model.name!r} can be asked: at least one token each way and one "
             f"client, at most {limit} tokens together"
         )
+
+
+def _check_fit(deployment: Deployment, count: int) -> None:
     chip = deployment.accelerator
-    if chip is not None and weight_bytes(deployment) > MEMORY_SHARE * deployment.count * chip.memory_bytes:
+    if chip is not None and weight_bytes(deployment) > MEMORY_SHARE * count * chip.memory_bytes:
         needed = weight_bytes(deployment) / MEMORY_SHARE / chip.memory_bytes
         raise ModelRangeError(
-            f"deployment {deployment.name!r}: the weights of {deployment.model.name} do not fit on {deployment.count} "
+            f"deployment {deployment.name!r}: the weights of {deployment.model.name} do not fit on {count} "
             f"x {chip.name}; it takes at least {int(np.ceil(needed))}"
         )
 
@@ -110,16 +121,17 @@ def _estimates(values: Array, output: str, levels: Levels, why: Sequence[str]) -
 
 
 def _why(p: Points, t: Theta, served: Served) -> list[str]:
-    """The largest part of the time per output token."""
-    batch, local = served.batch, served.batch / p.ranks
-    share = np.where(p.split > 0.5, 0.0, batch / p.output_tokens)
+    """The largest part of a pass: without speculation, of the time per output token."""
+    batch, tokens, local = served.batch, served.batch * p.checked, served.batch / p.ranks
+    share = np.where(p.split > 0.5, 0.0, batch / p.output_tokens * p.per_pass)
     parts = {
-        "weight reads": weights_s(p, t, batch),
+        "weight reads": weights_s(p, t, tokens),
         "KV cache reads": cache_s(p, t, batch),
-        "arithmetic": arithmetic_s(p, t, batch),
-        "layer latency": layers_s(p, t, batch),
-        "collectives": reduce_s(p, t, local, p.width) + dispatch_s(p, t, batch / p.count),
+        "arithmetic": arithmetic_s(p, t, tokens),
+        "layer latency": layers_s(p, t, tokens),
+        "collectives": reduce_s(p, t, tokens / p.ranks, p.width) + dispatch_s(p, t, tokens / p.count),
         "host": host_s(t, local),
+        "draft": p.draft_steps * decode_step_s(p, t, batch),
         "prefill of others": t["overlap"] * occupancy_s(p, t, p.count, p.width) * share,
     }
     return _largest(parts)

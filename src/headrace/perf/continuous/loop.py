@@ -3,7 +3,7 @@
 Each of C clients sends its next request when the last one is answered. While a request decodes, the prompts of the
 others are prefilled in the same steps: its share of that work is what interference is. So
 
-    TPOT = step(batch) + (1 - early) * overlap * prompt * batch / output tokens
+    TPOT = token(batch) + (1 - early) * overlap * prompt * batch / output tokens
     TTFT = fixed + tokens + clients + prompt alone + early * (clients - 1) * prompt + waits
 
 where `early` is the part of the others' prefill that a request meets before its first token (bursts of arrivals) and
@@ -19,7 +19,7 @@ import numpy as np
 
 from headrace.perf.continuous.points import Array, Points
 from headrace.perf.continuous.prompt import alone_s, occupancy_s
-from headrace.perf.continuous.step import Theta, decode_step_s, kv_shards, rounded_max
+from headrace.perf.continuous.step import Theta, kv_shards, rounded_max, token_s
 
 MEMORY_SHARE = 0.9  # what a model server takes of a chip's memory by default (vLLM gpu_memory_utilization)
 FEWEST_SEQUENCES = 4.0  # a replica that is measured at all holds a few
@@ -64,9 +64,9 @@ def _mixed(p: Points, t: Theta) -> Served:
     fixed = fixed + np.where(p.ranks > 1, t["ttft_ranks_s"], 0.0) + alone + early * (held - 1.0) * prompt
     batch = held
     for _ in range(2):
-        tpot = decode_step_s(p, t, batch) + (1.0 - early) * t["overlap"] * prompt * batch / p.output_tokens
+        tpot = token_s(p, t, batch) + (1.0 - early) * t["overlap"] * prompt * batch / p.output_tokens
         decoding = p.output_tokens * tpot
-        ttft = fixed + t["wait_steps"] * tpot + t["slot_wait"] * decoding / p.concurrency
+        ttft = fixed + t["wait_steps"] * tpot * p.per_pass + t["slot_wait"] * decoding / p.concurrency
         batch = np.maximum(1.0, held * decoding / (ttft + decoding))
     return Served(tpot, ttft + _overload_s(p, held, ttft + decoding), batch)
 
@@ -81,7 +81,7 @@ def _split(p: Points, t: Theta) -> Served:
     held = np.minimum(p.concurrency, capacity(p) * p.replicas)
     batch = held
     for _ in range(3):
-        tpot = decode_step_s(p, t, np.maximum(1.0, batch / p.replicas)) * t["split_decode"]
+        tpot = token_s(p, t, np.maximum(1.0, batch / p.replicas)) * t["split_decode"]
         decoding = p.output_tokens * tpot
         ttft = rounded_max(idle, np.maximum(0.0, p.concurrency * prompt - decoding))
         batch = 0.5 * (batch + held * decoding / (ttft + decoding))

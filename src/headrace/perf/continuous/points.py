@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from headrace.errors import ModelRangeError
 from headrace.fleet import Accelerator, Attention, Deployment, Model, ParameterCounts, parameter_counts
 from headrace.perf.memory import kv_bytes_per_sequence, kv_bytes_per_token, linear_state_bytes, require_accelerator
+from headrace.perf.speculation import declared, declared_tokens_per_pass
 
 Array = NDArray[np.float64]
 
@@ -56,6 +57,8 @@ class Points:
         expert_bytes: of one expert of one layer.
         attention_width: over all full-attention layers, heads * (key + value size) in prefill; `decode_width` in
             decode, where latent attention works on the latent.
+        checked: tokens of one sequence that a pass checks, drafted ones and the last; 1 without speculation.
+        draft_steps: time of the drafts of a pass, in decode steps; `per_pass`: tokens that a sequence gets of it.
     """
 
     split: Array
@@ -95,6 +98,9 @@ class Points:
     decode_width: Array
     latent: Array
     linear_layers: Array
+    checked: Array
+    draft_steps: Array
+    per_pass: Array
 
     def __len__(self) -> int:
         return len(self.count)
@@ -142,6 +148,18 @@ def _figures(deployment: Deployment, load: Load, split: Split | None) -> dict[st
         **_chip_figures(chip, deployment),
         **_weight_figures(deployment, counts),
         **_cache_figures(model, 16 if weight_bits(deployment) == 16 else 8),
+        **_draft_figures(deployment),
+    }
+
+
+def _draft_figures(deployment: Deployment) -> dict[str, float]:
+    draft = declared(deployment)
+    if draft is None:
+        return {"checked": 1.0, "draft_steps": 0.0, "per_pass": 1.0}
+    return {
+        "checked": 1.0 + draft.draft_tokens,
+        "draft_steps": draft.draft_tokens * draft.draft_cost,
+        "per_pass": declared_tokens_per_pass(deployment),
     }
 
 

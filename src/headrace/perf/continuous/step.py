@@ -5,6 +5,10 @@
 with max4(x, y) = (x^4 + y^4)^(1/4): a roofline whose corner is round, as measurements have it. Every coefficient
 `t[...]` is an array, one entry a point (see `parameters`); all functions return seconds per point.
 
+With speculation a pass checks `checked` tokens of each sequence and yields `per_pass` of them (see `perf.speculation`):
+
+    token = (step of batch * checked tokens, KV cache read once + draft_steps * step of the batch) / per_pass
+
 Sources: roofline (Williams et al., CACM 2009); expert coverage under skewed routing as E (1 - (1 - k/E)^(B^skew));
 two all-reduces per layer of tensor parallelism (Megatron-LM, arXiv 1909.08053); dispatch and combine of expert
 parallelism (DeepSeek-V3, arXiv 2412.19437, section 3.4).
@@ -97,9 +101,22 @@ def host_s(t: Theta, sequences: Array) -> Array:
 
 
 def decode_step_s(p: Points, t: Theta, batch: Array) -> Array:
-    """One decode step of a replica with `batch` sequences and no prefill in it."""
-    local = batch / p.ranks
-    roof = rounded_max(weights_s(p, t, batch) + cache_s(p, t, batch), arithmetic_s(p, t, batch))
+    """One decode step of a replica with `batch` sequences, one token each, and no prefill in it."""
+    return _pass_s(p, t, batch, batch)
+
+
+def token_s(p: Points, t: Theta, batch: Array) -> Array:
+    """Time per output token of each of `batch` sequences, speculation included; without it, one decode step."""
+    if np.all(p.checked == 1.0):
+        return decode_step_s(p, t, batch)
+    checking = _pass_s(p, t, batch, batch * p.checked)
+    return np.asarray((checking + p.draft_steps * decode_step_s(p, t, batch)) / p.per_pass)
+
+
+def _pass_s(p: Points, t: Theta, batch: Array, tokens: Array) -> Array:
+    """One pass over the weights with `tokens` tokens of `batch` sequences."""
+    roof = rounded_max(weights_s(p, t, tokens) + cache_s(p, t, batch), arithmetic_s(p, t, tokens))
     spread = 1.0 + t["imbalance"] * np.maximum(0.0, np.log2(p.count / NODE_CHIPS))
-    bound = (roof + dispatch_s(p, t, batch / p.count)) * spread
-    return np.asarray(bound + layers_s(p, t, batch) + reduce_s(p, t, local, p.width) + host_s(t, local))
+    bound = (roof + dispatch_s(p, t, tokens / p.count)) * spread
+    sums = reduce_s(p, t, tokens / p.ranks, p.width)
+    return np.asarray(bound + layers_s(p, t, tokens) + sums + host_s(t, batch / p.ranks))
