@@ -63,8 +63,14 @@ def fit_log(
     measured: Sequence[float],
     weights: Sequence[float],
     parameters: Sequence[Parameter],
+    nudge: float | None = None,
 ) -> dict[str, float]:
-    """The values of `parameters` under which `predict` comes closest to `measured`."""
+    """The values of `parameters` under which `predict` comes closest to `measured`.
+
+    Args:
+        nudge: relative change of a parameter that derivatives are taken over, where `predict` has jumps (a simulation);
+            None: as small as numbers allow.
+    """
     keys = [parameter.key for parameter in parameters]
     start = np.log([parameter.start for parameter in parameters])
     low, high = (np.log([getattr(parameter, end) for parameter in parameters]) for end in ("low", "high"))
@@ -78,7 +84,8 @@ def fit_log(
         return np.concatenate([rows, (theta - start) / spread])
 
     inside = np.clip(start, low + 1e-9, high - 1e-9)
-    found = least_squares(residuals, inside, bounds=(low, high))
+    step = None if nudge is None else nudge / np.maximum(np.abs(inside), nudge)  # scipy multiplies it by the logarithm
+    found = least_squares(residuals, inside, bounds=(low, high), diff_step=step)
     return dict(zip(keys, np.exp(found.x).tolist(), strict=True))
 
 
