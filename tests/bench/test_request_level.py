@@ -21,6 +21,7 @@ TRUE = {
     "sequence_s": 5e-4,
     "kv_s_per_token": 8e-7,
 }
+BEGUN_S = 0.01  # before the first token comes: less than any prefill
 Rows = list[dict[str, str]]
 
 
@@ -41,7 +42,7 @@ def recorded(slots: int = SLOTS, kv_room_tokens: int | None = None) -> Rows:
             "isl": str(job.input_tokens),
             "osl": str(job.output_tokens),
             "arrival_s": str(job.sent_s),
-            "queue_s": str(max(0.0, ttft_s - 0.1)),
+            "queue_s": str(max(0.0, ttft_s - BEGUN_S)),
             "ttft_s": str(ttft_s),
             "e2e_s": str(ttft_s + tpot_s * (job.output_tokens - 1)),
             "tpot_ms": str(1000.0 * tpot_s),

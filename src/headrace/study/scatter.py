@@ -21,6 +21,7 @@ from headrace.study.style import AXIS, COLOURS, FONT, chart_html, log_figure, pa
 BAND = 0.25
 SEEN = "in sample"
 QUANTITIES = {"TPOT": ("TPOT, ms", 1000.0), "TTFT": ("TTFT, s", 1.0), "tokens/s": ("output tokens/s", 1.0)}
+PLAIN_WORDS = {"later": "looked up after the fit", "second half": "second half of the arrivals"}
 MANY = 400  # points from which they are drawn small
 WIDE_DECADES = 2.5  # range from which only decades are labelled
 Panel = tuple[str, str, list[Row]]  # how it was judged, the quantity, the points
@@ -134,8 +135,11 @@ def _section_html(section: Section, of: Sequence[Panel]) -> str:
     )
     charts = "\n".join(_panel_html(panel, colours) for panel in of)
     about = escape(section.about[:1].upper() + section.about[1:])
-    fitted = f"section {escape(section.name)}: {section.parameters:,} parameters, fitted on {section.points:,} points"
-    return f'<section><h2>{about}</h2><p>{fitted}</p><div class="keys">{keys}</div><div class="grid">{charts}</div></section>'
+    fitted = (
+        f"section {escape(section.name)}; free parameters: {section.parameters:,}; points fitted: {section.points:,}"
+    )
+    head = f'<h2>{about}</h2><p>{fitted}</p><div class="keys">{keys}</div>'
+    return f'<section>{head}<div class="grid">{charts}</div></section>'
 
 
 def _panel_html(panel: Panel, colours: dict[str, str]) -> str:
@@ -144,7 +148,8 @@ def _panel_html(panel: Panel, colours: dict[str, str]) -> str:
     inside = "no interval" if score.inside is None else f"<b>{_percent(score.inside)}</b> inside the interval"
     errors = f"median error <b>{_percent(score.median_error, 1)}</b>, {_percent(score.within_25)} within 25 %"
     facts = f"{score.n:,} points, {errors}, {inside}"
-    title = escape(judged if judged.startswith(quantity) else f"{quantity}, {judged}")
+    how = PLAIN_WORDS.get(judged, judged)
+    title = escape(how if how.startswith(quantity) else f"{quantity}, {how}")
     chart = chart_html(scatter_chart(quantity, rows, colours))
     return f'<figure><figcaption><h3>{title}</h3>{facts}</figcaption><div class="plot">{chart}</div></figure>'
 

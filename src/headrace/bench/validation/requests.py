@@ -43,7 +43,7 @@ ROUNDING_S = 0.001  # the record's times are rounded: a request that starts with
 QUEUED_S = 0.5  # a wait longer than the next few steps: the server was full
 TTFT_GRAIN_S = 1.0  # added to both TTFTs in the fit: what moves a mean is seconds in the queue, not a step more or less
 TPOT_WEIGHT = 6.0  # a TPOT is a mean over hundreds of steps: it is worth more than a TTFT
-NUDGE = 0.03  # of a coefficient, for derivatives: who is admitted first changes in jumps
+NUDGES = (0.1, 0.05, 0.02)  # of a coefficient, for derivatives: who is admitted first changes in jumps
 SPREAD, SKEW_SPREAD = 0.7, 0.3  # of the priors, standard deviation of the logarithm
 EXPONENT = "exponent"
 RECORDED = "recorded"
@@ -144,7 +144,7 @@ def fit_run(run: RecordedRun) -> dict[str, float]:
 
     measured = [job.ttft_s + TTFT_GRAIN_S for job in fitted] + [job.tpot_s or 0.0 for job in fitted]
     weights = [1.0] * seen + [TPOT_WEIGHT] * seen
-    return _named(fit_log(predict, measured, weights, parameters, nudge=NUDGE), parameters)
+    return _named(fit_log(predict, measured, weights, parameters, nudges=NUDGES), parameters)
 
 
 def requests_section(measured: Path) -> Section:
