@@ -33,7 +33,7 @@ def write_scatter(path: Path, sections: Sequence[Section]) -> int:
     drawn = sum(len(rows) for _, of in found for _, _, rows in of)
     body = "\n".join(_section_html(section, of) for section, of in found if of)
     lead = (
-        f"{drawn:,} points, none of them seen by the fit that predicts it. On the diagonal a prediction is right; the "
+        f"{drawn:,} predictions, each by a fit that had not seen the measurement. On the diagonal they are right; the "
         "grey band is 25 % either way. Filled: the measurement lies in the prediction's 80 % interval (or there is no "
         "interval); hollow: outside. Point at a dot to see what it is; click a name to hide its dots."
     )
