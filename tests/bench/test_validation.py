@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.bench.validation import SECTIONS, Section, fleets, neuron, sram, validate
+from headrace.bench.validation import SECTIONS, Section, fleets, neuron, requests, sram, validate
 from headrace.bench.validation.score import Row, scores
 from headrace.errors import ConfigError
 from headrace.fleet import catalog
@@ -105,6 +105,16 @@ def test_the_mixed_fleets_are_within_seven_percent(measured: Path) -> None:
     assert all(abs(row.error) <= 0.07 for row in section.rows)
 
 
+def test_recorded_requests_queue_in_the_model_server_as_they_did(measured: Path) -> None:
+    """Half of each run's arrivals fitted, the other judged: mean and p90 TTFT within 10 %, mean TPOT within 5 %."""
+    section = validate("requests", measured.parent)
+    assert (section.parameters, section.points) == (27, 619)
+    figures = [row for row in section.rows if row.judged == requests.WHOLE]
+    assert len(figures) == 4 * 3
+    for row in figures:
+        assert abs(row.error) <= (0.05 if row.label == "TPOT mean" else 0.10), (row.group, row.label)
+
+
 def test_a_table_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match=r"aws_neuron_points\.csv.*HEADRACE_DATA"):
         validate("neuron", Path("nowhere"))
@@ -122,5 +132,5 @@ def test_a_score_counts_errors_both_ways() -> None:
 
 
 def test_the_sections_are_in_the_order_they_are_printed() -> None:
-    assert list(SECTIONS) == ["gpu", "sram", "neuron", "fleets"]
+    assert list(SECTIONS) == ["gpu", "sram", "neuron", "fleets", "requests"]
     assert math.isfinite(sum(row.error for row in validate("sram", Path("nowhere")).rows))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -25,10 +26,17 @@ def test_json_holds_scores_and_every_row(command: Command) -> None:
     assert {"median_error", "p90_error", "bias", "inside"} <= set(section["scores"][0])
 
 
+def test_plot_writes_a_page_with_every_point_that_no_fit_had_seen(command: Command, tmp_path: Path) -> None:
+    code, _, err = command("validate", "--only", "sram", "--plot", "page.html")
+    assert code == 0
+    assert f"{32 + 21} points in page.html" in err
+    assert "WSE-3" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_a_section_that_does_not_exist_says_which_do(command: Command) -> None:
     code, _, err = command("validate", "--only", "srams")
     assert code == 2
-    assert "sram, neuron, fleets" in err
+    assert "sram, neuron, fleets, requests" in err
 
 
 def test_missing_data_is_named(command: Command) -> None:

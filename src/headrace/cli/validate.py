@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from headrace.cli.output import JsonPath, write_result
+from headrace.cli.output import JsonPath, say, write_result
 from headrace.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ def validate(
     data: DataFolder = DATA,
     only: Sections = None,
     rows: Annotated[bool, typer.Option("--rows", help="Print every prediction, not the scores alone.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a page with every point, predicted against measured.")
+    ] = None,
     json: JsonPath = None,
 ) -> None:
     """Compare the speed model with public measurements: errors on rows that the fit has, and has not, seen."""
@@ -39,6 +42,10 @@ def validate(
         with Status(f"fitting {name}", console=Console(stderr=True)):
             sections.append(validation.validate(name, data))
     write_result(json, {"schema": 1, "command": "validate", "sections": sections})
+    if plot is not None:
+        from headrace.study.scatter import write_scatter  # plotly: not before it is asked for
+
+        say(f"{write_scatter(plot, sections):,} points in {plot}")
     if json is None or str(json) != "-":
         for section in sections:
             _show(section, rows)

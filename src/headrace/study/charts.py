@@ -14,16 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
-from plotly.colors import qualitative
 
 from headrace.errors import ModelRangeError
 from headrace.perf import Estimate, Load, Place, ServedEstimate, closed_loop, weight_bytes
+from headrace.study.style import COLOURS, chart_html, faint, log_figure, page
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXTS = (500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 120000)
-COLOURS = qualitative.D3
-FONT = {"family": "Inter, Helvetica, Arial, sans-serif", "size": 14, "color": "#1f2933"}
-PLAIN = {"displayModeBar": False}
 Point = tuple[float, float, float, float]  # x, y, low, high
 
 
@@ -35,12 +32,10 @@ def write_page(path: Path, places: Sequence[Place], input_tokens: int, output_to
         frontier_chart(places, input_tokens, output_tokens),
         context_chart(places, output_tokens),
     ]
-    parts = [
-        figure.to_html(full_html=False, include_plotlyjs=index == 0, config=PLAIN)
-        for index, figure in enumerate(figures)
-    ]
     asked = f"{input_tokens:,} tokens in, {output_tokens:,} out"
-    path.write_text(_PAGE.format(model=model, asked=asked, charts="\n".join(parts)), encoding="utf-8")
+    lead = f"Predictions of headrace for one replica each; {asked}. Bands are 80 % intervals."
+    body = "\n".join(chart_html(figure) for figure in figures)
+    path.write_text(page(f"{model} on mixed silicon", lead, body), encoding="utf-8")
 
 
 def roofline_chart(places: Sequence[Place], output_tokens: int) -> go.Figure:
@@ -157,7 +152,7 @@ def _draw(figure: go.Figure, place: Place, points: Sequence[Point], colour: str)
             y=band,
             fill="toself",
             mode="lines",
-            fillcolor=_faint(colour),
+            fillcolor=faint(colour),
             line={"width": 0},
             hoverinfo="skip",
             showlegend=False,
@@ -175,34 +170,12 @@ def _draw(figure: go.Figure, place: Place, points: Sequence[Point], colour: str)
     )
 
 
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.13)"
-
-
 def _figure(title: str, x: str, y: str) -> go.Figure:
-    axis = {"type": "log", "gridcolor": "#e4e7eb", "linecolor": "#9aa5b1", "dtick": "D2", "ticks": "outside"}
-    return go.Figure(
-        layout={
-            "title": {"text": title, "font": {"size": 19}, "x": 0.01},
-            "xaxis": {**axis, "title": x},
-            "yaxis": {**axis, "title": y},
-            "font": FONT,
-            "paper_bgcolor": "white",
-            "plot_bgcolor": "white",
-            "height": 600,
-            "margin": {"l": 80, "r": 30, "t": 60, "b": 130},
-            "legend": {"orientation": "h", "y": -0.17, "x": 0.0, "yanchor": "top", "font": {"size": 12}},
-        }
+    return log_figure(
+        x,
+        y,
+        title={"text": title, "font": {"size": 19}, "x": 0.01},
+        height=600,
+        margin={"l": 80, "r": 30, "t": 60, "b": 130},
+        legend={"orientation": "h", "y": -0.17, "x": 0.0, "yanchor": "top", "font": {"size": 12}},
     )
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{model} on mixed silicon</title>
-<style>body{{font-family:Inter,Helvetica,Arial,sans-serif;max-width:1080px;margin:24px auto;color:#1f2933}}
-h1{{font-size:26px;margin-bottom:4px}}p{{color:#52606d;margin-top:0}}</style></head>
-<body><h1>{model} on mixed silicon</h1>
-<p>Predictions of headrace for one replica each; {asked}. Bands are 80 % intervals.</p>
-{charts}
-</body></html>
-"""

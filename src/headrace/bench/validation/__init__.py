@@ -11,7 +11,8 @@ from pathlib import Path
 from headrace.bench.validation.fleets import fleets_section
 from headrace.bench.validation.gpu import gpu_section
 from headrace.bench.validation.neuron import neuron_section
-from headrace.bench.validation.score import Row, Score, Section
+from headrace.bench.validation.requests import requests_section
+from headrace.bench.validation.score import Row, Score, Section, Subject, score_of
 from headrace.bench.validation.sram import sram_section
 
 MEASURED = "measured"
@@ -21,6 +22,7 @@ SECTIONS: dict[str, Callable[[Path], Section]] = {
     "sram": lambda measured: sram_section(),
     "neuron": neuron_section,
     "fleets": fleets_section,
+    "requests": requests_section,
 }
 
 
@@ -36,4 +38,4 @@ def validate(name: str, data: Path) -> Section:
     return SECTIONS[name](data / MEASURED)
 
 
-__all__ = ["SECTIONS", "Row", "Score", "Section", "validate"]
+__all__ = ["SECTIONS", "Row", "Score", "Section", "Subject", "score_of", "validate"]

@@ -63,8 +63,14 @@ def fit_log(
     measured: Sequence[float],
     weights: Sequence[float],
     parameters: Sequence[Parameter],
+    nudges: Sequence[float] = (),
 ) -> dict[str, float]:
-    """The values of `parameters` under which `predict` comes closest to `measured`."""
+    """The values of `parameters` under which `predict` comes closest to `measured`.
+
+    Args:
+        nudges: relative changes of a parameter that derivatives are taken over, where `predict` has jumps (a
+            simulation): the search is run with each, and the best end counts. None: as small as numbers allow.
+    """
     keys = [parameter.key for parameter in parameters]
     start = np.log([parameter.start for parameter in parameters])
     low, high = (np.log([getattr(parameter, end) for parameter in parameters]) for end in ("low", "high"))
@@ -78,7 +84,9 @@ def fit_log(
         return np.concatenate([rows, (theta - start) / spread])
 
     inside = np.clip(start, low + 1e-9, high - 1e-9)
-    found = least_squares(residuals, inside, bounds=(low, high))
+    relative = [nudge / np.maximum(np.abs(inside), nudge) for nudge in nudges]  # scipy multiplies it by the logarithm
+    searches = [least_squares(residuals, inside, bounds=(low, high), diff_step=step) for step in relative or [None]]
+    found = min(searches, key=lambda search: float(search.cost))
     return dict(zip(keys, np.exp(found.x).tolist(), strict=True))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headrace.bench.validation.score import Row, Section, scores
+from headrace.bench.validation.score import Row, Section, Subject, scores
 from headrace.bench.validation.tables import read_table
 from headrace.fleet import catalog
 from headrace.perf.scale_out import fleet_rate
@@ -55,4 +55,8 @@ def _row(rates: Rates, system: str, scenario: str) -> Row:
     chips = NODE_CHIPS * len(nodes)
     estimate = fleet_rate(nodes)
     measured = rates[(system, chips, scenario)]
-    return Row("AMD", f"{system} {scenario}", "never fitted", estimate.value, measured, estimate.low, estimate.high)
+    label, subject = (
+        f"{system} {scenario}",
+        Subject("tokens/s", f"{BIG} + {SMALL}", MODEL, "MLPerf v5.1", f"{system} {scenario}"),
+    )
+    return Row("AMD", label, "never fitted", estimate.value, measured, estimate.low, estimate.high, subject)

@@ -8,14 +8,14 @@ out. The second is the claim that is made: a new model on known silicon.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from headrace.bench.validation.gpu_fit import OVERLOAD_S, Array, Design, Fit, Index, fit, make_design, predict
 from headrace.bench.validation.gpu_points import GpuPoint, gpu_points
-from headrace.bench.validation.score import Row, Score, Section, scores
+from headrace.bench.validation.score import Row, Score, Section, Subject, scores
 
 NAME = "gpu"
 SEED = 0
@@ -104,15 +104,23 @@ def _rows(points: Sequence[GpuPoint], design: Design, judged: dict[str, Judged],
             value, low, high = np.exp([log_value, log_value - width, log_value + width])
             measured = float(np.exp(design.measured[output, k]))
             group = points[k].keys.system if how == HALF else points[k].keys.model
-            rows.append(Row(group, points[k].deployment.name, how, float(value), measured, float(low), float(high)))
+            name, subject = points[k].deployment.name, _subject(points[k], OUTPUT_NAMES[output])
+            rows.append(Row(group, name, how, float(value), measured, float(low), float(high), subject))
     return rows
 
 
+def _subject(point: GpuPoint, quantity: str) -> Subject:
+    """What a point measured; of a disaggregated one, the chips of one decode replica."""
+    place, load = point.deployment, point.load
+    kind = "chips" if point.split is None else "chips a decode replica"
+    lengths = f"{load.input_tokens:,} in, {load.output_tokens:,} out, concurrency {load.concurrency:,.0f}"
+    return Subject(
+        quantity, point.keys.system, place.model.name, point.keys.software, f"{place.count} {kind}, {lengths}"
+    )
+
+
 def _scores(rows: Sequence[Row], output: str) -> list[Score]:
-    named = [
-        Row(f"{output} {row.group}", row.label, row.judged, row.predicted, row.measured, row.low, row.high)
-        for row in rows
-    ]
+    named = [replace(row, group=f"{output} {row.group}") for row in rows]
     return scores(named, f"{output} all")
 
 

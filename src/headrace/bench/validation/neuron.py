@@ -22,7 +22,7 @@ from headrace.bench.validation.fitting import (
     resample,
 )
 from headrace.bench.validation.neuron_points import NeuronPoint, neuron_points
-from headrace.bench.validation.score import Row, Score, Section, scores
+from headrace.bench.validation.score import Row, Score, Section, Subject, scores
 from headrace.fleet import catalog
 from headrace.perf.coefficients import Coefficient, coefficient
 from headrace.perf.neuron import Draft, NeuronLaw, prefill_s, speculative_s, step_s
@@ -144,11 +144,17 @@ def _mixtures(points: Sequence[NeuronPoint], rows: Sequence[Row]) -> list[Score]
 def _row(point: NeuronPoint, judged: str, tpot_s: float) -> Row:
     factor = coefficient(catalog.accelerator(point.chip), "speed_factor")
     low, high = tpot_s / factor.high, tpot_s / factor.low
-    return Row(point.chip, point.label, judged, tpot_s, point.tpot_s, low, high)
+    return Row(point.chip, point.label, judged, tpot_s, point.tpot_s, low, high, _subject(point, "TPOT"))
 
 
 def _ttft_row(point: NeuronPoint, ttft_s: float) -> Row:
-    return replace(_row(point, LEFT_OUT_TTFT, ttft_s), measured=point.ttft_s or 0.0)
+    return replace(_row(point, LEFT_OUT_TTFT, ttft_s), measured=point.ttft_s or 0.0, subject=_subject(point, "TTFT"))
+
+
+def _subject(point: NeuronPoint, quantity: str) -> Subject:
+    shape = point.shape
+    load = f"{shape.cores} cores, {shape.slots} slots, {point.input_tokens:,.0f} in, {point.output_tokens:,.0f} out"
+    return Subject(quantity, point.chip, shape.model.name, point.software, load)
 
 
 def _law(chip: str, values: Values) -> NeuronLaw:

@@ -9,6 +9,24 @@ from statistics import median, quantiles
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """What a row is a measurement of, for charts.
+
+    Attributes:
+        quantity: `TPOT`, `TTFT` (seconds), or `tokens/s`.
+        silicon: the accelerator, or the vendor where a row has no other.
+        software: model server or release; empty where it is not known.
+        load: lengths and concurrency, for people.
+    """
+
+    quantity: str
+    silicon: str
+    model: str
+    software: str
+    load: str
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One prediction beside its measurement, in the same unit.
 
@@ -16,6 +34,7 @@ class Row:
         group: what scores are kept apart by: a vendor, a chip.
         judged: `in sample`, `left out` or `later`: what the fit had seen.
         low, high: the 80 % interval of the prediction; None where the section has none.
+        subject: None for a figure that sums up other rows.
     """
 
     group: str
@@ -25,6 +44,7 @@ class Row:
     measured: float
     low: float | None = None
     high: float | None = None
+    subject: Subject | None = None
 
     @property
     def error(self) -> float:
@@ -78,13 +98,14 @@ def scores(rows: Sequence[Row], overall: str | None = "all") -> list[Score]:
     for judged in _distinct(rows, lambda row: row.judged):
         chosen = [row for row in rows if row.judged == judged]
         if overall is not None:
-            found.append(_score(overall, judged, chosen))
+            found.append(score_of(overall, judged, chosen))
         for group in _distinct(chosen, lambda row: row.group):
-            found.append(_score(group, judged, [row for row in chosen if row.group == group]))
+            found.append(score_of(group, judged, [row for row in chosen if row.group == group]))
     return found
 
 
-def _score(group: str, judged: str, rows: Sequence[Row]) -> Score:
+def score_of(group: str, judged: str, rows: Sequence[Row]) -> Score:
+    """The errors of these rows, under that name."""
     errors = [abs(row.error) for row in rows]
     bounded = [row.low <= row.measured <= row.high for row in rows if row.low is not None and row.high is not None]
     return Score(

@@ -20,7 +20,7 @@ from headrace.bench.validation.fitting import (
     quantile_interval,
     resample,
 )
-from headrace.bench.validation.score import Row, Section, scores
+from headrace.bench.validation.score import Row, Section, Subject, scores
 from headrace.fleet import Accelerator, Deployment, catalog
 from headrace.perf import dataflow, rdu
 from headrace.perf.coefficients import Coefficient, coefficient, releases
@@ -193,7 +193,11 @@ def _rows(accelerator: str) -> list[Row]:
 def _row(speed: PublishedSpeed, judged: str, token_s: float) -> Row:
     factor, predicted = coefficient(speed.chip, "speed_factor"), 1.0 / token_s
     bounds = predicted * factor.low, predicted * factor.high
-    return Row(speed.chip.vendor, speed.label, judged, predicted, speed.tokens_per_s, *bounds)
+    place = speed.deployment
+    by = "measured by others" if speed.independent else "published by the vendor"
+    load = f"{place.count} chips, one user, {by}" + (", speculating" if place.speculation else "")
+    subject = Subject("tokens/s", speed.chip.name, place.model.name, f"release {place.release}", load)
+    return Row(speed.chip.vendor, speed.label, judged, predicted, speed.tokens_per_s, *bounds, subject)
 
 
 def _drift() -> list[str]:
