@@ -102,7 +102,7 @@ def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
         open_traces({"c": path})
     with pytest.raises(TraceError, match="header has no column TIMESTAMP, ContextTokens"):
         list(open_traces({"c": path}, TraceOptions(format="azure")))
-    with pytest.raises(ConfigError, match="format: must be one of ledger.*got 'parquet'"):
+    with pytest.raises(ConfigError, match=r"format: must be one of ledger.*got 'parquet'"):
         open_traces({"c": path}, TraceOptions(format="parquet"))
 
 

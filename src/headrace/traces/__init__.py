@@ -3,19 +3,17 @@
 from headrace.traces._lines import BadLines
 from headrace.traces.merge import OpenTraces, TraceOptions, check_ahead, open_traces
 from headrace.traces.registry import FORMATS, Format, open_trace, recognise
-from headrace.traces.trace import Task, TraceFile, TraceSettings, flatten
+from headrace.traces.trace import TraceFile, TraceSettings
 
 __all__ = [
     "FORMATS",
     "BadLines",
     "Format",
     "OpenTraces",
-    "Task",
     "TraceFile",
     "TraceOptions",
     "TraceSettings",
     "check_ahead",
-    "flatten",
     "open_trace",
     "open_traces",
     "recognise",

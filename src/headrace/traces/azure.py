@@ -15,8 +15,8 @@ from headrace.traces._lines import BadLines, Clock, column_names, whole
 from headrace.traces.csv_rows import csv_rows
 from headrace.traces.source import Head, Member
 from headrace.traces.stamps import NS_PER_S, stamp_ns
-from headrace.traces.trace import Item, TraceFile
-from headrace.workload import Request
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Request
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 SHOWS = ",".join(COLUMNS)

@@ -16,8 +16,8 @@ import msgspec
 from headrace.traces._lines import Clock, good_rows, tokens
 from headrace.traces.interleaved import IDLE_S, Interleaved, Row
 from headrace.traces.source import Head, Member
-from headrace.traces.trace import Item, TraceFile
-from headrace.workload import Prefix
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Prefix
 
 SHOWS = '{"chat_id": ..., "parent_chat_id": ..., "timestamp": s, "input_length": ..., "output_length": ...} a line'
 BLOCK_TOKENS = 16

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from headrace.traces._lines import Clock, Columns, column_names, good_rows, seconds, whole
 from headrace.traces.interleaved import Interleaved, Row
 from headrace.traces.source import Head, Member
-from headrace.traces.trace import Item, TraceFile
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item
 
 COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
 SESSION_COLUMNS = ("Session ID", "Elapsed time")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from math import isfinite
 from typing import NamedTuple
 
@@ -27,8 +28,8 @@ import msgspec
 from headrace.errors import TraceError
 from headrace.traces._lines import tokens
 from headrace.traces.source import Head
-from headrace.traces.trace import Item, Task, TraceFile
-from headrace.workload import Prefix, Request, Turn
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Prefix, Request, Task, Turn
 
 SHOWS = '{"id": ..., "hash_id_scope": ..., "requests": [{"t": ..., "in": ..., "out": ...}]}, one file a session'
 MAX_PAUSE_S = 30 * 86400.0  # a pause longer than this is a slip, or the session never ends
@@ -173,13 +174,13 @@ def _start_s(agent: _Row) -> float:
 
 
 def _without_doubles(rows: list[_Row]) -> list[_Row]:
-    kept: list[_Row] = []
-    for row in rows:
-        last = kept[-1] if kept else None
-        doubled = last is not None and (last.type, row.type, last.input_tokens) == ("s", "n", row.input_tokens)
-        if last is None or not doubled or last.hash_ids != row.hash_ids:
-            kept.append(row)
-    return kept
+    return [row for last, row in pairwise((None, *rows)) if row is not None and not _doubles(last, row)]
+
+
+def _doubles(last: _Row | None, row: _Row) -> bool:
+    if last is None or (last.type, row.type) != ("s", "n"):
+        return False
+    return (last.input_tokens, last.hash_ids) == (row.input_tokens, row.hash_ids)
 
 
 def _check(file: _File, seen: set[str]) -> None:

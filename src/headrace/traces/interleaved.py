@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from headrace.traces.trace import Item, Task
-from headrace.workload import Prefix, Request, Turn
+from headrace.workload import Item, Prefix, Request, Task, Turn
 
 IDLE_S = 3600.0
 """A session that is silent for an hour has ended: 99.7 % of the turns of coding sessions come back sooner (computed

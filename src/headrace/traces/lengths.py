@@ -12,8 +12,8 @@ from headrace.traces import azure
 from headrace.traces._lines import column_names, whole
 from headrace.traces.csv_rows import csv_rows
 from headrace.traces.source import Head
-from headrace.traces.trace import Item, TraceFile
-from headrace.workload import Request
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Request
 
 SHAPES = (azure.COLUMNS[1:], ("num_prefill_tokens", "num_decode_tokens"))
 SHOWS = f"{','.join(SHAPES[1])}, or {azure.SHOWS} with stamps XXX"

@@ -17,8 +17,8 @@ from headrace.traces._lines import good_rows, tokens
 from headrace.traces.source import Head, Member
 from headrace.traces.stamps import NS_PER_S
 from headrace.traces.text import estimated_tokens, prefix_of
-from headrace.traces.trace import Item, Task, TraceFile
-from headrace.workload import Prefix, Request, Turn
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Prefix, Request, Task, Turn
 
 SHOWS = '{"timestamp": us, "input": text, "output": text, "session_id": ...} a line, one file a session'
 NS_PER_US = 1000

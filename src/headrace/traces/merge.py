@@ -26,8 +26,8 @@ from headrace.traces._lines import BadLines
 from headrace.traces.registry import FORMATS, open_trace
 from headrace.traces.sample import sampled
 from headrace.traces.stamps import NS_PER_S
-from headrace.traces.trace import Item, Task, TraceFile, TraceSettings, flatten
-from headrace.workload import Request, Turn
+from headrace.traces.trace import TraceFile, TraceSettings
+from headrace.workload import Item, Request, Task, Turn, flatten
 
 LOOK_AHEAD = 5000
 """Requests of each trace that `check_ahead` reads."""

@@ -17,8 +17,8 @@ import msgspec
 
 from headrace.traces._lines import Clock, good_rows, tokens
 from headrace.traces.source import Head, Member
-from headrace.traces.trace import Item, TraceFile
-from headrace.workload import Prefix, Request
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Prefix, Request
 
 SHOWS = '{"timestamp": ms, "input_length": ..., "output_length": ..., "hash_ids": [...]} a line'
 BLOCK_TOKENS = 512

@@ -22,8 +22,8 @@ from headrace.policy.journal import JournalEntry, decode_entries, decode_header
 from headrace.traces._lines import tokens
 from headrace.traces.source import Head, Member
 from headrace.traces.stamps import NS_PER_S
-from headrace.traces.trace import Item, TraceFile
-from headrace.workload import Request
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Request
 
 LEDGER_SHOWS = '{"kind":"run",...} first (a usage ledger)'
 JOURNAL_SHOWS = '{"type":"headrace-journal",...} first (a policy journal)'

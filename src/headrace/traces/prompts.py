@@ -14,8 +14,8 @@ import msgspec
 from headrace.traces._lines import good_rows
 from headrace.traces.source import Head
 from headrace.traces.text import estimated_tokens, prefix_of
-from headrace.traces.trace import Item, TraceFile
-from headrace.workload import Request
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Request
 
 SHOWS = '{"prompt": ..., "canonical_solution": ...} or {"text": ..., "code": ...} a line'
 

@@ -17,8 +17,8 @@ from headrace.errors import TraceError
 from headrace.traces._lines import Clock, column_names, seconds, whole
 from headrace.traces.csv_rows import csv_rows
 from headrace.traces.source import Head, Member
-from headrace.traces.trace import Item, Task, TraceFile
-from headrace.workload import Prefix, Request, Turn
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Prefix, Request, Task, Turn
 
 COLUMNS = ("session_id", "round_idx", "prefix_len", "input_len", "output_len", "tool_wait_after_ms")
 ARRIVAL = "arrival_time"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from headrace.traces.trace import Item, Task
+from headrace.workload import Item, Task
 
 _HASH_BYTES = 8
 

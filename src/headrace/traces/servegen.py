@@ -3,10 +3,10 @@ the distribution of its lengths every few hours. Requests are drawn from that, c
 
 A window without a law has no traffic. The rate is the window's count over its length, so the count is known: that many
 requests are placed in the window, with gaps of its law and shape, scaled to fill it. (Drawn from the published scale
-until the window is full, a bursty client would send (CV^2 - 1) / 2 requests too many in each.) Lengths are those of the newest distribution
-at or before the window that is not empty. Clients without any are left out, and a note says how much of the rate that
-is. Images count as input: text tokens + images x tokens per image. A path names the service: `FILE#language/m-small`.
-Source: github.com/alibaba/ServeGen (Apache-2.0; arXiv 2505.09999).
+until the window is full, a bursty client would send (CV^2 - 1) / 2 requests too many in each.) Lengths are those of the
+newest distribution at or before the window that is not empty. Clients without any are left out, and a note says how
+much of the traffic that is. Images count as input: text tokens + images x tokens per image. A path names the service:
+`FILE#language/m-small`. Source: github.com/alibaba/ServeGen (Apache-2.0; arXiv 2505.09999).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from headrace import rng
 from headrace.errors import TraceError
 from headrace.traces._lines import MAX_TOKENS, Clock, good_rows, seconds
 from headrace.traces.source import Head, Member
-from headrace.traces.trace import Item, TraceFile
-from headrace.workload import Request
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Request
 
 SHOWS = "NAME/chunk-N-trace.csv and NAME/chunk-N-dataset.json in an archive or folder"
 WINDOW_S = 600.0
@@ -37,7 +37,7 @@ _MARK = "chunk-"
 
 class _Window(NamedTuple):
     start_s: float
-    count: int
+    requests: int
     gap: Callable[[Random], float]
 
 
@@ -60,7 +60,7 @@ class _Client:
     @property
     def requests(self) -> int:
         """How many it sends."""
-        return sum(window.count for window in self.windows)
+        return sum(window.requests for window in self.windows)
 
 
 class ServeGenTrace(TraceFile):
@@ -106,7 +106,7 @@ class ServeGenTrace(TraceFile):
         tenant = name.rpartition("/")[2]
         for window in client.windows:
             lengths = _lengths_at(client, window.start_s)
-            passed = list(accumulate(window.gap(random) for _ in range(window.count + 1)))
+            passed = list(accumulate(window.gap(random) for _ in range(window.requests + 1)))
             for after in passed[:-1]:
                 at_s = window.start_s + WINDOW_S * after / passed[-1]
                 yield Request(at_s, self.workload_class, *_draw(lengths, random), tenant=tenant)

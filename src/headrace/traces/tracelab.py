@@ -18,8 +18,8 @@ from headrace.errors import TraceError
 from headrace.traces._lines import Clock, good_rows, tokens
 from headrace.traces.source import Head, Member
 from headrace.traces.stamps import NS_PER_S, stamp_ns
-from headrace.traces.trace import Item, Task, TraceFile
-from headrace.workload import Request, Turn
+from headrace.traces.trace import TraceFile
+from headrace.workload import Item, Request, Task, Turn
 
 SHOWS = '{"session_id": ..., "round_index": ..., "input_tokens_total": ..., "timing_events": [...]} a line'
 

@@ -1,5 +1,6 @@
 """What traffic is: requests, sessions, workload classes with their SLOs, and generators of arrivals."""
 
+from headrace.workload.agents import AGENT_TASKS, AgentTasks
 from headrace.workload.arrivals import ArrivalProcess, OnOffGaps, Poisson, WanderingPoisson
 from headrace.workload.generate import (
     AGENT,
@@ -14,17 +15,21 @@ from headrace.workload.generate import (
 from headrace.workload.lengths import LogNormal, LogNormalMixture
 from headrace.workload.request import Prefix, Request, Turn
 from headrace.workload.sessions import ClosedLoop, EndedTask, TurnGate
+from headrace.workload.task import Item, Task, flatten
 from headrace.workload.workload_class import Match, Slo, WorkloadClass
 
 __all__ = [
     "AGENT",
+    "AGENT_TASKS",
     "CHAT",
     "CODING",
     "AgentSessions",
+    "AgentTasks",
     "ArrivalProcess",
     "ClassTraffic",
     "ClosedLoop",
     "EndedTask",
+    "Item",
     "LogNormal",
     "LogNormalMixture",
     "Match",
@@ -34,10 +39,12 @@ __all__ = [
     "Request",
     "SingleRequests",
     "Slo",
+    "Task",
     "Traffic",
     "Turn",
     "TurnGate",
     "WanderingPoisson",
     "WorkloadClass",
+    "flatten",
     "generate",
 ]

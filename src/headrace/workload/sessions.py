@@ -35,13 +35,14 @@ class EndedTask:
 
 
 class _Session:
-    __slots__ = ("answered", "children", "children_end_s", "ends_s", "held", "parent")
+    __slots__ = ("answered", "children", "children_end_s", "ends_s", "held", "number", "parent")
 
-    def __init__(self, parent: _Session | None) -> None:
-        self.parent = parent  # the session that waits for this one
+    def __init__(self, parent: _Session | None, number: int) -> None:
+        self.parent = parent  # the session that waits for this one, from its turn `number` + 1 on
+        self.number = number
         self.ends_s: list[float] = []
         self.held: deque[Request] = deque()
-        self.children = 0
+        self.children: dict[int, int] = {}  # sessions that are not over, by the turn they hang on
         self.children_end_s = 0.0
         self.answered = False  # its last turn has ended
 
@@ -205,15 +206,15 @@ def _opened(task: _Task, turn: Turn) -> _Session:
         if turn.detached:
             parent = None
         else:
-            parent.children += 1
-    session = task.sessions[turn.session] = _Session(parent)
+            parent.children[turn.parent[1]] = parent.children.get(turn.parent[1], 0) + 1
+    session = task.sessions[turn.session] = _Session(parent, 0 if turn.parent is None else turn.parent[1])
     return session
 
 
 def _start_s(task: _Task, session: _Session, request: Request) -> float | None:
     turn = _turn(request)
     if turn.number:
-        if len(session.ends_s) < turn.number or session.children:
+        if len(session.ends_s) < turn.number or any(number < turn.number for number in session.children):
             return None
         ready_s = max(session.ends_s[-1], session.children_end_s)
     elif turn.parent is not None:
@@ -230,6 +231,8 @@ def _tell_parents(session: _Session, now_s: float) -> None:
     """A session is over when its last turn and its children are; who waits for it is told once."""
     while session.answered and not session.children and session.parent is not None:
         parent, session.parent = session.parent, None
-        parent.children -= 1
+        left = parent.children.pop(session.number) - 1
+        if left:
+            parent.children[session.number] = left
         parent.children_end_s = max(parent.children_end_s, now_s)
         session = parent
