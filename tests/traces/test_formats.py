@@ -284,3 +284,8 @@ def test_checking_ahead_reads_no_further_than_it_is_told(tmp_path: Path) -> None
     assert check_ahead({"c": path}, requests=8) == []
     with pytest.raises(TraceError):
         check_ahead({"c": path}, TraceOptions(), requests=20)
+
+
+def test_every_format_is_in_the_documentation() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "traces.md").read_text()
+    assert all(f"| `{name}` |" in page for name in FORMATS)

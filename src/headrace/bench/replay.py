@@ -197,9 +197,10 @@ class _Driver:
                 self._sessions.offer(request)
             if not self.result.sent % 64:
                 await asyncio.sleep(0)  # a burst must not keep answers waiting
-        while self._flights or self._sessions.waiting:
+        while self._flights or self._sessions.scheduled:
             self._idle.clear()
             await self._idle.wait()
+        self._sessions.check_ended()
 
     async def close(self) -> None:
         """Cancel what is still on its way, and close the connections."""

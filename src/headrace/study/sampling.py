@@ -45,7 +45,7 @@ def sample_notes(fraction: float, pools: Sequence[ThinnedPool]) -> list[str]:
         whole, kept = (waiting_probability(count, JUDGED_LOAD) for count in (largest.whole, largest.kept))
         notes.append(
             f"the tail is pessimistic where nothing was rounded up: at {JUDGED_LOAD:.0%} load a request waits with "
-            f"probability {kept:.2f} on {largest.kept} servers and {whole:.2f} on {largest.whole} (Erlang C)"
+            f"probability {kept:.2f} with {largest.kept} in the pool and {whole:.2f} with {largest.whole} (Erlang C)"
         )
     return notes
 
