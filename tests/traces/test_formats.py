@@ -177,6 +177,9 @@ def test_bailian_chats_continue_chats(tmp_path: Path) -> None:
         ("c/1@0.5", 1, None),
         ("c/4@10", 0, None),
     ]
+    twice = lines(tmp_path / "twice.jsonl", chat(1, -1, 0.5), chat(1, -1, 1.0))
+    with pytest.raises(TraceError, match="chat_id 1 comes a second time"):
+        read(twice)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from headrace.errors import TraceError
 from headrace.traces._lines import Clock, good_rows, tokens
 from headrace.traces.interleaved import IDLE_S, Interleaved, Row
 from headrace.traces.source import Head, Member
@@ -45,6 +46,10 @@ class BailianTrace(TraceFile):
     def _rows(self, member: Member) -> Iterator[Row]:
         session_of: OrderedDict[int | str, tuple[str, float]] = OrderedDict()  # the newest chat of each session
         for line in good_rows(member, _Parser(), self.settings.bad_lines):
+            if line.chat_id in session_of:
+                message = f"chat_id {line.chat_id} comes a second time within an hour; drop one of the two lines"
+                self.settings.bad_lines.note(TraceError(member.where, 0, message))
+                continue
             session, _ = session_of.pop(line.parent_chat_id, (str(line.chat_id), 0.0))
             session_of[line.chat_id] = session, line.timestamp
             while next(iter(session_of.values()))[1] < line.timestamp - IDLE_S:
