@@ -29,7 +29,7 @@ from headrace.fleet import (
 from headrace.http import Exchange, header_lines, serve
 from headrace.metrics import RunMetrics, WorkRate, encode_report
 from headrace.wire import DONE, chat_chunk, chat_usage_chunk
-from headrace.workload import Request, WorkloadClass
+from headrace.workload import Request, Turn, WorkloadClass
 
 MODEL = Model("m", 1e9, 1e9, 1e9, 4, 1, 1, 1, 1, 1, 4096, 1000, "test")
 HEADERS = header_lines((b"content-type", b"text/event-stream"), (b"x-headrace-backend", b"fast-0"))
@@ -265,3 +265,35 @@ def test_however_a_stream_is_cut_into_pieces_only_a_whole_one_completes(
     assert flight.output_tokens == tokens
     assert flight.ttft_s is not None
     assert flight.tpot_s is None if tokens < 2 else flight.tpot_s is not None
+
+
+def test_a_turn_is_sent_when_the_one_before_has_been_answered() -> None:
+    def turn(number: int, pause_s: float) -> Request:
+        ends = number == 2
+        return Request(0.0, "chat", 5, 3, turn=Turn("t", "t", number, pause_s, ends_session=ends, ends_task=ends))
+
+    open_now = most_at_once = 0
+
+    def one_at_a_time(exchange: Exchange) -> None:
+        nonlocal open_now, most_at_once
+        open_now += 1
+        most_at_once = max(most_at_once, open_now)
+        asyncio.get_running_loop().call_later(0.01, finish, exchange)
+
+    def finish(exchange: Exchange) -> None:
+        nonlocal open_now
+        open_now -= 1
+        complete(exchange)
+
+    result = run(one_at_a_time, [turn(0, 0.0), turn(1, 0.02), turn(2, 0.0)])
+    totals = result.metrics.classes["chat"]
+    assert (result.sent, totals.outcomes["completed"], most_at_once) == (3, 3, 1)
+    assert totals.tasks is not None
+    assert (totals.tasks.count, totals.tasks.completed) == (1, 1)
+    assert result.last_arrival_s > 0.02
+
+
+def test_turns_that_never_came_due_are_not_sent_when_the_replay_is_stopped() -> None:
+    turns = [Request(0.0, "chat", 5, 3, turn=Turn("t", "t", number, 3600.0)) for number in range(2)]
+    result = run(complete, turns, stop_after=1)
+    assert result.sent == 1

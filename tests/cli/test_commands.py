@@ -136,14 +136,39 @@ def test_a_model_that_fits_nowhere_is_refused(command: Command) -> None:
         (["--trace", "coding=bad.csv"], ["bad.csv:3", "expected 3 columns"]),
         (["--trace", "coding=t.csv", "--format", "parquet"], ["parquet", "azure"]),
         (["--trace", "coding=t.csv", "--speedup", "0"], ["speedup", "positive"]),
+        (["--trace", "coding=t.csv", "--sample", "2"], ["sample", "at most 1"]),
+        (["--trace", "coding=t.csv", "--load", "0"], ["load", "positive"]),
+        (["--trace", "coding=pairs.csv"], ["pairs.csv", "no clock", "--rate"]),
     ],
 )
 def test_bad_traces_are_named(command: Command, arguments: list[str], words: list[str]) -> None:
     Path("t.csv").write_text(HEADER + LINES)
     Path("bad.csv").write_text(HEADER + LINES.splitlines(keepends=True)[0] + "a broken line\n")
+    Path("pairs.csv").write_text(HEADER + "XXX,5,5\n")
     code, _, err = command("simulate", *arguments)
     assert code == 2
     assert all(word in err for word in words), err
+
+
+def test_a_sample_and_a_load_say_what_they_did(command: Command) -> None:
+    Path("t.csv").write_text(HEADER + LINES)
+    code, out, err = command("simulate", "--trace", "coding=t.csv", "--sample", "0.5", "--load", "2", "--json", "-")
+    assert code == 0
+    assert json.loads(out)["requests"]["arrived"] <= 2
+    for words in ("0.5 of every pool", "taken as 1", "Erlang C", "load 2:", "pauses within sessions, stay"):
+        assert words in err
+
+
+def test_sessions_are_simulated_closed_loop_and_reported_as_tasks(command: Command) -> None:
+    rows = ("0,0,0,0,512,64,100", "0,0,1,576,128,64,0", "1,200,0,0,400,48,0")
+    head = "session_id,arrival_time,round_idx,prefix_len,input_len,output_len,tool_wait_after_ms\n"
+    Path("t.csv").write_text(head + "".join(f"{row}\n" for row in rows))
+    code, out, _ = command("simulate", "--trace", "agent=t.csv", "--json", "-")
+    assert code == 0
+    tasks = json.loads(out)["classes"]["agent"]["tasks"]
+    assert (tasks["count"], tasks["completed"]) == (2, 2)
+    assert tasks["e2e_s"]["p99"] > 0.1
+    assert "tasks" not in json.loads(out)["classes"]["chat"]
 
 
 def test_broken_lines_are_left_out_when_that_is_asked_for(command: Command) -> None:

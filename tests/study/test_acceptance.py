@@ -10,7 +10,7 @@ from headrace.config import load_fleet
 from headrace.metrics import Report, encode_report
 from headrace.sim import SimulatedPolicy
 from headrace.study import simulate_and_compare
-from headrace.traces import open_traces
+from headrace.traces import TraceOptions, open_traces
 
 REQUESTS = 20_927
 
@@ -55,7 +55,10 @@ def test_same_seed_gives_the_same_bytes(data_dir: Path, examples_dir: Path) -> N
     first, second = (
         encode_report(
             simulate_and_compare(
-                fleet, lambda: open_traces({"coding": trace}, duration_s=600.0), SimulatedPolicy.STATIC, seed=7
+                fleet,
+                lambda: open_traces({"coding": trace}, TraceOptions(duration_s=600.0)),
+                SimulatedPolicy.STATIC,
+                seed=7,
             )
         )
         for _ in range(2)

@@ -1,5 +1,8 @@
 """Replay: a live endpoint driven open loop, each request at its time, whatever became of the ones before.
 
+Turns of sessions are the exception that their users make: a turn is due a pause after the one before was answered
+(`workload.ClosedLoop`), and from then on it is sent like any other. Sessions start open loop.
+
 A driver that waits for answers before it sends measures a system that is never overloaded. So arrivals follow an
 absolute timeline, and what the driver itself adds is measured and reported: the *scheduling delay* of a request is its
 real send time minus its due time. Latencies count from the real send.
@@ -24,7 +27,7 @@ from headrace.fleet import Fleet
 from headrace.http import ClientExchange, ConnectionPool, PoolLimits
 from headrace.metrics import AttemptRecord, QuantileSketch, Report, RequestRecord, RunFacts, RunMetrics
 from headrace.perf import speed_curve, work_rate
-from headrace.workload import Request
+from headrace.workload import ClosedLoop, Request
 
 ENDPOINT = b"/v1/chat/completions"
 
@@ -166,6 +169,8 @@ class _Driver:
         self._flights: dict[Flight, tuple[ClientExchange, asyncio.TimerHandle]] = {}
         self._idle = asyncio.Event()
         self._start_s = perf_counter() + settings.lead_s
+        self._sessions = ClosedLoop(self._at, self._send, metrics.task)
+        self._closed = False
 
     def progress(self) -> ReplayProgress:
         """Where the replay is."""
@@ -185,34 +190,50 @@ class _Driver:
             due_s = self._start_s + request.arrival_s
             while (wait_s := due_s - perf_counter()) > 0:
                 await asyncio.sleep(wait_s)
-            self._send(request, due_s)
+            self._known(request.workload_class)
+            if request.turn is None:
+                self._send(request)
+            else:
+                self._sessions.offer(request)
             if not self.result.sent % 64:
                 await asyncio.sleep(0)  # a burst must not keep answers waiting
-        while self._flights:
+        while self._flights or self._sessions.scheduled:
             self._idle.clear()
             await self._idle.wait()
+        self._sessions.check_ended()
 
     async def close(self) -> None:
         """Cancel what is still on its way, and close the connections."""
+        self._closed = True
         for flight in list(self._flights):
             self._give_up(flight, "cancelled", "replay stopped")
         await self._pool.close()
 
-    def _send(self, request: Request, due_s: float) -> None:
-        timeout_s = self._timeouts_s.get(request.workload_class)
-        if timeout_s is None:
+    def _known(self, workload_class: str) -> None:
+        if workload_class not in self._timeouts_s:
             known = ", ".join(self._timeouts_s)
-            raise ConfigError("replay", [Fault(request.workload_class, f"no such class in the fleet; it has {known}")])
+            raise ConfigError("replay", [Fault(workload_class, f"no such class in the fleet; it has {known}")])
+
+    def _at(self, at_s: float, callback: Callable[[float], None]) -> None:
+        """Call back at a time of the workload: a turn of a session is due."""
+        wait_s = self._start_s + at_s - perf_counter()
+        asyncio.get_running_loop().call_later(max(wait_s, 0.0), callback, at_s)
+
+    def _send(self, request: Request) -> None:
+        if self._closed:
+            return
         head, body = self._write(request)
         flight = Flight(request, perf_counter(), self._ended)
-        self._late(flight.sent_s - due_s)
+        self._late(flight.sent_s - self._start_s - request.arrival_s)
         self.result.sent += 1
-        self.result.last_arrival_s = request.arrival_s
+        self.result.last_arrival_s = max(self.result.last_arrival_s, request.arrival_s)
         if len(self._flights) >= self._settings.max_in_flight:
             flight.end("failed", "driver's max_in_flight reached")
             return
         exchange = self._pool.send(head, body, flight)
-        timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up, flight, "failed", "timeout")
+        timer = asyncio.get_running_loop().call_later(
+            self._timeouts_s[request.workload_class], self._give_up, flight, "failed", "timeout"
+        )
         self._flights[flight] = exchange, timer
 
     def _late(self, delay_s: float) -> None:
@@ -228,12 +249,14 @@ class _Driver:
         _, timer = self._flights.pop(flight, (None, None))
         if timer is not None:
             timer.cancel()
-        if not self._flights:
-            self._idle.set()
         if flight.error is not None:
             self.result.errors[flight.error] = self.result.errors.get(flight.error, 0) + 1
         self.result.end_s = max(perf_counter() - self._start_s, 0.0)
         self._book(flight)
+        if flight.request.turn is not None:
+            self._sessions.ended(flight.request, self.result.end_s, flight.outcome == "completed")
+        if not self._flights:
+            self._idle.set()
 
     def _book(self, flight: Flight) -> None:
         request, metrics = flight.request, self.result.metrics

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
-from headrace.traces import OpenTraces, open_traces
+from headrace.traces import FORMATS, TraceOptions
 from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, Request, Traffic, generate
 
 FleetFile = Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")]
@@ -19,9 +18,19 @@ TimingPath = Annotated[Path | None, typer.Option("--timing", help="Write the wal
 Traces = Annotated[
     list[str] | None, typer.Option("--trace", help="CLASS=PATH, repeatable; without one, traffic is generated.")
 ]
-TraceFormat = Annotated[str | None, typer.Option("--format", help="How every trace is read; default: recognised.")]
-Speedup = Annotated[float, typer.Option(help="Arrivals come this many times faster than recorded.")]
-Start = Annotated[float, typer.Option(help="First second of the traces to take.")]
+TraceFormat = Annotated[
+    str | None,
+    typer.Option("--format", help=f"How every trace is read; default: recognised. One of {', '.join(FORMATS)}."),
+]
+Speedup = Annotated[float, typer.Option(help="The traces' clock runs this many times faster, pauses in sessions too.")]
+Load = Annotated[
+    float, typer.Option(help="Starts come this many times as fast (time compressed); pauses and lengths stay.")
+]
+Sample = Annotated[float, typer.Option(help="Fraction of the sessions and requests to take, and of every pool.")]
+Rate = Annotated[
+    float | None, typer.Option(help="Starts per second (requests, sessions) of traces that have no clock.")
+]
+Start = Annotated[float, typer.Option(help="First second of the traces to take: what starts then or later.")]
 Duration = Annotated[float | None, typer.Option(help="Seconds of the traces to take; default: all.")]
 SkipBadLines = Annotated[int, typer.Option(help="How many broken trace lines to leave out.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port for clients, on 127.0.0.1; 0: any free one.")]
@@ -31,28 +40,6 @@ JournalPath = Annotated[Path | None, typer.Option(help="Record every event and a
 
 LEDGER = Path("headrace-ledger.jsonl")
 GENERATED: dict[str, Traffic] = {"coding": CODING, "chat": CHAT, "agent": AGENT}
-
-
-@dataclass(frozen=True, slots=True)
-class TracePiece:
-    """How traces are read and which piece of them; see `traces.open_traces`."""
-
-    format: str | None
-    skip_bad_lines: int
-    speedup: float
-    start_s: float
-    duration_s: float | None
-
-    def open(self, traces: dict[str, str]) -> OpenTraces:
-        """The merged requests of `traces`, class to path."""
-        return open_traces(
-            traces,
-            format=self.format,
-            skip_bad_lines=self.skip_bad_lines,
-            speedup=self.speedup,
-            start_s=self.start_s,
-            duration_s=self.duration_s,
-        )
 
 
 def parse_traces(options: list[str], fleet: Fleet) -> dict[str, str]:
@@ -84,3 +71,11 @@ def generated(fleet: Fleet, seconds: float, seed: int) -> Iterable[Request]:
         message = f"traffic can be generated for {known}; the fleet has {asked}: give --trace CLASS=PATH"
         raise ConfigError("generated traffic", [Fault("classes", message)])
     return generate(classes, seconds, seed)
+
+
+def load_notes(options: TraceOptions) -> list[str]:
+    """What `--load` did, where it did something."""
+    if options.load == 1.0:
+        return []
+    how = "starts of requests and sessions are compressed in time; lengths, and pauses within sessions, stay"
+    return [f"load {options.load:g}: {how}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,12 @@ JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result 
 def say(text: str) -> None:
     """A line for people, on standard error."""
     print(f"headrace: {text}", file=sys.stderr, flush=True)
+
+
+def say_all(texts: Iterable[str]) -> None:
+    """Several lines for people."""
+    for text in texts:
+        say(text)
 
 
 def write_result(json: Path | None, result: Mapping[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""`headrace replay URL`: drive a live endpoint with real or generated traffic, open loop, and measure it."""
+"""`headrace replay URL`: drive a live endpoint with real or generated traffic, and measure it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ from headrace.bench import replay as run_replay
 from headrace.cli.options import (
     Duration,
     FleetFile,
+    Load,
+    Rate,
     SkipBadLines,
     Speedup,
     Start,
     TimingPath,
     TraceFormat,
-    TracePiece,
     Traces,
     generated,
+    load_notes,
     parse_traces,
 )
-from headrace.cli.output import JsonPath, say
+from headrace.cli.output import JsonPath, say, say_all
 from headrace.cli.running import say_how_it_went, show_result, stopped_by_signals, write_timing
 from headrace.config import load_fleet
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 from headrace.metrics import RunFacts
+from headrace.traces import TraceOptions, open_traces
 from headrace.workload import Request
 
 
@@ -50,6 +53,9 @@ def replay(
     seed: Annotated[int, typer.Option(help="Root seed of generated traffic.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.0, help="Length of generated traffic.")] = 60.0,
     speedup: Speedup = 1.0,
+    load: Load = 1.0,
+    sample: Annotated[float, typer.Option(help="Fraction of the sessions and requests to send.")] = 1.0,
+    rate: Rate = None,
     start: Start = 0.0,
     duration: Duration = None,
     skip_bad_lines: SkipBadLines = 0,
@@ -65,8 +71,13 @@ def replay(
     """
     loaded = load_fleet(fleet)
     traces = parse_traces(trace or [], loaded)
-    piece = TracePiece(trace_format, skip_bad_lines, speedup, start, duration)
-    requests = list(piece.open(traces) if traces else generated(loaded, seconds, seed))
+    options = TraceOptions(
+        trace_format, skip_bad_lines, speedup, start, duration, load=load, sample=sample, rate_per_s=rate, seed=seed
+    )
+    options.check()
+    opened = open_traces(traces, options) if traces else None
+    requests = list(opened or generated(loaded, seconds, seed))
+    say_all(([] if opened is None else opened.notes) + load_notes(options))
     if not requests:
         raise ConfigError("command line", [Fault("--start, --duration, --seconds", "this piece holds no request")])
     settings = ReplaySettings(

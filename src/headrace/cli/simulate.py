@@ -13,21 +13,26 @@ from rich.status import Status
 from headrace.cli.options import (
     Duration,
     FleetFile,
+    Load,
+    Rate,
+    Sample,
     SkipBadLines,
     Speedup,
     Start,
     TimingPath,
     TraceFormat,
-    TracePiece,
     Traces,
     generated,
+    load_notes,
     parse_traces,
 )
-from headrace.cli.output import JsonPath, say
+from headrace.cli.output import JsonPath, say, say_all
 from headrace.cli.running import show_result, write_timing
 from headrace.config import load_fleet
+from headrace.fleet import Fleet, thinned
 from headrace.sim import SimulatedPolicy
-from headrace.study import simulate_and_compare
+from headrace.study import sample_notes, simulate_and_compare, tail_note
+from headrace.traces import TraceOptions, check_ahead, open_traces
 from headrace.workload import Request
 
 
@@ -39,6 +44,9 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Root seed; the same seed gives the same bytes.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.0, help="Length of generated traffic.")] = 600.0,
     speedup: Speedup = 1.0,
+    load: Load = 1.0,
+    sample: Sample = 1.0,
+    rate: Rate = None,
     start: Start = 0.0,
     duration: Duration = None,
     skip_bad_lines: SkipBadLines = 0,
@@ -48,10 +56,15 @@ def simulate(
     """Simulate traffic over a fleet and report share, latency, cost and value against hindsight."""
     loaded = load_fleet(fleet)
     traces = parse_traces(trace or [], loaded)
-    piece = TracePiece(trace_format, skip_bad_lines, speedup, start, duration)
+    options = TraceOptions(
+        trace_format, skip_bad_lines, speedup, start, duration, load=load, sample=sample, rate_per_s=rate, seed=seed
+    )
+    options.check()
+    loaded, notes = _sampled(loaded, sample) if traces else (loaded, [])
+    say_all(notes + (check_ahead(traces, options) + load_notes(options) if traces else []))
 
     def requests() -> Iterable[Request]:
-        return piece.open(traces) if traces else generated(loaded, seconds, seed)
+        return open_traces(traces, options) if traces else generated(loaded, seconds, seed)
 
     started_s = time.perf_counter()
     with Status(f"simulating {policy.value}", console=Console(stderr=True)):
@@ -59,6 +72,16 @@ def simulate(
     wall_s = time.perf_counter() - started_s
     say(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s")
     if not report.requests.arrived:
-        say("there was nothing to simulate: see --start, --duration and --seconds")
+        say("there was nothing to simulate: see --start, --duration, --sample and --seconds")
+    elif notes:
+        say(tail_note(report.requests.arrived))
     write_timing(timing, wall_s)
     show_result(report, json)
+
+
+def _sampled(fleet: Fleet, fraction: float) -> tuple[Fleet, list[str]]:
+    """The fleet for a sample of the traffic, and what there is to say about it."""
+    if fraction >= 1.0:
+        return fleet, []
+    thin, pools = thinned(fleet, fraction)
+    return thin, sample_notes(fraction, pools)

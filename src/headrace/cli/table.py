@@ -15,8 +15,9 @@ def show_report(report: Report) -> None:
 
 
 def report_tables(report: Report) -> list[Table]:
-    """Shares, classes, pools and money, one table each."""
-    return [_shares(report), _classes(report), _pools(report), _money(report)]
+    """Shares, classes, sessions where there are any, pools and money, one table each."""
+    tasks = [_tasks(report)] if any(held.tasks is not None for held in report.classes.values()) else []
+    return [_shares(report), _classes(report), *tasks, _pools(report), _money(report)]
 
 
 def _shares(report: Report) -> Table:
@@ -36,6 +37,16 @@ def _classes(report: Report) -> Table:
         tpot = _pair(held.tpot_s, 1000.0)
         slo = _number(held.slo_attainment, ".1%")
         table.add_row(name, f"{held.count:,}", _pair(held.ttft_s), tpot, _pair(held.e2e_s), slo)
+    return table
+
+
+def _tasks(report: Report) -> Table:
+    table = _new("sessions and their sub-agents", "class", "tasks", "completed", "end to end p50 / p90 / p99, s")
+    for name, held in report.classes.items():
+        if held.tasks is not None:
+            e2e = held.tasks.e2e_s
+            times = " / ".join(_number(value, ",.4g") for value in (e2e.p50, e2e.p90, e2e.p99))
+            table.add_row(name, f"{held.tasks.count:,}", f"{held.tasks.completed:,}", times)
     return table
 
 

@@ -9,6 +9,7 @@ from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, Sha
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
 from headrace.fleet.system import System
+from headrace.fleet.thin import ThinnedPool, thinned
 
 __all__ = [
     "Accelerator",
@@ -34,5 +35,7 @@ __all__ = [
     "ShareUnit",
     "Speculation",
     "System",
+    "ThinnedPool",
     "parameter_counts",
+    "thinned",
 ]

@@ -1,8 +1,17 @@
 """The usage ledger: an append-only file of what every attempt used, from dispatch to end."""
 
-from headrace.ledger.reader import Entry, LedgerState, LedgerTotals, ledger_totals, read_ledger
-from headrace.ledger.record import AttemptStatus, Closed, Interrupted, Opened, Record, Recovered, RunStarted
+from headrace.ledger.reader import Entry, LedgerTotals, ledger_totals, read_ledger
 from headrace.ledger.writer import Recovery, UsageLedger, recover
+from headrace.metrics.usage import (
+    AttemptStatus,
+    Closed,
+    Interrupted,
+    LedgerState,
+    Opened,
+    Record,
+    Recovered,
+    RunStarted,
+)
 
 __all__ = [
     "AttemptStatus",

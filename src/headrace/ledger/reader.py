@@ -1,23 +1,17 @@
 """Reading a ledger: lines become entries, one for each attempt, each with one end.
 
-The file is append-only, so a writer that dies can leave one torn line, and the next start writes `recovered` below it.
-Lines that cannot be read are therefore forgiven at the end of the file and above such a mark, and reported; anywhere
-else they are damage and an error. A second end of an attempt, or the end of one that is not open, changes nothing: the
-first end holds.
+A second end of an attempt, or the end of one that is not open, changes nothing: the first end holds. How lines become
+records, and which are forgiven: `metrics.usage`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from os import PathLike, fspath
 
-import msgspec
-
 from headrace.errors import TraceError
-from headrace.ledger.record import AttemptStatus, Closed, Interrupted, Opened, Record, Recovered, RunStarted
-
-_DECODER = msgspec.json.Decoder(Record)
+from headrace.metrics.usage import AttemptStatus, Closed, Interrupted, LedgerState, Opened, Record, decode_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +38,6 @@ class Entry:
     output_high: int | None
     cached_input_tokens: int | None
     usage: bool
-
-
-@dataclass(slots=True)
-class LedgerState:
-    """What a pass over a file leaves behind.
-
-    Attributes:
-        open: attempts without an end, in the order of their dispatch.
-        last_run: highest run number seen; 0 in a new file.
-        records: records that could be read.
-        torn: lines that could not be read, with their numbers.
-        unrepaired: the torn lines are at the end of the file, with no mark below them.
-        ends_with_newline: whether the next record starts on a line of its own.
-    """
-
-    open: dict[tuple[int, int], Opened] = field(default_factory=dict)
-    last_run: int = 0
-    records: int = 0
-    torn: list[tuple[int, bytes]] = field(default_factory=list)
-    unrepaired: bool = False
-    ends_with_newline: bool = True
 
 
 @dataclass(slots=True)
@@ -119,29 +92,9 @@ def ledger_totals(path: str | PathLike[str]) -> dict[tuple[str, str], LedgerTota
 def _records(path: str, state: LedgerState) -> Iterator[Record]:
     try:
         with open(path, "rb") as file:
-            yield from _decoded(path, file, state)
+            yield from decode_records(path, file, state)
     except OSError as fault:
         raise TraceError(path, 0, f"ledger cannot be read: {fault.strerror}") from fault
-
-
-def _decoded(path: str, lines: Iterable[bytes], state: LedgerState) -> Iterator[Record]:
-    damaged: int | None = None  # first of the unreadable lines just above
-    for number, line in enumerate(lines, start=1):
-        state.ends_with_newline = line.endswith(b"\n")
-        try:
-            record = _DECODER.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            state.torn.append((number, line))
-            damaged = damaged or number
-            continue
-        if damaged is not None and not isinstance(record, RunStarted | Recovered):
-            raise TraceError(path, damaged, "this line of the ledger is damaged; restore the file from a copy")
-        damaged = None
-        state.records += 1
-        if not isinstance(record, Recovered):
-            state.last_run = max(state.last_run, record.run)
-        yield record
-    state.unrepaired = damaged is not None
 
 
 def _ended(opened: Opened, record: Closed | Interrupted) -> Entry:

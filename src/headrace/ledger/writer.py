@@ -24,8 +24,17 @@ from os import PathLike, fspath
 import msgspec
 
 from headrace.errors import ConfigError, Fault, InvariantError
-from headrace.ledger.reader import LedgerState, read_ledger
-from headrace.ledger.record import AttemptStatus, Closed, Interrupted, Opened, Record, Recovered, RunStarted
+from headrace.ledger.reader import read_ledger
+from headrace.metrics.usage import (
+    AttemptStatus,
+    Closed,
+    Interrupted,
+    LedgerState,
+    Opened,
+    Record,
+    Recovered,
+    RunStarted,
+)
 
 FIRST_BYTES = b'{"kind":"run"'
 

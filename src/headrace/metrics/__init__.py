@@ -12,12 +12,13 @@ from headrace.metrics.report import (
     Report,
     Requests,
     ShareReport,
+    TaskReport,
     Windows,
     encode_report,
 )
 from headrace.metrics.share import ShareMeter, WindowSettings, WindowVerdict
 from headrace.metrics.sketch import QuantileSketch
-from headrace.metrics.summary import ClassTotals, PoolTotals, RunFacts, RunMetrics
+from headrace.metrics.summary import ClassTotals, PoolTotals, RunFacts, RunMetrics, TaskTotals
 from headrace.metrics.work import WorkRate
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "RunMetrics",
     "ShareMeter",
     "ShareReport",
+    "TaskReport",
+    "TaskTotals",
     "WindowSettings",
     "WindowVerdict",
     "WindowWork",

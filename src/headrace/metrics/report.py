@@ -51,13 +51,27 @@ class Quantiles(msgspec.Struct, frozen=True):
     p99: float | None
 
 
-class ClassReport(msgspec.Struct, frozen=True):
+class TaskReport(msgspec.Struct, frozen=True):
+    """Tasks (sessions, with the sub-agents they started) that came to their end in the run.
+
+    Attributes:
+        completed: those whose requests all completed; quantiles are over them.
+        e2e_s: from a task's first request to its last answer, tools, users and children included.
+    """
+
+    count: int
+    completed: int
+    e2e_s: Quantiles
+
+
+class ClassReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """One workload class.
 
     Attributes:
         count: requests that arrived. Quantiles are over the completed ones.
         slo_attainment: met every threshold / arrived, client cancellations left out of both.
         value_of_time_usd: value of time * sum of E2E; what did not complete counts at the class's timeout.
+        tasks: of its sessions; absent where the traffic has none.
     """
 
     count: int
@@ -66,6 +80,7 @@ class ClassReport(msgspec.Struct, frozen=True):
     e2e_s: Quantiles
     slo_attainment: float | None
     value_of_time_usd: float
+    tasks: TaskReport | None = None
 
 
 class PoolShare(msgspec.Struct, frozen=True):

@@ -16,11 +16,20 @@ from headrace.metrics.share import ShareMeter
 from headrace.metrics.sketch import QuantileSketch
 from headrace.metrics.work import WorkRate
 from headrace.units import TOKENS_PER_MTOK
-from headrace.workload import WorkloadClass
+from headrace.workload import EndedTask, WorkloadClass
 
 OUTCOMES = ("completed", "rejected", "failed", "cancelled")
 
 CapacityWork = float | Callable[[float, float], float | None] | None
+
+
+@dataclass(slots=True)
+class TaskTotals:
+    """What is kept of one class's tasks: sessions with all that hangs on them."""
+
+    count: int = 0
+    completed: int = 0
+    e2e: QuantileSketch = field(default_factory=QuantileSketch)
 
 
 @dataclass(slots=True)
@@ -35,6 +44,7 @@ class ClassTotals:
     ttft: QuantileSketch = field(default_factory=QuantileSketch)
     tpot: QuantileSketch = field(default_factory=QuantileSketch)
     e2e: QuantileSketch = field(default_factory=QuantileSketch)
+    tasks: TaskTotals | None = None
 
     @property
     def arrived(self) -> int:
@@ -133,6 +143,15 @@ class RunMetrics:
         for meter in self._meters:
             meter.book(record)
 
+    def task(self, ended: EndedTask) -> None:
+        """Count one task that is over: one whose requests all completed has an end-to-end time."""
+        totals = self.classes[ended.workload_class]
+        tasks = totals.tasks = totals.tasks or TaskTotals()
+        tasks.count += 1
+        if ended.completed:
+            tasks.completed += 1
+            tasks.e2e.add(ended.end_s - ended.start_s)
+
     @property
     def j_usd(self) -> float:
         """J = sum over requests of marginal cost + value of time * E2E, in USD: what policies are compared by."""
@@ -185,6 +204,7 @@ class RunMetrics:
             e2e_s=_quantiles(totals.e2e),
             slo_attainment=_fraction(totals.met, totals.arrived - totals.outcomes["cancelled"]),
             value_of_time_usd=self._value_of_time_usd(name),
+            tasks=None if totals.tasks is None else _task_report(totals.tasks),
         )
 
     def _pool_reports(self, facts: RunFacts, costs: Mapping[str, float | None]) -> dict[str, report.PoolReport]:
@@ -231,6 +251,10 @@ def _silicon(pool: Pool) -> tuple[str | None, str | None]:
 
 def _quantiles(sketch: QuantileSketch) -> report.Quantiles:
     return report.Quantiles(sketch.quantile(0.5), sketch.quantile(0.9), sketch.quantile(0.99))
+
+
+def _task_report(tasks: TaskTotals) -> report.TaskReport:
+    return report.TaskReport(tasks.count, tasks.completed, _quantiles(tasks.e2e))
 
 
 def _fraction(part: float, whole: float) -> float | None:

@@ -31,7 +31,7 @@ from headrace.policy import (
 )
 from headrace.sim.kernel import Kernel
 from headrace.sim.oracle import OraclePredictor
-from headrace.workload import Request
+from headrace.workload import ClosedLoop, EndedTask, Request
 
 EligiblePools = Callable[[Request], tuple[str, ...]]
 
@@ -75,12 +75,14 @@ class SimulationDriver:
         eligible_pools: EligiblePools,
         oracle: OraclePredictor | None = None,
         on_step: Callable[[float, AnyEvent, list[AnyAction]], None] | None = None,
+        on_task: Callable[[EndedTask], None] | None = None,
     ) -> None:
         """
         Args:
             eligible_pools: what an independent feasibility check may assign a request to.
             oracle: told every true length before its arrival.
             on_step: called with every event and the engine's answer (a journal).
+            on_task: called with every task of sessions when it is over.
         """
         self.kernel = Kernel()
         self.backends = {backend.name: backend for backend in backends}
@@ -90,6 +92,7 @@ class SimulationDriver:
         self._eligible_pools = eligible_pools
         self._oracle = oracle
         self._on_step = on_step
+        self.sessions = ClosedLoop(self.kernel.at, self._arrive, on_task)
         self._live: dict[int, _Live] = {}
         self._requests_of: dict[int, int] = {}
         self._next_request_id = 1
@@ -105,8 +108,12 @@ class SimulationDriver:
             if request.arrival_s < kernel.now_s:
                 raise InvariantError(f"arrivals are out of order at {request}")
             kernel.run_until(request.arrival_s)
-            self._arrive(request)
+            if request.turn is None:
+                self._arrive(request)
+            else:
+                self.sessions.offer(request)
         kernel.run()
+        self.sessions.check_ended()
         if self._live:
             raise InvariantError(f"{len(self._live)} requests never ended, the first: {next(iter(self._live))}")
         return kernel.now_s
@@ -238,3 +245,5 @@ class SimulationDriver:
                 live.cost_usd,
             )
         )
+        if request.turn is not None:
+            self.sessions.ended(request, now_s, action.outcome is Outcome.COMPLETED)

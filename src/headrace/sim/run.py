@@ -63,7 +63,7 @@ def simulate(
     rates = {share.name: work_rate(share) for share in fleet.shares.values()}
     metrics = RunMetrics(fleet, rates)
     driver = SimulationDriver(
-        engine, _backends(fleet), metrics.request, metrics.attempt, eligible_pools(fleet), oracle, on_step
+        engine, _backends(fleet), metrics.request, metrics.attempt, eligible_pools(fleet), oracle, on_step, metrics.task
     )
     counted = _Counted(requests)
     end_s = driver.run(counted)
@@ -74,7 +74,8 @@ def simulate(
     utilization = {
         name: busy_s[name] / (end_s * len(pool.backends)) if end_s > 0 else None for name, pool in fleet.pools.items()
     }
-    return SimulationResult(metrics, end_s, counted.last_arrival_s, utilization, busy_s)
+    last_arrival_s = max(counted.last_arrival_s, driver.sessions.last_start_s)
+    return SimulationResult(metrics, end_s, last_arrival_s, utilization, busy_s)
 
 
 def _claims(fleet: Fleet, metrics: RunMetrics, busy_s: dict[str, float]) -> Iterator[Claim]:

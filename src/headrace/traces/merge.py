@@ -1,25 +1,81 @@
-"""Several traces as one stream of requests: each with its class, on one clock, cut to a piece, played faster.
+"""Several traces as one stream of requests: each with its class, on one clock, cut, thinned, and faster or denser.
 
-Traces recorded at the same time keep their true distance: every file counts from the earliest first row of all. A piece
-is cut in the *trace's* seconds, then time is divided by `speedup`: ten minutes of trace at speedup 10 take one minute.
+Traces recorded at the same time keep their true distance: every file with a wall clock counts from the earliest first
+request of all. Files recorded far apart each start at 0, and so do files without a wall clock; a note says so.
+
+What is done to a trace is done to the *starts* of tasks (single requests, and trees of sessions): a session is never
+torn, and its own pauses stay what they were. In this order:
+
+    piece     tasks that start within [start_s, start_s + duration_s) of the trace's own seconds; its start becomes 0
+    sample    a fraction of the tasks, whole ones (`traces.sample`)
+    load      starts come `load` times as fast: more users, who think and whose tools run no faster. Lengths stay.
+    speedup   then the whole clock runs faster, pauses too: ten minutes of trace at speedup 10 take one minute
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from heapq import merge
+from itertools import islice
 from operator import attrgetter
-from os import PathLike, fspath
+from os import PathLike
 
-from headrace.errors import ConfigError, Fault, TraceError
+from headrace.errors import ConfigError, Fault
 from headrace.traces._lines import BadLines
-from headrace.traces.azure import COLUMNS, AzureTrace, is_azure_header
-from headrace.workload import Request
+from headrace.traces.registry import FORMATS, open_trace
+from headrace.traces.sample import sampled
+from headrace.traces.stamps import NS_PER_S
+from headrace.traces.trace import TraceFile, TraceSettings
+from headrace.workload import Item, Request, Task, Turn, flatten
 
-FORMATS = {"azure": ",".join(COLUMNS)}  # name, and the header it is recognised by
+LOOK_AHEAD = 5000
+"""Requests of each trace that `check_ahead` reads."""
 
-_HEADER_BYTES = 4096
+SAME_TIME_S = 7 * 86400.0  # first requests further apart than a week were not recorded together
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """What is done to traces; see the top of the module.
+
+    Attributes:
+        format: how all of them are read; None: as each file says.
+        skip_bad_lines: how many broken lines to leave out, over all files.
+        rate_per_s: starts per second of traces without a clock.
+        seed: of what is drawn: the sample, the starts of traces without a clock, requests from rates.
+    """
+
+    format: str | None = None
+    skip_bad_lines: int = 0
+    speedup: float = 1.0
+    start_s: float = 0.0
+    duration_s: float | None = None
+    load: float = 1.0
+    sample: float = 1.0
+    rate_per_s: float | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises ConfigError, with every fault: an option is out of range, or the format unknown."""
+        rules = [
+            ("format", self.format, self.format is None or self.format in FORMATS, f"one of {', '.join(FORMATS)}"),
+            ("skip_bad_lines", self.skip_bad_lines, self.skip_bad_lines >= 0, "at least 0"),
+            ("speedup", self.speedup, 0 < self.speedup < float("inf"), "a positive number"),
+            ("start_s", self.start_s, 0 <= self.start_s < float("inf"), "at least 0 seconds"),
+            ("duration_s", self.duration_s, self.duration_s is None or self.duration_s > 0, "more than 0 seconds"),
+            ("load", self.load, 0 < self.load < float("inf"), "a positive number"),
+            ("sample", self.sample, 0 < self.sample <= 1, "more than 0 and at most 1"),
+            (
+                "rate",
+                self.rate_per_s,
+                self.rate_per_s is None or 0 < self.rate_per_s < float("inf"),
+                "more than 0 per second",
+            ),
+        ]
+        faults = [Fault(name, f"must be {what}, got {value!r}") for name, value, good, what in rules if not good]
+        if faults:
+            raise ConfigError("trace options", faults)
 
 
 class OpenTraces(Iterator[Request]):
@@ -27,11 +83,13 @@ class OpenTraces(Iterator[Request]):
 
     Attributes:
         bad_lines: the broken lines that were tolerated so far.
+        notes: what was done to the traces that their reader should know of; grows while they are read.
     """
 
-    def __init__(self, requests: Iterator[Request], bad_lines: BadLines) -> None:
+    def __init__(self, requests: Iterator[Request], settings: TraceSettings) -> None:
         self._requests = requests
-        self.bad_lines = bad_lines
+        self.bad_lines = settings.bad_lines
+        self.notes = settings.notes
 
     def __next__(self) -> Request:
         return next(self._requests)
@@ -42,75 +100,86 @@ class OpenTraces(Iterator[Request]):
         return len(self.bad_lines.errors)
 
 
-def open_traces(
-    traces: Mapping[str, str | PathLike[str]],
-    *,
-    format: str | None = None,
-    skip_bad_lines: int = 0,
-    speedup: float = 1.0,
-    start_s: float = 0.0,
-    duration_s: float | None = None,
-) -> OpenTraces:
+def open_traces(traces: Mapping[str, str | PathLike[str]], options: TraceOptions | None = None) -> OpenTraces:
     """Merge trace files by arrival time.
 
     Args:
         traces: workload class -> file.
-        format: how all of them are read; None: each is recognised by its first line.
-        skip_bad_lines: how many broken lines to leave out, over all files.
-        speedup: arrivals come this many times faster than they were recorded.
-        start_s, duration_s: the piece to take, in seconds of the trace; its start becomes time 0.
 
     Raises:
-        ConfigError: an option is out of range, or `format` is unknown.
+        ConfigError: an option is out of range, or a trace without a clock needs a rate.
         TraceError: a file cannot be opened or recognised (at once), or a line is broken (when it is reached).
     """
-    _check(format, skip_bad_lines, speedup, start_s, duration_s)
-    bad_lines = BadLines(skip_bad_lines)
-    files = {name: AzureTrace(path, bad_lines) for name, path in traces.items()}
-    if format is None:
-        for path in traces.values():
-            recognise(path)
-    starts_ns = [t0_ns for t0_ns in (file.t0_ns() for file in files.values()) if t0_ns is not None]
-    t0_ns = min(starts_ns, default=0)
-    streams = [file.requests(name, t0_ns) for name, file in files.items()]
-    merged = merge(*streams, key=attrgetter("arrival_s"))
-    return OpenTraces(_piece(merged, speedup, start_s, duration_s), bad_lines)
+    options = options or TraceOptions()
+    options.check()
+    settings = TraceSettings(BadLines(options.skip_bad_lines), options.rate_per_s, options.seed)
+    files = [open_trace(path, name, options.format, settings) for name, path in traces.items()]
+    streams = [_stream(file, t0_ns, options) for file, t0_ns in zip(files, _zeros(files, settings), strict=True)]
+    return OpenTraces(merge(*streams, key=attrgetter("arrival_s")), settings)
 
 
-def recognise(path: str | PathLike[str]) -> str:
-    """The name of a trace file's format. Raises TraceError for an unknown one and names those that are known."""
-    try:
-        with open(path, "rb") as file:
-            header = file.readline(_HEADER_BYTES).decode("utf-8-sig", "replace").strip()
-    except OSError as fault:
-        raise TraceError(fspath(path), 0, f"cannot be opened: {fault.strerror}") from fault
-    if is_azure_header(header):
-        return "azure"
-    known = "; ".join(f"{name} (first line {first!r})" for name, first in FORMATS.items())
-    found = f"the first line is {header[:100]!r}" if header else "the first line is empty"
-    raise TraceError(fspath(path), 1, f"unknown trace format: {found}; known formats: {known}")
+def check_ahead(
+    traces: Mapping[str, str | PathLike[str]], options: TraceOptions | None = None, requests: int = LOOK_AHEAD
+) -> list[str]:
+    """Read the beginning of every trace as it will be read, so that what is wrong there costs no hours.
+
+    Returns:
+        what the readers had to say.
+
+    Raises:
+        ConfigError, TraceError: as `open_traces`, and what reading would raise within the first `requests`.
+    """
+    notes: list[str] = []
+    for name, path in traces.items():
+        opened = open_traces({name: path}, options)
+        for _ in islice(opened, requests):
+            pass
+        notes += [note for note in opened.notes if note not in notes]
+    return notes
 
 
-def _piece(requests: Iterator[Request], speedup: float, start_s: float, duration_s: float | None) -> Iterator[Request]:
-    end_s = float("inf") if duration_s is None else start_s + duration_s
-    for request in requests:
-        if request.arrival_s >= end_s:
+def _zeros(files: list[TraceFile], settings: TraceSettings) -> list[int]:
+    """For each file the wall time that becomes 0: the earliest of all, unless they were not recorded together."""
+    starts_ns = [file.t0_ns() for file in files]
+    known = [start_ns for start_ns in starts_ns if start_ns is not None]
+    first_ns = min(known, default=0)
+    if known and (max(known) - first_ns) / NS_PER_S > SAME_TIME_S:
+        settings.note("the traces were recorded more than a week apart: each starts at 0")
+        return [0 if start_ns is None else start_ns for start_ns in starts_ns]
+    return [first_ns] * len(files)
+
+
+def _stream(file: TraceFile, t0_ns: int, options: TraceOptions) -> Iterator[Request]:
+    items = _piece(file.items(t0_ns), options)
+    if options.sample < 1:
+        items = sampled(items, options.sample, options.seed, file.workload_class)
+    if options.load != 1.0 or options.start_s:
+        items = (_moved(item, options) for item in items)
+    requests = flatten(items)
+    return requests if options.speedup == 1.0 else (_faster(one, options.speedup) for one in requests)
+
+
+def _start_s(item: Item) -> float:
+    return item.start_s if isinstance(item, Task) else item.arrival_s
+
+
+def _piece(items: Iterator[Item], options: TraceOptions) -> Iterator[Item]:
+    end_s = float("inf") if options.duration_s is None else options.start_s + options.duration_s
+    for item in items:
+        start_s = _start_s(item)
+        if start_s >= end_s:
             return
-        if request.arrival_s >= start_s:
-            yield replace(request, arrival_s=(request.arrival_s - start_s) / speedup)
+        if start_s >= options.start_s:
+            yield item
 
 
-def _check(format: str | None, skip_bad_lines: int, speedup: float, start_s: float, duration_s: float | None) -> None:
-    faults = []
-    if format is not None and format not in FORMATS:
-        faults.append(Fault("format", f"unknown trace format {format!r}; known formats: {', '.join(FORMATS)}"))
-    if skip_bad_lines < 0:
-        faults.append(Fault("skip_bad_lines", f"must be at least 0, got {skip_bad_lines}"))
-    if not 0 < speedup < float("inf"):
-        faults.append(Fault("speedup", f"must be a positive number, got {speedup}"))
-    if not 0 <= start_s < float("inf"):
-        faults.append(Fault("start_s", f"must be at least 0 seconds, got {start_s}"))
-    if duration_s is not None and not duration_s > 0:
-        faults.append(Fault("duration_s", f"must be more than 0 seconds, got {duration_s}"))
-    if faults:
-        raise ConfigError("trace options", faults)
+def _moved(item: Item, options: TraceOptions) -> Item:
+    start_s = (_start_s(item) - options.start_s) / options.load
+    return item._replace(start_s=start_s) if isinstance(item, Task) else replace(item, arrival_s=start_s)
+
+
+def _faster(request: Request, speedup: float) -> Request:
+    turn: Turn | None = request.turn
+    if turn is not None and turn.pause_s is not None:
+        turn = replace(turn, pause_s=turn.pause_s / speedup)
+    return replace(request, arrival_s=request.arrival_s / speedup, turn=turn)

@@ -1,5 +1,6 @@
-"""What traffic is: requests, workload classes with their SLOs, and generators of arrivals."""
+"""What traffic is: requests, sessions, workload classes with their SLOs, and generators of arrivals."""
 
+from headrace.workload.agents import AGENT_TASKS, AgentTasks
 from headrace.workload.arrivals import ArrivalProcess, OnOffGaps, Poisson, WanderingPoisson
 from headrace.workload.generate import (
     AGENT,
@@ -12,26 +13,38 @@ from headrace.workload.generate import (
     generate,
 )
 from headrace.workload.lengths import LogNormal, LogNormalMixture
-from headrace.workload.request import Request
+from headrace.workload.request import Prefix, Request, Turn
+from headrace.workload.sessions import ClosedLoop, EndedTask, TurnGate
+from headrace.workload.task import Item, Task, flatten
 from headrace.workload.workload_class import Match, Slo, WorkloadClass
 
 __all__ = [
     "AGENT",
+    "AGENT_TASKS",
     "CHAT",
     "CODING",
     "AgentSessions",
+    "AgentTasks",
     "ArrivalProcess",
     "ClassTraffic",
+    "ClosedLoop",
+    "EndedTask",
+    "Item",
     "LogNormal",
     "LogNormalMixture",
     "Match",
     "OnOffGaps",
     "Poisson",
+    "Prefix",
     "Request",
     "SingleRequests",
     "Slo",
+    "Task",
     "Traffic",
+    "Turn",
+    "TurnGate",
     "WanderingPoisson",
     "WorkloadClass",
+    "flatten",
     "generate",
 ]

@@ -1,7 +1,8 @@
 """Generated traffic: workload classes with arrivals and sizes like those of public traces, where no trace is at hand.
 
 Two shapes of traffic. *Single requests* have an arrival process and two length distributions. *Agent sessions* send one
-request after another, each with all that came before in its input. Both are open loop: an agent's next turn is timed by
+request after another, each with all that came before in its input. Both are open loop (closed-loop agents with
+sub-agents: `workload.agents`): an agent's next turn is timed by
 the answer time of the system that the fit comes from, not by how fast this fleet answers. That keeps arrivals the same
 whatever is measured, and is a simplification: faster answers would bring the next turn earlier.
 """
@@ -107,18 +108,27 @@ class AgentSessions:
         """(time, input tokens, output tokens) of one session's turns."""
         fixed_s, per_output_s, per_input_s = self.answer_s
         pace = lengths.gauss(self.growth_mu, self.growth_between_sigma)
-        input_tokens = self._fresh(lengths)
+        input_tokens = self.fresh_tokens(lengths)
         for _ in range(1 + int(lengths.expovariate(1 / (self.mean_turns - 0.5)))):
             output_tokens = self.output_tokens.draw_tokens(lengths)
             yield at_s, input_tokens, output_tokens
             at_s += fixed_s + per_output_s * output_tokens + per_input_s * input_tokens
-            tool = arrivals.random() < self.tool_fraction
-            at_s += self.tool_gap_s.draw(arrivals) if tool else self.user_gap_s.draw(arrivals)
-            input_tokens += max(round(lengths.lognormvariate(pace, self.growth_within_sigma)), 1)
+            at_s += self.pause_s(arrivals)
+            input_tokens += self.growth_tokens(pace, lengths)
             if input_tokens > self.max_context_tokens:
-                input_tokens = self._fresh(lengths)
+                input_tokens = self.fresh_tokens(lengths)
 
-    def _fresh(self, lengths: Random) -> int:
+    def pause_s(self, arrivals: Random) -> float:
+        """From an answer to the next request: a tool runs, or a person reads and types."""
+        tool = arrivals.random() < self.tool_fraction
+        return self.tool_gap_s.draw(arrivals) if tool else self.user_gap_s.draw(arrivals)
+
+    def growth_tokens(self, pace: float, lengths: Random) -> int:
+        """What a turn adds to the context, in a session with this pace (the mean of its log)."""
+        return max(round(lengths.lognormvariate(pace, self.growth_within_sigma)), 1)
+
+    def fresh_tokens(self, lengths: Random) -> int:
+        """The context of a session's first request."""
         return min(self.first_input_tokens.draw_tokens(lengths), self.max_context_tokens)
 
 
