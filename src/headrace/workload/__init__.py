@@ -12,6 +12,7 @@ from headrace.workload.generate import (
     generate,
 )
 from headrace.workload.lengths import LogNormal, LogNormalMixture
+from headrace.workload.named import GENERATED, generate_named
 from headrace.workload.request import Request
 from headrace.workload.workload_class import Match, Slo, WorkloadClass
 
@@ -19,6 +20,7 @@ __all__ = [
     "AGENT",
     "CHAT",
     "CODING",
+    "GENERATED",
     "AgentSessions",
     "ArrivalProcess",
     "ClassTraffic",
@@ -34,4 +36,5 @@ __all__ = [
     "WanderingPoisson",
     "WorkloadClass",
     "generate",
+    "generate_named",
 ]
