@@ -1,4 +1,4 @@
-"""A small grid over the acceptance fleet: half a minute of generated traffic, quick enough to run many times."""
+"""A small grid over the acceptance fleet: a few seconds of generated traffic, quick enough to run many times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ loads = [1, 2]
 seeds = [0, 1]
 
 [traffic]
-generate_s = 20
+generate_s = 12
 """
 
 

@@ -61,7 +61,7 @@ def test_every_fault_is_reported_at_once_with_its_path(tmp_path: Path, examples_
     ("change", "fault"),
     [
         (lambda text: text.replace("seeds", "sedes"), "sedes: unknown setting; did you mean 'seeds'?"),
-        (lambda text: text.replace("generate_s = 20", "generate_s = 0"), "traffic.generate_s"),
+        (lambda text: text.replace("generate_s = 12", "generate_s = 0"), "traffic.generate_s"),
         (lambda text: text.replace("schema = 1", "schema = 2"), "schema: 2 is not supported"),
         (lambda text: text.replace("shares = [0, 0.1, 0.3]", ""), "shares: missing"),
         (lambda text: text.replace("0.3]", "nan]"), "shares"),
@@ -114,6 +114,7 @@ def test_every_grid_counts_each_point_once(
 ) -> None:
     grid = Grid(
         source="g",
+        title="g",
         fleets=tuple(FleetSource(f"f{i}", "", Path()) for i in range(fleets)),
         axes=(Axis("set", "a", tuple(range(values))), Axis("times", "b", (1.0, 2.0))),
         loads=tuple(float(i + 1) for i in range(loads)),

@@ -88,12 +88,13 @@ def test_every_series_of_a_sweep_is_on_its_page(tmp_path: Path, examples_dir: Pa
     found = run_sweep(grid, tmp_path / "out", workers=1)
     drawn = charts(sweep_page(found, about(grid)))
     titles = {
-        *("Value captured", "The next percent brings", "Cost of all pools", "coding: SLO attainment"),
-        *("chat: SLO attainment", "coding: first token, p50", "chat: whole answer, p99", "Realized share"),
+        *("Value captured, USD/h", "The next percent brings, USD/h per point", "Cost of all pools, USD/h"),
+        *("coding: SLO attainment, %", "chat: first token, p50, s", "coding: time per token, p50, ms"),
+        *("chat: whole answer, p99, s", "Realized share, %", "Worst five minutes off target, points"),
     }
     assert {f"{title}, load {load}" for title in titles for load in (1, 2)} <= {chart["title"] for chart in drawn}
     for load in (1.0, 2.0):
-        (chart,) = [chart for chart in drawn if chart["title"] == f"Value captured, load {load:g}"]
+        (chart,) = [chart for chart in drawn if chart["title"] == f"Value captured, USD/h, load {load:g}"]
         lines = {line["name"]: line for line in chart["data"]}
         for policy in ("prices", "static"):
             assert lines[policy]["x"] == pytest.approx([0.0, 10.0, 30.0])

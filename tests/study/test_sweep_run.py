@@ -12,6 +12,7 @@ from headrace.errors import ConfigError
 from headrace.sim import SimulatedPolicy
 from headrace.study import simulate_and_compare
 from headrace.study.sweep import COLUMNS, Done, Grid, Row, columns, load_grid, parquet, run_sweep
+from headrace.study.sweep.document import GridTable, TrafficTable
 from headrace.study.sweep.traffic import open_traffic
 from headrace.study.sweep.variant import point_fleet
 
@@ -36,9 +37,8 @@ def test_every_point_is_a_row_in_order(grid: Grid, found: list[Row]) -> None:
     assert all(row["requests"] == row["completed"] for row in found)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_processes_give_the_same_bytes_as_one(grid: Grid, found: list[Row], workers: int, tmp_path: Path) -> None:
-    assert parquet(run_sweep(grid, tmp_path, workers=workers)) == parquet(found)
+def test_processes_give_the_same_bytes_as_one(grid: Grid, found: list[Row], tmp_path: Path) -> None:
+    assert parquet(run_sweep(grid, tmp_path, workers=2)) == parquet(found)
 
 
 def test_a_local_ray_gives_the_same_bytes(grid: Grid, found: list[Row], tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_local_ray_gives_the_same_bytes(grid: Grid, found: list[Row], tmp_path
 
 def test_a_killed_sweep_goes_on_where_it_was(grid: Grid, found: list[Row], folder: Path, tmp_path: Path) -> None:
     content = (folder / "finished.jsonl").read_bytes()
-    for part in (0.0, 0.013, 0.31, 0.77, 0.999):
+    for part in (0.0, 0.31, 0.97):
         kept = content[: int(len(content) * part)]
         file = tmp_path / str(part) / "finished.jsonl"
         file.parent.mkdir()
@@ -155,7 +155,7 @@ def test_the_table_has_the_columns_that_are_documented(found: list[Row]) -> None
 
 def test_capacity_by_the_hour_is_paid_only_where_it_is_there(examples_dir: Path, tmp_path: Path) -> None:
     path = write_grid(
-        tmp_path, examples_dir, GRID.replace("[0, 1]", "[0]").replace("generate_s = 20", "generate_s = 5")
+        tmp_path, examples_dir, GRID.replace("[0, 1]", "[0]").replace("generate_s = 12", "generate_s = 5")
     )
     text = (examples_dir / "fleet.toml").read_text()
     fast = text.index("[pools.cerebras.price]")
@@ -172,3 +172,15 @@ type = "hourly"
 usd_per_accelerator_hour = 1000.0
 electricity_usd_per_kwh = 0.08
 """
+
+
+def test_every_column_is_in_the_reference(examples_dir: Path) -> None:
+    text = (examples_dir.parent / "docs" / "studies.md").read_text()
+    for column in COLUMNS:
+        assert f"| `{column.name}` | {column.unit} | {column.meaning} |" in text
+
+
+def test_every_setting_of_a_grid_is_in_the_reference(examples_dir: Path) -> None:
+    text = (examples_dir.parent / "docs" / "studies.md").read_text()
+    for name in (*GridTable.__struct_fields__, *TrafficTable.__struct_fields__):
+        assert f"`{name}`" in text or f"`[{name}]`" in text

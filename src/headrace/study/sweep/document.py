@@ -53,6 +53,7 @@ class GridTable(Table, frozen=True, kw_only=True):
     """The grid file.
 
     Attributes:
+        title: of the page.
         fleets: fleet files, relative to the grid file; none: the sample fleet.
         policies: simulated at every share; `references`: once each, for they take no notice of it.
         shares: targets of the steered share; 0: without its pools.
@@ -61,6 +62,7 @@ class GridTable(Table, frozen=True, kw_only=True):
     """
 
     schema: Count
+    title: Text | None = None
     fleets: tuple[Text, ...] = ()
     policies: tuple[Text, ...] = ()
     references: tuple[Text, ...] = ()
@@ -97,6 +99,7 @@ def load_grid(path: Path, override: TraceOverride | None = None) -> Grid:
         raise ConfigError(source, faults.all())
     return Grid(
         source=path.name,
+        title=table.title or f"What a share of the traffic is worth on other silicon: {path.stem}",
         fleets=tuple(each for each, _ in fleets),
         axes=axes,
         loads=table.loads,

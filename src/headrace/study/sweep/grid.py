@@ -90,6 +90,7 @@ class Grid:
     """Everything that decides the results of a sweep."""
 
     source: str
+    title: str
     fleets: tuple[FleetSource, ...]
     axes: tuple[Axis, ...]
     loads: tuple[float, ...]

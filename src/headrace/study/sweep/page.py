@@ -40,7 +40,7 @@ class About:
 class _Section:
     title: str
     text: str
-    panels: Sequence[Panel]
+    rows: Sequence[Sequence[Panel]]
 
 
 def sweep_page(found: Sequence[Row], about: About) -> str:
@@ -85,7 +85,8 @@ def _case(curves: Curves, case: Case, about: About, charts: list[dict[str, Any]]
     parts += [_answer(curves, case), _table(curves, case)]
     for section in _sections(curves, case, about):
         parts.append(f"<h3>{escape(section.title)}</h3><p>{section.text}</p>")
-        parts.append(f'<div class="panels">{"".join(_panel(each, charts) for each in section.panels)}</div>')
+        for row in section.rows:
+            parts.append(f'<div class="panels">{"".join(_panel(each, charts) for each in row)}</div>')
     return "\n".join(parts)
 
 
@@ -119,7 +120,7 @@ def _verdict(found: Payoff) -> str:
     loss = f"{-found.stops.band.mean:.2g} USD/h"
     hedge = "" if found.sure else " That step is within the noise."
     if found.best.mean <= 0.0 and found.pays_until == 0.0:
-        return f"No share pays: already the first percent costs {loss}.{hedge}"
+        return f"No share pays: already the first points cost {loss} each, waiting included.{hedge}"
     return (
         f"The next percent stops paying at {found.pays_until:.0%}: beyond it each further point costs {loss}, "
         f"waiting included.{hedge} The best share is {found.best_share:.0%}, worth {found.best.mean:.2f} USD/h."
@@ -151,7 +152,7 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
     classes = _classes(curves.rows(case))
     judged = any(row[VALUE] is not None for row in curves.rows(case))
     if judged:
-        money = Measure(VALUE, "Value captured", 1.0, "USD/h", ".3g", line_at_zero=True)
+        money = Measure(VALUE, "Value captured", 1.0, "USD/h", ".3g", None, line_at_zero=True)
         text = (
             "What the share saves per hour against the same traffic without its pools, waiting counted as money"
             f"{_values(about.values_of_time)}. Above zero, the share is worth more than its tokens cost."
@@ -160,7 +161,7 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
     if judged and any(curves.next_percent(case, load, name) for load in curves.loads for name in curves.policies):
         text = "What one more percentage point adds, from each share to the next. Where a line falls below zero, stop."
         steps = [step_panel(curves, case, load) for load in curves.loads]
-        yield _Section("Where the next percent stops paying", text, steps)
+        yield _Section("Where the next percent stops paying", text, [steps])
     cost = Measure("cost_usd_per_h", "Cost of all pools", 1.0, "USD/h", ".4g")
     text = (
         "List prices and energy of what was used, and capacity that is paid by the hour. "
@@ -171,7 +172,8 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
     yield _Section("How long users wait", text, _over_loads(curves, case, _waits(classes)))
     text = "Requests that met every threshold of their class, of all that arrived."
     kept = [
-        Measure(f"class.{name}.slo_attainment", f"{name}: SLO attainment", 100.0, "%", ".4g", 100.0) for name in classes
+        Measure(f"class.{name}.slo_attainment", f"{name}: SLO attainment", 100.0, "%", ".4g", most=100.0)
+        for name in classes
     ]
     yield _Section("Promises kept", text, _over_loads(curves, case, kept))
     if about.share is not None:
@@ -195,8 +197,10 @@ def _waits(classes: Iterable[str]) -> list[Measure]:
     return found
 
 
-def _over_loads(curves: Curves, case: Case, measures: Iterable[Measure]) -> list[Panel]:
-    return [panel(curves, case, load, measure) for measure in measures for load in curves.loads]
+def _over_loads(curves: Curves, case: Case, measures: Iterable[Measure]) -> list[list[Panel]]:
+    """A row of panels a measure, one a load; with one load, all measures in one row."""
+    rows = [[panel(curves, case, load, measure) for load in curves.loads] for measure in measures]
+    return rows if len(curves.loads) > 1 else [[each for row in rows for each in row]]
 
 
 def _classes(found: Sequence[Row]) -> list[str]:
@@ -232,7 +236,7 @@ h3{font-size:18px;margin:30px 0 4px}
 .legend{position:sticky;top:0;background:#fff;padding:8px 0;z-index:5;border-bottom:1px solid #e4e7eb;
 display:flex;flex-wrap:wrap;gap:6px 18px;font-size:14px}
 .chip i{display:inline-block;width:24px;height:0;margin-right:7px;vertical-align:middle}
-.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(320px,100%),1fr));gap:10px 18px}
+.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr));gap:10px 18px}
 figure{margin:0;min-width:0}figcaption{font-size:14px;font-weight:600;margin:6px 0 0}
 .aside{font-size:12px;margin:0}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:14px;margin:6px 0}

@@ -30,13 +30,18 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a panel shows: a column of the table, how it is scaled for people, and its unit on the axis."""
+    """What a panel shows: a column of the table, and how it is scaled for people.
+
+    Attributes:
+        least, most: bounds that the figure cannot pass; intervals are cut there. None: there is no such bound.
+    """
 
     column: str
     title: str
     factor: float = 1.0
     unit: str = ""
     form: str = ".3g"
+    least: float | None = 0.0
     most: float | None = None
     line_at_zero: bool = False
 
@@ -55,7 +60,7 @@ def panel(curves: Curves, case: Case, load: float, measure: Measure) -> Panel:
 
 def step_panel(curves: Curves, case: Case, load: float) -> Panel:
     """What the next percent brings, as steps from target to target."""
-    measure = Measure(VALUE, "The next percent brings", 1.0, "USD/h per point", ".2g", line_at_zero=True)
+    measure = Measure(VALUE, "The next percent brings", 1.0, "USD/h per point", ".2g", None, line_at_zero=True)
     lines = {name: curves.next_percent(case, load, name) for name in curves.policies}
     ends = {name: curves.curve(case, load, name, VALUE)[-1:] for name in curves.policies}
     closed = {name: [*steps, CurvePoint(ends[name][0].share, steps[-1].band)] for name, steps in lines.items() if steps}
@@ -83,7 +88,7 @@ def _drawn(
         if not low <= value <= high:
             aside.append(f"{name}: {_text(value, measure)}")
     layout = _layout(measure, shares, ends, (low, high))
-    title = measure.title if len(curves.loads) == 1 else f"{measure.title}, load {load:g}"
+    title = f"{measure.title}, {measure.unit}" + ("" if len(curves.loads) == 1 else f", load {load:g}")
     return Panel(title, {"data": traces, "layout": layout}, "off the scale: " + "; ".join(aside) if aside else "")
 
 
@@ -138,7 +143,9 @@ def _span(lines: dict[str, list[CurvePoint]], levels: dict[str, Band], measure: 
     near = [value for value in near if low - reach <= value <= high + reach]
     low, high = min([low, *near]), max([high, *near])
     margin = 0.07 * ((high - low) or abs(high) or 1.0)
-    return low - margin, high + margin if measure.most is None else max(high, min(high + margin, measure.most * 1.02))
+    least, most = measure.least, measure.most
+    low = low - margin if least is None else max(low - margin, min(low, least) - 0.3 * margin)
+    return low, high + margin if most is None else min(high + margin, max(high, most) + 0.3 * margin)
 
 
 def _layout(
@@ -153,7 +160,7 @@ def _layout(
         "range": [100.0 * ends[0] - edge, 100.0 * ends[1] + edge],
         "title": {"text": "share, %", "font": {"size": 12}},
     }
-    y = {**axis, "range": list(span), "nticks": 6, "title": {"text": measure.unit, "font": {"size": 12}}}
+    y = {**axis, "range": list(span), "nticks": 6}
     zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": MUTED, "width": 1.3}}
     return {
         "xaxis": x,
@@ -179,7 +186,10 @@ def _ticks(values: Sequence[float], width: float) -> list[float]:
 
 
 def _scaled(value: float | None, measure: Measure) -> float:
-    return (value or 0.0) * measure.factor
+    scaled = (value or 0.0) * measure.factor
+    if measure.least is not None:
+        scaled = max(scaled, measure.least)
+    return scaled if measure.most is None else min(scaled, measure.most)
 
 
 def _text(value: float, measure: Measure) -> str:

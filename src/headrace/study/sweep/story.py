@@ -20,7 +20,7 @@ def about(grid: Grid) -> About:
     fixed = not any(axis.pattern.endswith("value_of_time_usd_per_s") for axis in grid.axes)
     used = {name for name, _ in grid.traffic.traces} or set(values)
     return About(
-        title=f"How much of the traffic is worth moving? {Path(grid.source).stem}",
+        title=grid.title,
         share=_share(fleet),
         traffic=_traffic(grid.traffic),
         values_of_time={name: usd for name, usd in values.items() if fixed and name in used},
