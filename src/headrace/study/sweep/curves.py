@@ -16,8 +16,6 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from scipy.special import stdtrit
-
 from headrace.study.sweep.rows import Row, Value
 
 CONFIDENCE = 0.95
@@ -60,6 +58,8 @@ class Payoff(NamedTuple):
 
 def band(values: Sequence[float]) -> Band:
     """Mean and interval of one figure over seeds; at least one value."""
+    from scipy.special import stdtrit  # takes a second to load, which workers would all spend for nothing
+
     mean = fmean(values)
     if len(values) < 2:
         return Band(mean, None, None)

@@ -232,13 +232,18 @@ def _traffic(
     )
     if options and table.generate_s is not None:
         faults.add("traffic.generate_s", "is for generated traffic, and there are traces; remove one of them")
-    generate_s = None if options else table.generate_s or GENERATED_S
     if table.resample_block_s is not None and not options:
         faults.add("traffic.resample_block_s", "is for traces; generated traffic differs from seed to seed as it is")
     return TrafficSettings(
-        traces, table.format, table.skip_bad_lines, table.speedup, table.start_s, table.duration_s,
-        table.resample_block_s, generate_s,
-    )  # fmt: skip
+        traces=traces,
+        format=table.format,
+        skip_bad_lines=table.skip_bad_lines,
+        speedup=table.speedup,
+        start_s=table.start_s,
+        duration_s=table.duration_s,
+        resample_block_s=table.resample_block_s,
+        generate_s=None if options else table.generate_s or GENERATED_S,
+    )
 
 
 def _trace(path: Path, where: str, format: str | None, faults: Faults) -> str:

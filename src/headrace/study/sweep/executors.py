@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import Any, TypeVar
@@ -68,7 +69,7 @@ def open_executor(workers: int | None, ray_address: str | None) -> Iterator[tupl
     elif count == 1:
         yield Here(), 1
     else:
-        pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _leave_interrupts)
+        pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin_worker)
         try:
             yield pool, count
         finally:
@@ -99,6 +100,15 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _leave_interrupts() -> None:
+def _begin_worker() -> None:
     """Ctrl-C is for the process that hands out the work: it keeps what is done and ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot tell its workers to end; without this they would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -63,9 +63,8 @@ def _lead(curves: Curves, found: Sequence[Row], about: About) -> str:
     requests = max(int(row["requests"] or 0) for row in found)
     seeds = "one seed, so nothing is said about the spread"
     if curves.seeds > 1:
-        seeds = (
-            f"{curves.seeds} seeds; bands are {CONFIDENCE:.0%} confidence intervals of the mean over them (Student's t)"
-        )
+        bands = f"{_percent(CONFIDENCE)} confidence intervals of the mean over them (Student's t)"
+        seeds = f"{curves.seeds} seeds; bands are {bands}"
     share = f"Share = fraction of {escape(about.share)}. " if about.share else ""
     return f"{share}{len(found):,} simulations of up to {requests:,} requests each: {escape(about.traffic)}; {seeds}."
 
@@ -116,15 +115,19 @@ def _answer(curves: Curves, case: Case) -> str:
 
 def _verdict(found: Payoff) -> str:
     if found.stops is None:
-        return f"The next percent still pays at {found.pays_until:.0%}, the largest share that was tried."
+        return f"The next percent still pays at {_percent(found.pays_until)}, the largest share that was tried."
     loss = f"{-found.stops.band.mean:.2g} USD/h"
     hedge = "" if found.sure else " That step is within the noise."
     if found.best.mean <= 0.0 and found.pays_until == 0.0:
         return f"No share pays: already the first points cost {loss} each, waiting included.{hedge}"
     return (
-        f"The next percent stops paying at {found.pays_until:.0%}: beyond it each further point costs {loss}, "
-        f"waiting included.{hedge} The best share is {found.best_share:.0%}, worth {found.best.mean:.2f} USD/h."
+        f"The next percent stops paying at {_percent(found.pays_until)}: beyond it each further point costs {loss}, "
+        f"waiting included.{hedge} The best share is {_percent(found.best_share)}, worth {found.best.mean:.2f} USD/h."
     )
+
+
+def _percent(fraction: float) -> str:
+    return f"{100.0 * fraction:g} %"
 
 
 def _table(curves: Curves, case: Case) -> str:
@@ -142,8 +145,8 @@ def _table(curves: Curves, case: Case) -> str:
             spread = "" if found.best.low is None else f" ({found.best.low:.2f} to {found.best.high:.2f})"
             costs = curves.curve(case, load, policy, "cost_usd_per_h")
             cost = next((f"{point.band.mean:.2f}" for point in costs if point.share == found.best_share), "-")
-            cells = [escape(policy), f"{found.best_share:.0%}", f"{found.best.mean:.2f}{spread}", cost]
-            cells.append(f"{found.pays_until:.0%}" + (" or more" if found.stops is None else ""))
+            cells = [escape(policy), f"{_percent(found.best_share)}", f"{found.best.mean:.2f}{spread}", cost]
+            cells.append(f"{_percent(found.pays_until)}" + (" or more" if found.stops is None else ""))
             lines.append("".join(f"<td>{each}</td>" for each in ([f"{load:g}"] if loads else []) + cells))
     return f'<div class="wide"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
 
@@ -230,6 +233,7 @@ def _how_to_read() -> str:
 
 
 _STYLE = """
+html{overflow-y:scroll}
 h2{font-size:21px;margin:34px 0 6px;border-top:2px solid #e4e7eb;padding-top:18px}
 h3{font-size:18px;margin:30px 0 4px}
 .answer p{color:#1f2933;font-size:17px;line-height:1.45;margin:10px 0}
@@ -237,11 +241,11 @@ h3{font-size:18px;margin:30px 0 4px}
 display:flex;flex-wrap:wrap;gap:6px 18px;font-size:14px}
 .chip i{display:inline-block;width:24px;height:0;margin-right:7px;vertical-align:middle}
 .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr));gap:10px 18px}
-figure{margin:0;min-width:0}figcaption{font-size:14px;font-weight:600;margin:6px 0 0}
+figure{margin:0;min-width:0;overflow:hidden}figcaption{font-size:14px;font-weight:600;margin:6px 0 0}
 .aside{font-size:12px;margin:0}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:14px;margin:6px 0}
-th,td{text-align:right;padding:5px 14px 5px 0;border-bottom:1px solid #e4e7eb;white-space:nowrap}
-th{color:#52606d;font-weight:600}th:first-child,td:first-child{text-align:left}
+th,td{text-align:right;padding:5px 14px 5px 0;border-bottom:1px solid #e4e7eb}
+th{color:#52606d;font-weight:600;vertical-align:bottom}td:last-child,td:first-child{white-space:nowrap}th:first-child,td:first-child{text-align:left}
 li{color:#52606d;margin:4px 0;line-height:1.4}p{line-height:1.45}
 """
 
