@@ -17,7 +17,7 @@ from headrace.errors import HeadraceError
 
 COMMANDS = (
     *("calibrate", "catalog", "check", "emulate", "journal", "perf", "probe"),
-    *("replay", "serve", "simulate", "up", "validate"),
+    *("replay", "serve", "simulate", "study", "up", "validate"),
 )
 
 

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from headrace.errors import ConfigError, Fault
+from headrace.errors import ConfigError
 from headrace.fleet import Fleet
 from headrace.traces import FORMATS, TraceOptions
-from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, Request, Traffic, generate
+from headrace.traces.named import named_traces
+from headrace.workload import Request, generate_named
 
 FleetFile = Annotated[Path | None, typer.Argument(help="Fleet file; without one, the sample fleet.")]
 TimingPath = Annotated[Path | None, typer.Option("--timing", help="Write the wall time here, in seconds.")]
@@ -39,25 +40,11 @@ LedgerFile = Annotated[Path, typer.Option(help="Usage ledger; appended to.")]
 JournalPath = Annotated[Path | None, typer.Option(help="Record every event and action here; replaced.")]
 
 LEDGER = Path("headrace-ledger.jsonl")
-GENERATED: dict[str, Traffic] = {"coding": CODING, "chat": CHAT, "agent": AGENT}
 
 
 def parse_traces(options: list[str], fleet: Fleet) -> dict[str, str]:
     """`CLASS=PATH` options as a mapping. Raises ConfigError, with every fault, for a bad one or an unknown class."""
-    traces: dict[str, str] = {}
-    faults = []
-    for option in options:
-        name, equals, path = option.partition("=")
-        if not equals or not path:
-            faults.append(Fault(f"--trace {option}", "expected CLASS=PATH, for instance coding=code.csv"))
-        elif name not in fleet.classes:
-            faults.append(
-                Fault(f"--trace {option}", f"the fleet has no class {name!r}; it has {', '.join(fleet.classes)}")
-            )
-        elif name in traces:
-            faults.append(Fault(f"--trace {option}", f"class {name!r} has a trace already"))
-        else:
-            traces[name] = path
+    traces, faults = named_traces(options, fleet.classes, "--trace {}")
     if faults:
         raise ConfigError("command line", faults)
     return traces
@@ -65,12 +52,7 @@ def parse_traces(options: list[str], fleet: Fleet) -> dict[str, str]:
 
 def generated(fleet: Fleet, seconds: float, seed: int) -> Iterable[Request]:
     """Traffic of every class of the fleet that has a generator. Raises ConfigError: none of them has."""
-    classes = [ClassTraffic(name, GENERATED[name], 1.0) for name in fleet.classes if name in GENERATED]
-    if not classes:
-        known, asked = ", ".join(GENERATED), ", ".join(fleet.classes) or "none"
-        message = f"traffic can be generated for {known}; the fleet has {asked}: give --trace CLASS=PATH"
-        raise ConfigError("generated traffic", [Fault("classes", message)])
-    return generate(classes, seconds, seed)
+    return generate_named(fleet.classes, seconds, seed)
 
 
 def load_notes(options: TraceOptions) -> list[str]:

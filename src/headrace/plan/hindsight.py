@@ -51,7 +51,11 @@ class Hindsight:
 
     def value_usd(self, realized: float | None) -> float:
         """The best value with at most the larger of the share's target and `realized` of all work inside."""
-        room = max(self._share.target, realized or 0.0) * self._work
+        return self.value_at_usd(max(self._share.target, realized or 0.0))
+
+    def value_at_usd(self, share: float) -> float:
+        """The best value with at most `share` of all work inside."""
+        room = share * self._work
         value = 0.0
         for gain, work in sorted(self._items, key=lambda item: item[0] / item[1], reverse=True):
             taken = min(1.0, room / work)

@@ -13,6 +13,7 @@ from headrace.workload.generate import (
     generate,
 )
 from headrace.workload.lengths import LogNormal, LogNormalMixture
+from headrace.workload.named import GENERATED, generate_named
 from headrace.workload.request import Prefix, Request, Turn
 from headrace.workload.sessions import ClosedLoop, EndedTask, TurnGate
 from headrace.workload.task import Item, Task, flatten
@@ -23,6 +24,7 @@ __all__ = [
     "AGENT_TASKS",
     "CHAT",
     "CODING",
+    "GENERATED",
     "AgentSessions",
     "AgentTasks",
     "ArrivalProcess",
@@ -47,4 +49,5 @@ __all__ = [
     "WorkloadClass",
     "flatten",
     "generate",
+    "generate_named",
 ]
