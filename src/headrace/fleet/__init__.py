@@ -6,6 +6,7 @@ from headrace.fleet.calibration import Calibration, Measured
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
+from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
 from headrace.fleet.system import System
@@ -18,6 +19,8 @@ __all__ = [
     "Deployment",
     "Fleet",
     "Hourly",
+    "KvCache",
+    "KvPolicy",
     "Limits",
     "ListPrice",
     "Measured",
@@ -27,6 +30,7 @@ __all__ = [
     "ParameterCounts",
     "PerToken",
     "Pool",
+    "Preemption",
     "PriceStatus",
     "PriceTerms",
     "Route",

@@ -5,6 +5,8 @@ from headrace.modelserver.dataflow import DataflowServer
 from headrace.modelserver.factory import model_server
 from headrace.modelserver.hosted import HostedServer
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
+from headrace.modelserver.paged import PagedServer
+from headrace.modelserver.prefix import PrefixCache
 from headrace.modelserver.server import Job, Milestone, ModelServer, Report
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "KvBlocks",
     "Milestone",
     "ModelServer",
+    "PagedServer",
+    "PrefixCache",
     "Report",
     "model_server",
 ]

@@ -22,7 +22,7 @@ class HostedServer:
         self._curve = curve
         self._token_s = curve.tpot_s()
         self._unlimited = KvBlocks(None)
-        self._outbox = Outbox()
+        self._outbox = Outbox(Sequence)
         self._ends: list[tuple[float, int, Sequence]] = []
         self._running = 0
         self._kv_tokens = 0
