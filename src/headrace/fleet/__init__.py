@@ -9,6 +9,7 @@ from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, Sha
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
+from headrace.fleet.replicas import Replicas
 from headrace.fleet.system import System
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Preemption",
     "PriceStatus",
     "PriceTerms",
+    "Replicas",
     "Route",
     "Share",
     "ShareUnit",

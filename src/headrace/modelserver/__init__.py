@@ -7,19 +7,26 @@ from headrace.modelserver.hosted import HostedServer
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
 from headrace.modelserver.paged import PagedServer
 from headrace.modelserver.prefix import PrefixCache
+from headrace.modelserver.replicas import Autoscaler, ReplicatedServer
 from headrace.modelserver.server import Job, Milestone, ModelServer, Report
+from headrace.modelserver.split import DecodeReplicas, Link, SplitServer
 
 __all__ = [
     "BLOCK_TOKENS",
+    "Autoscaler",
     "BatchingServer",
     "DataflowServer",
+    "DecodeReplicas",
     "HostedServer",
     "Job",
     "KvBlocks",
+    "Link",
     "Milestone",
     "ModelServer",
     "PagedServer",
     "PrefixCache",
+    "ReplicatedServer",
     "Report",
+    "SplitServer",
     "model_server",
 ]

@@ -6,10 +6,10 @@ A step takes what it takes in `batching.py`. What differs is who is in it. At ev
    job that came last is preempted: by **recompute** its KV is dropped, and it will prefill its input and its output so
    far again; by **swap** its KV goes to host memory, if it decodes and there is room. The next step lasts longer by the
    time that its copies take.
-2. *Admit*, unless somebody was just preempted: first who was swapped out, then who was preempted by recompute, then who
-   waits, each in order of arrival, the next only if the one before got in. One of `max_batch` slots must be free, and
-   the blocks, above the watermark (which does not count when nothing runs); for a prefill, also room for its first
-   tokens in the step's chunk.
+2. *Admit*, unless somebody was just preempted: first whose KV is elsewhere (swapped out, or received), then who was
+   preempted by recompute, then who waits, each in order of arrival, the next only if the one before got in. One of
+   `max_batch` slots must be free, and the blocks, above the watermark (which does not count when nothing runs); for a
+   prefill, also room for its first tokens in the step's chunk.
 3. *Step.*
 
 Source: the scheduler of vLLM (growth, preemption of the last, no admission in a step that preempts, in `v1/core/sched`;
@@ -90,6 +90,16 @@ class PagedServer:
         except ModelRangeError:
             self._outbox.drop(job.job_id)
             raise
+        self._line.add(sequence)
+        self._notice(now_s)
+
+    def receive(self, now_s: float, job: Job) -> None:
+        """Accept a job that was prefilled elsewhere and has its first token: its KV is here and needs blocks only."""
+        self._run(now_s)
+        sequence = self._outbox.register(job, self._pages.kv)
+        sequence.resumes, sequence.kept = True, 1
+        sequence.stints.append((-job.output_tokens, 1))  # before any step of this server
+        sequence.first_due_s = now_s
         self._line.add(sequence)
         self._notice(now_s)
 
@@ -192,7 +202,7 @@ class PagedServer:
             self._plan()
         elif span.start_s >= now_s:
             self._plan()
-        elif (first := self._line.first) and (first.host_blocks or not self._prefill) and self._has_room(first):
+        elif (first := self._line.first) and (first.resumes or not self._prefill) and self._has_room(first):
             span.cut(span.boundary(now_s))
 
     def _finish_span(self, span: Span) -> None:
@@ -324,10 +334,10 @@ class PagedServer:
         """Let in who is first in line while there is room; a prefill also needs room in the step's chunk."""
         room = self._curve.chunk_tokens - sum(each.prefill_tokens - each.prefilled for each in self._prefill)
         while (sequence := self._line.first) is not None and self._has_room(sequence):
-            if sequence.host_blocks:
+            if sequence.resumes:
                 self._line.remove(sequence)
                 steps = self._clock.steps
-                self._copy_s += self._pages.swap_in(sequence, steps) * self._swap_s_per_block
+                self._copy_s += self._pages.resume(sequence, steps) * self._swap_s_per_block
                 self._start_decode(sequence, steps + 1 - sequence.kept)
                 continue
             if room <= 0:

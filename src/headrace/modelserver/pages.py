@@ -12,6 +12,8 @@ Law: allocated + free = total; allocated is what sequences hold, each shared blo
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Hashes
+
 from headrace.fleet import KvCache, KvPolicy
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
 from headrace.modelserver.prefix import PrefixCache
@@ -29,11 +31,12 @@ class PagedSequence(Sequence):
         phase: context tokens less the reading of the token clock, while in decode.
         hashes: of the whole blocks of its input.
         mine: positions of the hashed blocks that it holds.
+        resumes: its KV is elsewhere and complete: in host memory, or just received from a server that prefilled it.
         host_blocks: blocks in host memory while it is swapped out.
         admitted: it was, at least once.
     """
 
-    __slots__ = ("admitted", "hashes", "host_blocks", "kept", "mine", "phase", "prefill_tokens", "stints")
+    __slots__ = ("admitted", "hashes", "host_blocks", "kept", "mine", "phase", "prefill_tokens", "resumes", "stints")
 
     def __init__(self, job: Job, number: int) -> None:
         super().__init__(job, number)
@@ -41,8 +44,9 @@ class PagedSequence(Sequence):
         self.kept = 0
         self.stints: list[tuple[int, int]] = []
         self.phase = 0
-        self.hashes: tuple[int, ...] = ()
+        self.hashes: Hashes[int] = ()
         self.mine: list[int] = []
+        self.resumes = False
         self.host_blocks = 0
         self.admitted = False
 
@@ -85,11 +89,8 @@ class KvPages:
 
     def fits(self, sequence: PagedSequence, alone: bool) -> bool:
         """Whether the sequence can be admitted, or swapped in, now; `alone`, without regard to the watermark."""
-        if sequence.host_blocks:
-            blocks = KvBlocks.blocks_for(sequence.input_tokens + sequence.kept)
-        else:
-            blocks = self._to_admit(sequence)
-        if sequence.hashes and not sequence.host_blocks:
+        blocks = self._to_resume(sequence) if sequence.resumes else self._to_admit(sequence)
+        if sequence.hashes and not sequence.resumes:
             found = self.cache.found(sequence.hashes, sequence.prefill_tokens)
             blocks -= self.cache.room(sequence.hashes, found)
         return self.kv.fits(blocks + (0 if alone else self._watermark))
@@ -162,14 +163,16 @@ class KvPages:
         """Move a decoding sequence's blocks to host memory, where they must fit; returns how many."""
         sequence.host_blocks = self.leave(sequence, decoding=True)
         self.host.allocate(sequence.host_blocks)
+        sequence.resumes = True
         return sequence.host_blocks
 
-    def swap_in(self, sequence: PagedSequence, step: int) -> int:
-        """Bring them back, with the block that the next step needs; returns how many came."""
+    def resume(self, sequence: PagedSequence, step: int) -> int:
+        """Bring the KV of a sequence that resumes here; returns how many blocks came from host memory."""
         blocks = self.forget_host(sequence)
-        context_tokens = sequence.input_tokens + sequence.kept
-        self.cache.allocate(KvBlocks.blocks_for(context_tokens))
-        self.join(sequence, context_tokens, step)
+        sequence.resumes, sequence.admitted = False, True
+        sequence.blocks = self._to_resume(sequence)
+        self.cache.allocate(sequence.blocks)
+        self.join(sequence, sequence.input_tokens + sequence.kept, step)
         return blocks
 
     def forget_host(self, sequence: PagedSequence) -> int:
@@ -181,6 +184,10 @@ class KvPages:
     def can_swap_out(self, sequence: PagedSequence) -> bool:
         """Whether host memory has room for a decoding sequence."""
         return self.host.fits(self._held(sequence, decoding=True))
+
+    def _to_resume(self, sequence: PagedSequence) -> int:
+        """Blocks of all its context, the token that its next step writes included."""
+        return KvBlocks.blocks_for(sequence.input_tokens + (sequence.kept if self._grows else sequence.output_tokens))
 
     def _to_admit(self, sequence: PagedSequence) -> int:
         if self._grows:

@@ -44,7 +44,7 @@ class PrefixCache:
         """KV blocks with a hash that jobs hold, each counted once."""
         return len(self._held) * self._blocks
 
-    def whole_blocks(self, job: Job) -> tuple[int, ...]:
+    def whole_blocks(self, job: Job) -> Sequence[int]:
         """The hashes of the job's whole blocks.
 
         Raises:

@@ -11,6 +11,7 @@ goes back; a job's first token comes before its last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Protocol
 
@@ -29,7 +30,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     job_id: int
     input_tokens: int
     output_tokens: int
-    prefix: tuple[int, ...] = ()
+    prefix: Sequence[int] = ()
     prefix_block_tokens: int = 0
 
 
