@@ -9,7 +9,9 @@ from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, Sha
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
+from headrace.fleet.quota import Quantiles, Quota
 from headrace.fleet.replicas import Replicas
+from headrace.fleet.spare import Spares
 from headrace.fleet.system import System
 
 __all__ = [
@@ -34,10 +36,13 @@ __all__ = [
     "Preemption",
     "PriceStatus",
     "PriceTerms",
+    "Quantiles",
+    "Quota",
     "Replicas",
     "Route",
     "Share",
     "ShareUnit",
+    "Spares",
     "System",
     "parameter_counts",
 ]

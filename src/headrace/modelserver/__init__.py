@@ -3,12 +3,15 @@
 from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
 from headrace.modelserver.factory import model_server
-from headrace.modelserver.hosted import HostedServer
+from headrace.modelserver.hosted import HostedServer, ProviderTerms
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
+from headrace.modelserver.outage import FragileServer
 from headrace.modelserver.paged import PagedServer
 from headrace.modelserver.prefix import PrefixCache
+from headrace.modelserver.quota import QuotaGate
 from headrace.modelserver.replicas import Autoscaler, ReplicatedServer
 from headrace.modelserver.server import Job, Milestone, ModelServer, Report
+from headrace.modelserver.session_cache import SessionCache
 from headrace.modelserver.split import DecodeReplicas, Link, SplitServer
 
 __all__ = [
@@ -17,6 +20,7 @@ __all__ = [
     "BatchingServer",
     "DataflowServer",
     "DecodeReplicas",
+    "FragileServer",
     "HostedServer",
     "Job",
     "KvBlocks",
@@ -25,8 +29,11 @@ __all__ = [
     "ModelServer",
     "PagedServer",
     "PrefixCache",
+    "ProviderTerms",
+    "QuotaGate",
     "ReplicatedServer",
     "Report",
+    "SessionCache",
     "SplitServer",
     "model_server",
 ]

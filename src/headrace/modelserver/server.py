@@ -25,6 +25,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         prefix: hashes of the input's blocks, from its start; equal hashes mean that all input up to there is equal.
             A last, partial block may have one too; it is never shared.
         prefix_block_tokens: tokens of one such block; a multiple of the KV block. 0 without hashes.
+        max_output_tokens: the client's ceiling, where it sent one: what a provider's quota reserves.
     """
 
     job_id: int
@@ -32,6 +33,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int
     prefix: Sequence[int] = ()
     prefix_block_tokens: int = 0
+    max_output_tokens: int | None = None
 
 
 class Milestone(IntEnum):
@@ -54,7 +56,13 @@ class ModelServer(Protocol):
     """A simulated model server. All times are absolute seconds on the driver's clock; `now_s` never decreases."""
 
     def submit(self, now_s: float, job: Job) -> None:
-        """Accept a job; it waits until there is room. Raises ModelRangeError if it can never fit."""
+        """Accept a job; it waits until there is room.
+
+        Raises:
+            ModelRangeError: it can never fit.
+            QuotaExceeded: a provider turns it away (429) and says when to come back.
+            CapacityError: a provider is full (503).
+        """
 
     def abort(self, now_s: float, job_id: int) -> None:
         """Drop a job and free what it holds. Unknown or ended jobs are ignored."""
