@@ -28,7 +28,7 @@ class Emulator:
                     self.backends[backend.name] = EmulatedBackend(
                         backend.name,
                         pool.deployment.model.name,
-                        model_server(curve),
+                        model_server(curve, pool.deployment, seed, backend.name),
                         seed,
                         lambda: time.monotonic() - started_s,
                     )

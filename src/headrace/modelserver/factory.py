@@ -1,24 +1,48 @@
-"""From a speed curve to the model server that lives up to it."""
+"""From a speed curve, and what a deployment says of how it serves, to the model server that lives up to both."""
 
 from __future__ import annotations
 
+from headrace.fleet import Deployment, Preemption
 from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
-from headrace.modelserver.hosted import HostedServer
+from headrace.modelserver.hosted import HostedServer, ProviderTerms
+from headrace.modelserver.paged import PagedServer
 from headrace.modelserver.server import ModelServer
+from headrace.perf import kv_token_bytes
 from headrace.perf.speed import Serving, SpeedCurve
+from headrace.rng import stream
 
 
-def model_server(curve: SpeedCurve) -> ModelServer:
-    """A new, idle model server that serves as `curve` says.
+def model_server(curve: SpeedCurve, deployment: Deployment | None = None, seed: int = 0, name: str = "") -> ModelServer:
+    """A new, idle model server that serves as `curve` says, with the options of `deployment`.
+
+    Args:
+        deployment: whose curve it is; None: no options.
+        seed: the run's root seed.
+        name: of the backend; what is drawn by chance depends on seed and name only.
 
     Raises:
         ModelRangeError: the curve lacks what that way of serving needs.
     """
     match curve.serving:
         case Serving.BATCHING:
-            return BatchingServer(curve)
+            return _batching(curve, deployment)
         case Serving.DATAFLOW:
             return DataflowServer(curve)
         case Serving.HOSTED:
-            return HostedServer(curve)
+            return HostedServer(curve, _terms(deployment), stream(seed, f"modelserver.{name}"))
+
+
+def _batching(curve: SpeedCurve, deployment: Deployment | None) -> ModelServer:
+    """Paged only where the deployment asks for it: without options nothing is preempted and nothing shared."""
+    if deployment is None or deployment.kv_cache is None:
+        return BatchingServer(curve)
+    swaps = deployment.kv_cache.preemption is Preemption.SWAP
+    return PagedServer(curve, deployment.kv_cache, kv_token_bytes(deployment) if swaps else 0.0)
+
+
+def _terms(deployment: Deployment | None) -> ProviderTerms | None:
+    if deployment is None or deployment.observed is None:
+        return None
+    point = deployment.observed
+    return ProviderTerms(deployment.quota, point.cache_ttl_s, point.ttft_quantiles, point.tpot_quantiles)

@@ -63,7 +63,7 @@ def simulate(
     rates = {share.name: work_rate(share) for share in fleet.shares.values()}
     metrics = RunMetrics(fleet, rates)
     driver = SimulationDriver(
-        engine, _backends(fleet), metrics.request, metrics.attempt, eligible_pools(fleet), oracle, on_step
+        engine, _backends(fleet, seed), metrics.request, metrics.attempt, eligible_pools(fleet), oracle, on_step
     )
     counted = _Counted(requests)
     end_s = driver.run(counted)
@@ -86,7 +86,7 @@ def _claims(fleet: Fleet, metrics: RunMetrics, busy_s: dict[str, float]) -> Iter
             yield Claim(
                 pool.deployment,
                 busy_s[name],
-                totals.input_tokens,
+                totals.input_tokens - totals.cached_input_tokens,
                 totals.output_tokens,
                 tokens_per_pass=tokens_per_pass,
             )
@@ -106,13 +106,14 @@ def eligible_pools(fleet: Fleet) -> EligiblePools:
     return pools
 
 
-def _backends(fleet: Fleet) -> list[SimulatedBackend]:
+def _backends(fleet: Fleet, seed: int) -> list[SimulatedBackend]:
     backends = []
     for pool in fleet.pools.values():
         curve = speed_curve(pool.deployment)
         cost = marginal_cost(pool, curve)
         for backend in pool.backends:
-            backends.append(SimulatedBackend(backend.name, pool.name, model_server(curve), cost))
+            server = model_server(curve, pool.deployment, seed, backend.name)
+            backends.append(SimulatedBackend(backend.name, pool.name, server, cost))
     return backends
 
 
