@@ -2,7 +2,7 @@
 
 from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
-from headrace.modelserver.factory import model_server
+from headrace.modelserver.factory import model_server, shares_prefixes
 from headrace.modelserver.hosted import HostedServer, ProviderTerms
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
 from headrace.modelserver.outage import FragileServer
@@ -36,4 +36,5 @@ __all__ = [
     "SessionCache",
     "SplitServer",
     "model_server",
+    "shares_prefixes",
 ]
