@@ -7,9 +7,9 @@ from test_fleet_file import BASE, changed, faults_of
 
 from headrace.config import parse_fleet
 from headrace.config.document import KvCacheTable, QuotaTable
-from headrace.fleet import KvCache, KvPolicy, Preemption, Quantiles, Quota
-from headrace.modelserver import BatchingServer, HostedServer, PagedServer, model_server
-from headrace.perf import speed_curve
+from headrace.fleet import KvCache, KvPolicy, Preemption, Quantiles, Quota, Replicas, Split
+from headrace.modelserver import BatchingServer, HostedServer, Job, PagedServer, SplitServer, model_server, replica_s
+from headrace.perf import kv_token_bytes, speed_curve
 
 GPU = "count = 8"
 SERVICE = "observed = { ttft_s = 0.2, input_tokens_per_s = 10000.0, tpot_s = 0.001 }"
@@ -53,6 +53,26 @@ def test_a_service_with_limits_a_cache_and_scatter() -> None:
     assert type(model_server(speed_curve(deployment), deployment)) is HostedServer
 
 
+def test_replicas_and_a_split_reach_the_model_server() -> None:
+    scaled = parse_fleet(gpu("replicas = { min_replicas = 2, start_s = 90 }"), "x").deployments["gpu"]
+    assert scaled.replicas == Replicas(2, 2, start_s=90.0)
+    server = model_server(speed_curve(scaled), scaled)
+    assert replica_s(server, 10.0) == 20.0
+    setting = "split = { prefill_replicas = 1, decode_replicas = 3, link_bytes_per_s = 50e9 }"
+    apart = parse_fleet(gpu(setting), "x").deployments["gpu"]
+    assert apart.split == Split(1, 3, 50e9)
+    server = model_server(speed_curve(apart), apart)
+    assert (type(server), replica_s(server, 10.0)) == (SplitServer, 40.0)
+    server.submit(10.0, Job(1, 4000, 100))
+    together = model_server(speed_curve(apart))
+    together.submit(10.0, Job(1, 4000, 100))
+    first, last = server.advance(100.0)
+    alone = together.advance(100.0)
+    transfer_s = 4000 * kv_token_bytes(apart) / 50e9
+    assert first.at_s == pytest.approx(alone[0].at_s)
+    assert last.at_s == pytest.approx(alone[1].at_s + transfer_s)
+
+
 def test_defaults_of_the_file_are_those_of_the_fleet() -> None:
     assert KvCacheTable() == KvCacheTable(**{name: getattr(KvCache(), name) for name in KvCacheTable.__struct_fields__})
     assert QuotaTable() == QuotaTable(**{name: getattr(Quota(), name) for name in QuotaTable.__struct_fields__})
@@ -75,6 +95,15 @@ FAULTS = [
     ),
     (gpu("quota = { requests_per_minute = 5 }"), "deployments.gpu.quota", "use it with [observed]"),
     (service("kv_cache = { prefix_cache = true }"), "deployments.service.kv_cache", "observed.cache_ttl_s"),
+    (gpu("replicas = { min_replicas = 2, max_replicas = 1 }"), "deployments.gpu.replicas.max_replicas", "is less than"),
+    (gpu("replicas = { max_replicas = 3 }"), "deployments.gpu.replicas.target_in_flight", "in flight per replica"),
+    (service("replicas = { min_replicas = 2 }"), "deployments.service.replicas", "remove it"),
+    (gpu("split = { prefill_replicas = 1, decode_replicas = 1 }"), "deployments.gpu.split.link_bytes_per_s", "missing"),
+    (
+        gpu("split = { prefill_replicas = 1, decode_replicas = 1, link_bytes_per_s = 1e9 }\nreplicas = {}"),
+        "deployments.gpu.split",
+        "remove replicas",
+    ),
     (service("quota = {}"), "deployments.service.quota", "sets no limit"),
     (
         service("quota = { requests_per_day = 9, true_up = false }"),

@@ -206,7 +206,8 @@ class Stepwise:
             margin = self.watermark if self.running else 0
             if self.swapped:
                 held = self.swapped[0]
-                blocks = -(-held.context // BLOCK_TOKENS)
+                grows = self.kv.policy is KvPolicy.GROW
+                blocks = -(-held.context // BLOCK_TOKENS) if grows else self.reserve(held)
                 if blocks + margin > self.free():
                     break
                 self.swapped.pop(0)

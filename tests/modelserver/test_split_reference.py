@@ -9,19 +9,33 @@ from hypothesis import given, settings
 from paged_rig import CURVE, GROW, KV_BYTES, Script, Stepwise, script_lists
 
 from headrace.errors import ModelRangeError
-from headrace.fleet import KvCache
-from headrace.modelserver import BatchingServer, Job, Link, Milestone, PagedServer, SplitServer
+from headrace.fleet import KvCache, Replicas
+from headrace.modelserver import (
+    BatchingServer,
+    DecodeReplicas,
+    Job,
+    Link,
+    Milestone,
+    ModelServer,
+    PagedServer,
+    ReplicatedServer,
+    SplitServer,
+)
 
 LINK = Link(bytes_per_s=1.31e7, kv_bytes_per_token=KV_BYTES, latency_s=0.00313)
 PREFILL = replace(CURVE, ttft_overhead_s=0.0, chunk_tokens=512)
 
 
-def split_server(link: Link = LINK) -> SplitServer:
-    decode = PagedServer(CURVE, GROW)
-    return SplitServer(PagedServer(PREFILL, KvCache()), decode, link, CURVE.ttft_overhead_s, CURVE.kv_capacity_tokens)
+ONE = Replicas(1, 1)
 
 
-def expected(scripts: list[Script]) -> dict[tuple[int, Milestone], float]:
+def split_server(link: Link = LINK, kv: KvCache = GROW) -> SplitServer:
+    prefill: ReplicatedServer[ModelServer] = ReplicatedServer(lambda: PagedServer(PREFILL, KvCache()), ONE)
+    decode = DecodeReplicas(lambda: PagedServer(CURVE, kv), ONE)
+    return SplitServer(prefill, decode, link, CURVE.ttft_overhead_s, CURVE.kv_capacity_tokens)
+
+
+def expected(scripts: list[Script], kv: KvCache) -> dict[tuple[int, Milestone], float]:
     """Two references, one after the other, and the link in between."""
     firsts = [script._replace(job=Job(script.job.job_id, script.job.input_tokens, 1)) for script in scripts]
     prefill = Stepwise(PREFILL, KvCache(), firsts)
@@ -39,7 +53,7 @@ def expected(scripts: list[Script]) -> dict[tuple[int, Milestone], float]:
         free_s = max(free_s, at_s) + LINK.latency_s + job.input_tokens * KV_BYTES / LINK.bytes_per_s
         if abort_s is None or abort_s > free_s:
             arrivals.append(Script(job, free_s, abort_s, received=True))
-    decode = Stepwise(CURVE, GROW, arrivals)
+    decode = Stepwise(CURVE, kv, arrivals)
     decode.run()
     for script in arrivals:
         times = decode.tokens[script.job.job_id]
@@ -48,10 +62,11 @@ def expected(scripts: list[Script]) -> dict[tuple[int, Milestone], float]:
     return {key: at_s for key, at_s in found.items() if at_s <= (jobs[key[0]].abort_s or at_s)}
 
 
-@settings(max_examples=80, deadline=None)
+@pytest.mark.parametrize("kv", [GROW, KvCache()], ids=["grow", "reserve"])
+@settings(max_examples=60, deadline=None)
 @given(scripts=script_lists())
-def test_milestones_equal_those_of_two_servers_run_step_by_step(scripts: list[Script]) -> None:
-    server = split_server()
+def test_milestones_equal_those_of_two_servers_run_step_by_step(kv: KvCache, scripts: list[Script]) -> None:
+    server = split_server(kv=kv)
     events = [(s.submit_s, s.job.job_id, True, s.job) for s in scripts]
     events += [(s.abort_s, s.job.job_id, False, s.job) for s in scripts if s.abort_s is not None]
     reports = []
@@ -65,7 +80,7 @@ def test_milestones_equal_those_of_two_servers_run_step_by_step(scripts: list[Sc
     assert [r.at_s for r in reports] == sorted(r.at_s for r in reports)
     found = {(r.job_id, r.milestone): r.at_s for r in reports}
     assert len(found) == len(reports)
-    assert found == pytest.approx(expected(scripts), abs=1e-9)
+    assert found == pytest.approx(expected(scripts, kv), abs=1e-9)
     assert (server.running, server.waiting, server.kv_tokens) == (0, 0, 0)
 
 

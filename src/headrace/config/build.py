@@ -17,7 +17,7 @@ from headrace.config import document as doc
 from headrace.config.calibration import load_calibration
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
-from headrace.config.serving import kv_cache, operating_point, quota
+from headrace.config.serving import kv_cache, operating_point, quota, replicas, split
 from headrace.errors import ConfigError
 from headrace.fleet import (
     Accelerator,
@@ -221,6 +221,8 @@ class _Builder:
             speculation=table.speculation,
             kv_cache=kv_cache(table.kv_cache),
             quota=quota(table.quota),
+            replicas=replicas(table.replicas),
+            split=split(table.split),
         )
 
     def _calibration(self, path: str, file: str | None) -> Calibration | None:

@@ -157,6 +157,26 @@ class QuotaTable(Table, frozen=True, kw_only=True):
     max_in_flight: Count | None = None
 
 
+class ReplicasTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.replicas]`: see `fleet.Replicas`; `max_replicas` left out is `min_replicas`."""
+
+    min_replicas: Count = 1
+    max_replicas: Count | None = None
+    target_in_flight: Positive | None = None
+    start_s: NotNegative = 0.0
+    interval_s: Positive = 15.0
+    scale_down_delay_s: NotNegative = 300.0
+
+
+class SplitTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.split]`: see `fleet.Split`."""
+
+    prefill_replicas: Count
+    decode_replicas: Count
+    link_bytes_per_s: Positive
+    link_latency_s: NotNegative = 0.0
+
+
 class DeploymentTable(Table, frozen=True, kw_only=True):
     """`[deployments.NAME]`: a model on accelerators (`accelerator`, `count`), or a service (`observed`, `calibrated`).
 
@@ -178,6 +198,8 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     calibrated: Text | None = None
     kv_cache: KvCacheTable | None = None
     quota: QuotaTable | None = None
+    replicas: ReplicasTable | None = None
+    split: SplitTable | None = None
 
 
 class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace.config import document as doc
-from headrace.fleet import KvCache, OperatingPoint, Quantiles, Quota
+from headrace.fleet import KvCache, OperatingPoint, Quantiles, Quota, Replicas, Split
 
 PERCENT = 100
 
@@ -18,6 +18,22 @@ def kv_cache(table: doc.KvCacheTable | None) -> KvCache | None:
 def quota(table: doc.QuotaTable | None) -> Quota | None:
     """The rate limits; None without any."""
     return None if table is None else Quota(**msgspec.structs.asdict(table))
+
+
+def replicas(table: doc.ReplicasTable | None) -> Replicas | None:
+    """How many replicas there are; None where nothing is said: one."""
+    if table is None:
+        return None
+    given = msgspec.structs.asdict(table)
+    return Replicas(
+        **given
+        | {"max_replicas": table.max_replicas or table.min_replicas, "target_in_flight": table.target_in_flight or 0.0}
+    )
+
+
+def split(table: doc.SplitTable | None) -> Split | None:
+    """Prefill and decode apart; None: together."""
+    return None if table is None else Split(**msgspec.structs.asdict(table))
 
 
 def operating_point(table: doc.ObservedTable | None) -> OperatingPoint | None:

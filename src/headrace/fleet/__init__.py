@@ -12,6 +12,7 @@ from headrace.fleet.model import Attention, Model
 from headrace.fleet.quota import Quantiles, Quota
 from headrace.fleet.replicas import Replicas
 from headrace.fleet.spare import Spares
+from headrace.fleet.split import Split
 from headrace.fleet.system import System
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Share",
     "ShareUnit",
     "Spares",
+    "Split",
     "System",
     "parameter_counts",
 ]

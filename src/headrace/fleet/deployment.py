@@ -9,6 +9,8 @@ from headrace.fleet.calibration import Calibration
 from headrace.fleet.kv_cache import KvCache
 from headrace.fleet.model import Model
 from headrace.fleet.quota import Quantiles, Quota
+from headrace.fleet.replicas import Replicas
+from headrace.fleet.split import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Deployment:
         speculation: the model server drafts tokens and checks several in one pass.
         kv_cache: how a batching model server manages its KV cache; None: it reserves, and shares nothing.
         quota: rate limits of each backend of an observed service; None: none.
+        replicas: how many replicas stand behind one backend; None: one.
+        split: prefill and decode on replicas of their own; None: together.
     """
 
     name: str
@@ -68,3 +72,12 @@ class Deployment:
     calibrated: Calibration | None = None
     kv_cache: KvCache | None = None
     quota: Quota | None = None
+    replicas: Replicas | None = None
+    split: Split | None = None
+
+    @property
+    def decoding_replicas(self) -> int:
+        """Replicas behind one backend that decode, at least."""
+        if self.split is not None:
+            return self.split.decode_replicas
+        return 1 if self.replicas is None else self.replicas.min_replicas

@@ -10,6 +10,7 @@ from headrace.fleet.accelerator import Memory
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.quota import Quantiles, Quota
+from headrace.fleet.replicas import Replicas
 
 LIMITS = ("requests_per_minute", "requests_per_day", "tokens_per_minute", "tokens_per_day", "max_in_flight")
 
@@ -20,6 +21,10 @@ def serving_faults(path: str, deployment: Deployment) -> Iterator[Fault]:
         yield from _kv_cache(f"{path}.kv_cache", deployment, deployment.kv_cache)
     if deployment.quota is not None:
         yield from _quota(f"{path}.quota", deployment, deployment.quota)
+    if deployment.replicas is not None:
+        yield from _replicas(f"{path}.replicas", deployment, deployment.replicas)
+    if deployment.split is not None:
+        yield from _split(f"{path}.split", deployment)
     observed = deployment.observed
     if observed is not None:
         yield from _quantiles(f"{path}.observed.ttft_quantiles_s", observed.ttft_quantiles)
@@ -55,6 +60,27 @@ def _swap(path: str, deployment: Deployment, settings: KvCache) -> Iterator[Faul
     ):
         if not getattr(settings, name):
             yield Fault(f"{path}.{name}", f'missing; preemption = "swap" needs the {meaning}')
+
+
+def _replicas(path: str, deployment: Deployment, settings: Replicas) -> Iterator[Fault]:
+    if deployment.observed is not None:
+        yield Fault(path, "what stands behind a service that is only observed is not known; remove it")
+    if settings.max_replicas < settings.min_replicas:
+        yield Fault(
+            f"{path}.max_replicas", f"{settings.max_replicas} is less than min_replicas = {settings.min_replicas}"
+        )
+    if settings.max_replicas > settings.min_replicas and not settings.target_in_flight:
+        yield Fault(f"{path}.target_in_flight", "missing; scaling aims at so many requests in flight per replica")
+
+
+def _split(path: str, deployment: Deployment) -> Iterator[Fault]:
+    chip = deployment.accelerator
+    if chip is None:
+        yield Fault(path, "how many bytes of KV are moved is not known without an accelerator; name it, or remove it")
+    elif chip.memory is Memory.SRAM:
+        yield Fault(path, f"{chip.name!r} serves as a pipeline with a prefill lane of its own; remove it")
+    if deployment.replicas is not None:
+        yield Fault(path, "says itself how many replicas there are; remove replicas")
 
 
 def _quota(path: str, deployment: Deployment, quota: Quota) -> Iterator[Fault]:

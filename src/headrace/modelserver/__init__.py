@@ -2,7 +2,7 @@
 
 from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
-from headrace.modelserver.factory import model_server, shares_prefixes
+from headrace.modelserver.factory import model_server, replica_s, shares_prefixes
 from headrace.modelserver.hosted import HostedServer, ProviderTerms
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
 from headrace.modelserver.outage import FragileServer
@@ -36,5 +36,6 @@ __all__ = [
     "SessionCache",
     "SplitServer",
     "model_server",
+    "replica_s",
     "shares_prefixes",
 ]

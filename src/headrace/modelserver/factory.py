@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from headrace.fleet import Deployment, Preemption
+from dataclasses import replace
+
+from headrace.fleet import Deployment, KvCache, Preemption, Replicas, Split
 from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
 from headrace.modelserver.hosted import HostedServer, ProviderTerms
 from headrace.modelserver.paged import PagedServer
+from headrace.modelserver.replicas import ReplicatedServer
 from headrace.modelserver.server import ModelServer
+from headrace.modelserver.split import DecodeReplicas, Link, SplitServer
 from headrace.perf import kv_token_bytes
 from headrace.perf.speed import Serving, SpeedCurve
 from headrace.rng import stream
@@ -24,13 +28,41 @@ def model_server(curve: SpeedCurve, deployment: Deployment | None = None, seed: 
     Raises:
         ModelRangeError: the curve lacks what that way of serving needs.
     """
-    match curve.serving:
-        case Serving.BATCHING:
-            return _batching(curve, deployment)
-        case Serving.DATAFLOW:
-            return DataflowServer(curve)
-        case Serving.HOSTED:
-            return HostedServer(curve, _terms(deployment), stream(seed, f"modelserver.{name}"))
+    if deployment is not None and deployment.split is not None:
+        return _split(curve, deployment, deployment.split)
+    if deployment is not None and deployment.replicas is not None:
+        return ReplicatedServer(lambda: _replica(curve, deployment), deployment.replicas)
+    if curve.serving is Serving.HOSTED:
+        return HostedServer(curve, _terms(deployment), stream(seed, f"modelserver.{name}"))
+    return _replica(curve, deployment)
+
+
+def replica_s(server: ModelServer, now_s: float) -> float:
+    """Seconds of replicas up to `now_s`: what is paid for by the hour."""
+    return server.replica_s(now_s) if isinstance(server, ReplicatedServer | SplitServer) else now_s
+
+
+def _replica(curve: SpeedCurve, deployment: Deployment | None) -> ModelServer:
+    return DataflowServer(curve) if curve.serving is Serving.DATAFLOW else _batching(curve, deployment)
+
+
+def _split(curve: SpeedCurve, deployment: Deployment, split: Split) -> SplitServer:
+    """The prefill station keeps shared prefixes, the decode station what else is said of the KV cache."""
+    settings = deployment.kv_cache or KvCache()
+    token_bytes = kv_token_bytes(deployment)
+    prefill, decoding = replace(curve, ttft_overhead_s=0.0), replace(settings, prefix_cache=False)
+    first = KvCache(prefix_cache=settings.prefix_cache)
+    return SplitServer(
+        ReplicatedServer(lambda: PagedServer(prefill, first), _fixed(split.prefill_replicas)),
+        DecodeReplicas(lambda: PagedServer(curve, decoding, token_bytes), _fixed(split.decode_replicas)),
+        Link(split.link_bytes_per_s, token_bytes, split.link_latency_s),
+        curve.ttft_overhead_s,
+        curve.kv_capacity_tokens,
+    )
+
+
+def _fixed(count: int) -> Replicas:
+    return Replicas(count, count)
 
 
 def shares_prefixes(deployment: Deployment) -> bool:

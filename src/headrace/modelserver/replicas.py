@@ -126,10 +126,10 @@ class ReplicatedServer(Generic[S]):
         """Replicas that are there: starting, serving or draining."""
         return len(self._replicas)
 
-    @property
-    def replica_s(self) -> float:
-        """Seconds of all replicas, from their start to their stop, up to the last call: what is paid for."""
-        return self._stopped_s + sum(self._now_s - replica.since_s for replica in self._replicas)
+    def replica_s(self, now_s: float) -> float:
+        """Seconds of all replicas, from their start to their stop, up to `now_s`: what is paid for."""
+        self._run(now_s)
+        return self._stopped_s + sum(now_s - replica.since_s for replica in self._replicas)
 
     @property
     def running(self) -> int:

@@ -78,7 +78,12 @@ class SplitServer:
     """
 
     def __init__(
-        self, prefill: ModelServer, decode: DecodeServer, link: Link, lag_s: float, decode_kv_tokens: int | None
+        self,
+        prefill: ReplicatedServer[ModelServer],
+        decode: DecodeReplicas,
+        link: Link,
+        lag_s: float,
+        decode_kv_tokens: int | None,
     ) -> None:
         """
         Args:
@@ -163,6 +168,11 @@ class SplitServer:
     def kv_tokens(self) -> int:
         """Context tokens held at both stations."""
         return self._prefill.kv_tokens + self._decode.kv_tokens
+
+    def replica_s(self, now_s: float) -> float:
+        """Seconds of the replicas of both stations up to `now_s`."""
+        self._run(now_s)
+        return self._prefill.replica_s(now_s) + self._decode.replica_s(now_s)
 
     def _run(self, now_s: float) -> None:
         """Everything up to `now_s`, in order of time: prefills that end, and KV that arrives."""

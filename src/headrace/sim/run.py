@@ -10,7 +10,7 @@ from headrace import rng
 from headrace.cost import marginal_cost
 from headrace.fleet import Fleet
 from headrace.metrics import RunMetrics
-from headrace.modelserver import model_server
+from headrace.modelserver import model_server, replica_s
 from headrace.perf import Claim, check_conservation, speed_curve, work_rate
 from headrace.policy import AnyAction, AnyEvent, PolicyEngine, PolicyName
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
@@ -34,8 +34,9 @@ class SimulationResult:
 
     Attributes:
         end_s: virtual time of the last event; `last_arrival_s`: of the last arrival.
-        utilization: busy fraction of each pool's backends until `end_s`; None for a run of no length.
-        busy_s: seconds in which each pool's backends were busy, summed over its backends.
+        utilization: busy fraction of each pool's replicas until `end_s`; None for a run of no length.
+        busy_s: seconds in which each pool's replicas were busy, summed over its replicas.
+        replica_s: seconds in which each pool's replicas were there, from start to stop.
     """
 
     metrics: RunMetrics
@@ -43,6 +44,7 @@ class SimulationResult:
     last_arrival_s: float
     utilization: dict[str, float | None]
     busy_s: dict[str, float]
+    replica_s: dict[str, float]
 
 
 def simulate(
@@ -67,14 +69,13 @@ def simulate(
     )
     counted = _Counted(requests)
     end_s = driver.run(counted)
-    busy_s = dict.fromkeys(fleet.pools, 0.0)
+    busy_s, there_s = dict.fromkeys(fleet.pools, 0.0), dict.fromkeys(fleet.pools, 0.0)
     for backend in driver.backends.values():
+        there_s[backend.pool] += replica_s(backend.server, end_s)
         busy_s[backend.pool] += backend.server.busy_s
     check_conservation(_claims(fleet, metrics, busy_s))
-    utilization = {
-        name: busy_s[name] / (end_s * len(pool.backends)) if end_s > 0 else None for name, pool in fleet.pools.items()
-    }
-    return SimulationResult(metrics, end_s, counted.last_arrival_s, utilization, busy_s)
+    utilization = {name: busy_s[name] / there_s[name] if there_s[name] > 0 else None for name in fleet.pools}
+    return SimulationResult(metrics, end_s, counted.last_arrival_s, utilization, busy_s, there_s)
 
 
 def _claims(fleet: Fleet, metrics: RunMetrics, busy_s: dict[str, float]) -> Iterator[Claim]:
