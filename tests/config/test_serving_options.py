@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from test_fleet_file import BASE, changed, faults_of
 
 from headrace.config import parse_fleet
-from headrace.config.document import KvCacheTable, QuotaTable
+from headrace.config.document import KvCacheTable, ObservedTable, QuotaTable, ReplicasTable, SplitTable, Table
 from headrace.fleet import KvCache, KvPolicy, Preemption, Quantiles, Quota, Replicas, Split
 from headrace.modelserver import BatchingServer, HostedServer, Job, PagedServer, SplitServer, model_server, replica_s
 from headrace.perf import kv_token_bytes, speed_curve
@@ -134,3 +137,19 @@ def test_every_fault_has_its_path_and_a_remedy(text: str, path: str, message: st
 def test_a_pipeline_of_sram_chips_has_no_such_cache() -> None:
     text = changed('accelerator = "H100-water"\ncount = 8', 'accelerator = "WSE-3"\ncount = 4\nkv_cache = {}')
     assert any("reserves KV and shares nothing" in fault.message for fault in faults_of(text))
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/model-servers.md").read_text()
+BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("]")[0].strip("["))
+def test_what_the_documentation_declares_is_a_fleet(block: str) -> None:
+    base = changed(SERVICE, "") if "observed" in block else BASE
+    assert parse_fleet(f"{base}\n{block}", "docs").pools
+
+
+@pytest.mark.parametrize("table", [KvCacheTable, QuotaTable, ReplicasTable, SplitTable, ObservedTable])
+def test_every_option_is_documented(table: type[Table]) -> None:
+    written = set(re.findall(r"^(\w+) = ", "\n".join(BLOCKS), re.MULTILINE))
+    assert set(table.__struct_fields__) - {"batch"} <= written
