@@ -18,9 +18,7 @@ watermark and swapping as in its first version). There a prefill gets its blocks
 Nothing is decided before its time: a submission or an abort in the middle of a step ends the span at the boundary
 ahead, and the decisions fall when that boundary is reached, with all that is known by then. `pages.py` says in closed
 form after how many steps blocks run out, so a span still covers all steps up to the next change. A preempted job keeps
-what it has delivered; its next token comes when it is back.
-
-`ttft_overhead_s` delays everything that is reported, as in `batching.py`.
+what it has delivered; its next token comes when it is back. All reports lag by `ttft_overhead_s`, as in `batching.py`.
 """
 
 from __future__ import annotations
@@ -119,8 +117,7 @@ class PagedServer:
 
     def next_s(self) -> float | None:
         """When `advance` next reports something or decides anew; None when nothing runs."""
-        due_s = self._outbox.next_s()
-        span = self._clock.span
+        due_s, span = self._outbox.next_s(), self._clock.span
         if due_s is not None or span is None:
             return due_s
         return span.end_s + self._clock.lag_s
@@ -322,9 +319,9 @@ class PagedServer:
     def _drop_or_swap(self, sequence: PagedSequence) -> None:
         if self._swap_s_per_block and self._pages.can_swap_out(sequence):
             self._copy_s += self._pages.swap_out(sequence) * self._swap_s_per_block
-            return
-        self._pages.leave(sequence, decoding=True)
-        sequence.prefill_tokens = sequence.input_tokens + sequence.kept
+        else:
+            self._pages.leave(sequence, decoding=True)
+            sequence.prefill_tokens = sequence.input_tokens + sequence.kept
 
     def _has_room(self, sequence: PagedSequence) -> bool:
         running = self.running
@@ -362,7 +359,7 @@ class PagedServer:
             if whole == 0 or self._copy_s:
                 return Span(clock.at_s, clock.steps, 0, step_s, 0.0, step_s + self._fill_chunk() + self._copy_s)
             limits.append(whole)
-            step_s += self._chunk_s(head.prefilled, chunk)
+            step_s += curve.chunk_s(head.prefilled, chunk)
             growth_s += 2.0 * curve.prefill_s_per_token_squared * chunk * chunk
         elif self._copy_s:
             self._tail = []
@@ -386,16 +383,11 @@ class PagedServer:
         for sequence in self._prefill:
             tokens = min(room, sequence.prefill_tokens - sequence.prefilled)
             self._tail.append((sequence, tokens))
-            cost_s += self._chunk_s(sequence.prefilled, tokens)
+            cost_s += curve.chunk_s(sequence.prefilled, tokens)
             if sequence.prefilled + tokens == sequence.prefill_tokens:
                 cost_s += curve.prefill_fixed_s
             room -= tokens
         return cost_s
-
-    def _chunk_s(self, done: int, tokens: int) -> float:
-        """Seconds that a chunk of `tokens` adds to a step, after `done` tokens of the same prefill."""
-        curve = self._curve
-        return tokens * (curve.prefill_s_per_token + curve.prefill_s_per_token_squared * (2 * done + tokens))
 
     def _beyond_span_s(self, step: int) -> float | None:
         """End of a step after the present span."""

@@ -73,6 +73,10 @@ class SpeedCurve:
         per_token_s = self.prefill_s_per_token + self.prefill_s_per_token_squared * input_tokens
         return self.prefill_fixed_s + input_tokens * per_token_s
 
+    def chunk_s(self, done: int, tokens: int) -> float:
+        """Seconds that a chunk of `tokens` adds to a step, after `done` tokens of the same prefill."""
+        return tokens * (self.prefill_s_per_token + self.prefill_s_per_token_squared * (2 * done + tokens))
+
     def ttft_s(self, input_tokens: float) -> float:
         """Uncontended time to first token."""
         return self.ttft_overhead_s + self.prefill_s(input_tokens)
