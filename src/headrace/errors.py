@@ -9,6 +9,7 @@
      │    └── UnknownEndpoint
      ├── BackendError      the backend's fault: another backend may still answer
      ├── CapacityError     ours, now: nothing is free or nothing is up; try again later
+     │    └── QuotaExceeded  a rate limit is used up; it says when there is room again
      ├── ModelRangeError   a speed or memory model was asked outside the range it holds for
      ├── InfeasiblePlan    no plan meets the constraints
      └── InvariantError    a bug in headrace: a law of the system was broken
@@ -87,6 +88,10 @@ class CapacityError(HeadraceError):
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class QuotaExceeded(CapacityError):
+    """A limit on requests or tokens per minute or day leaves no room for this request before `retry_after_s`."""
 
 
 class ModelRangeError(HeadraceError):

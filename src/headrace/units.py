@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 TOKENS_PER_MTOK = 1_000_000
+SECONDS_PER_MINUTE = 60.0
 SECONDS_PER_HOUR = 3600.0
+SECONDS_PER_DAY = 86400.0
 JOULES_PER_KWH = 3.6e6
 
 

@@ -49,7 +49,7 @@ def test_hourly_terms_without_a_power_figure_are_refused() -> None:
 
 
 def test_capacity_costs_its_hours_whether_used_or_not() -> None:
-    assert capacity_cost_usd(pool(Hourly(1.30, 0.1)), 1800.0) == pytest.approx(1.30 * 8 * 2 * 0.5)
+    assert capacity_cost_usd(pool(Hourly(1.30, 0.1)), 2 * 1800.0) == pytest.approx(1.30 * 8 * 2 * 0.5)
     assert capacity_cost_usd(pool(PerToken(0.1, 0.2)), 1800.0) == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import uvloop
 
 from headrace.config import load_fleet
 from headrace.emulate import Emulator
+from headrace.fleet import Fleet, OperatingPoint, Quota
 
 MODEL = "gpt-oss-120b"
 FAST_BACKEND = "cerebras-1"
@@ -36,11 +38,11 @@ async def chat(port: int, words: int, **fields: object) -> Answer:
     return await exchange(port, "POST", "/v1/chat/completions", body)
 
 
-def on_emulator(scenario: Callable[[int], Awaitable[Any]], seed: int = 0) -> Any:
+def on_emulator(scenario: Callable[[int], Awaitable[Any]], seed: int = 0, fleet: Fleet | None = None) -> Any:
     """What `scenario` returns, given the port of a fast emulated backend."""
 
     async def run() -> Any:
-        emulator = Emulator(load_fleet(), seed)
+        emulator = Emulator(fleet or load_fleet(), seed)
         urls = await emulator.start(ephemeral=True)
         try:
             return await scenario(int(urls[FAST_BACKEND].rpartition(":")[2]))
@@ -115,3 +117,36 @@ def test_a_drawn_length_stays_within_the_ceiling_and_says_so_when_it_is_cut(fiel
     assert [tokens for tokens, _ in cut] == [min(tokens, 100) for tokens, _ in free]
     assert [reason for _, reason in cut] == ["length" if tokens > 100 else "stop" for tokens, _ in free]
     assert {reason for _, reason in cut} == {"length", "stop"}
+
+
+def as_a_service(quota: Quota | None) -> Fleet:
+    """The sample fleet, with the fast pool as an observed service that has a prefix cache and rate limits."""
+    fleet = load_fleet()
+    pool = next(pool for pool in fleet.pools.values() if pool.backends[0].name == FAST_BACKEND)
+    point = OperatingPoint(0.01, 1e5, 0.0001, cache_ttl_s=300.0)
+    service = replace(pool.deployment, accelerator=None, observed=point, quota=quota)
+    return replace(fleet, pools=fleet.pools | {pool.name: replace(pool, deployment=service)})
+
+
+def test_a_repeated_prompt_is_found_in_the_prefix_cache_and_said_in_usage() -> None:
+    async def scenario(port: int) -> list[int]:
+        answers = [await chat(port, 100, max_tokens=2) for _ in range(2)]
+        answers.append(await chat(port, 50, max_tokens=2))
+        return [body["usage"]["prompt_tokens_details"]["cached_tokens"] for _, _, body in answers]
+
+    assert on_emulator(scenario, fleet=as_a_service(None)) == [0, 96, 48]
+    assert on_emulator(scenario) == [0, 0, 0], "the sample fleet has no prefix cache"
+
+
+def test_an_emulated_service_turns_away_what_exceeds_its_rate_limits() -> None:
+    async def scenario(port: int) -> list[Answer]:
+        first = await chat(port, 100, max_tokens=2000)
+        return [first, await chat(port, 100, max_tokens=2900), await chat(port, 100, max_tokens=9000)]
+
+    quota = Quota(tokens_per_minute=3000, true_up=False)
+    (first, second, third) = on_emulator(scenario, fleet=as_a_service(quota))
+    assert (first[0], second[0], third[0]) == (200, 429, 400)
+    assert second[2]["error"]["type"] == "rate_limit_error"
+    retry_after_s = int(second[1].partition(b"retry-after: ")[2].split(b"\r\n")[0])
+    assert 40 <= retry_after_s <= 43
+    assert "lower max_completion_tokens" in third[2]["error"]["message"]

@@ -17,6 +17,7 @@ from headrace.config import document as doc
 from headrace.config.calibration import load_calibration
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
+from headrace.config.serving import kv_cache, operating_point, quota, replicas, split
 from headrace.errors import ConfigError
 from headrace.fleet import (
     Accelerator,
@@ -27,7 +28,6 @@ from headrace.fleet import (
     Hourly,
     Limits,
     Model,
-    OperatingPoint,
     PerToken,
     Pool,
     PriceTerms,
@@ -229,7 +229,6 @@ class _Builder:
             return None
         if table.calibrated is not None and calibrated is None:
             return None
-        observed = OperatingPoint(**msgspec.structs.asdict(table.observed)) if table.observed else None
         if table.count % table.attention_ranks:
             self._faults.add(f"{path}.attention_ranks", f"count = {table.count} cannot be split into so many groups")
         return Deployment(
@@ -242,10 +241,14 @@ class _Builder:
             software=table.software,
             attention_ranks=table.attention_ranks,
             expert_parallel=table.expert_parallel,
-            observed=observed,
+            observed=operating_point(table.observed),
             calibrated=calibrated,
             release=table.release,
             speculation=_speculation(table.speculation),
+            kv_cache=kv_cache(table.kv_cache),
+            quota=quota(table.quota),
+            replicas=replicas(table.replicas),
+            split=split(table.split),
         )
 
     def _calibration(self, path: str, file: str | None) -> Calibration | None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headrace.fleet import Attention, Memory
+from headrace.fleet import Attention, KvPolicy, Memory, Preemption
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -107,13 +107,74 @@ class AcceleratorTable(Table, frozen=True, kw_only=True):
     availability: Text | None = None
 
 
+class QuantilesTable(Table, frozen=True, kw_only=True):
+    """Quantiles by name, as many as are known: `{ p50 = 0.2, p99 = 1.1 }`."""
+
+    p1: NotNegative | None = None
+    p5: NotNegative | None = None
+    p10: NotNegative | None = None
+    p25: NotNegative | None = None
+    p50: NotNegative | None = None
+    p75: NotNegative | None = None
+    p90: NotNegative | None = None
+    p95: NotNegative | None = None
+    p99: NotNegative | None = None
+
+
 class ObservedTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.observed]`: speed as it was measured from outside."""
+    """`[deployments.NAME.observed]`: speed as it was measured from outside; see `fleet.OperatingPoint`."""
 
     ttft_s: NotNegative
     input_tokens_per_s: Positive
     tpot_s: Positive
     batch: Count = 1
+    cache_ttl_s: Positive | None = None
+    ttft_quantiles_s: QuantilesTable | None = None
+    tpot_quantiles_s: QuantilesTable | None = None
+
+
+class KvCacheTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.kv_cache]`: see `fleet.KvCache`, whose defaults hold."""
+
+    policy: KvPolicy = KvPolicy.RESERVE
+    preemption: Preemption = Preemption.RECOMPUTE
+    watermark: Annotated[float, Meta(ge=0, lt=1)] = 0.01
+    prefix_cache: bool = False
+    swap_bytes: NotNegative = 0.0
+    swap_bytes_per_s: NotNegative = 0.0
+
+
+class QuotaTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.quota]`: rate limits of each backend of an observed service; see `fleet.Quota`."""
+
+    requests_per_minute: Positive | None = None
+    requests_per_day: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    tokens_per_day: Positive | None = None
+    assumed_output_tokens: NotNegativeCount = 0
+    true_up: bool = True
+    count_cached: bool = True
+    max_in_flight: Count | None = None
+
+
+class ReplicasTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.replicas]`: see `fleet.Replicas`; `max_replicas` left out is `min_replicas`."""
+
+    min_replicas: Count = 1
+    max_replicas: Count | None = None
+    target_in_flight: Positive | None = None
+    start_s: NotNegative = 0.0
+    interval_s: Positive = 15.0
+    scale_down_delay_s: NotNegative = 300.0
+
+
+class SplitTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.split]`: see `fleet.Split`."""
+
+    prefill_replicas: Count
+    decode_replicas: Count
+    link_bytes_per_s: Positive
+    link_latency_s: NotNegative = 0.0
 
 
 class SpeculationTable(Table, frozen=True, kw_only=True):
@@ -143,6 +204,10 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     release: Annotated[str, Meta(pattern=r"^20\d\d(-\d\d)?$")] | None = None
     speculation: SpeculationTable | bool = False
     calibrated: Text | None = None
+    kv_cache: KvCacheTable | None = None
+    quota: QuotaTable | None = None
+    replicas: ReplicasTable | None = None
+    split: SplitTable | None = None
 
 
 class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):

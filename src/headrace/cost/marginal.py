@@ -66,15 +66,14 @@ def request_cost_usd(
     )
 
 
-def capacity_cost_usd(pool: Pool, duration_s: float) -> float:
-    """USD that the pool's capacity costs for `duration_s` seconds, used or not; 0 under per-token terms.
+def capacity_cost_usd(pool: Pool, replica_s: float) -> float:
+    """USD that `replica_s` seconds of the pool's replicas cost, used or not; 0 under per-token terms.
 
-    Hourly: usd_per_accelerator_hour * accelerators of a replica * backends * hours.
+    Hourly: usd_per_accelerator_hour * accelerators of a replica * hours of replicas.
     """
     if not isinstance(pool.price, Hourly):
         return 0.0
-    accelerators = pool.deployment.count * len(pool.backends)
-    return pool.price.usd_per_accelerator_hour * accelerators * duration_s / SECONDS_PER_HOUR
+    return pool.price.usd_per_accelerator_hour * pool.deployment.count * replica_s / SECONDS_PER_HOUR
 
 
 def _power_w(pool: Pool, curve: SpeedCurve) -> float:

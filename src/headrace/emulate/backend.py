@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from hashlib import blake2b
+from math import ceil
 from random import Random
 from typing import Any
 
 import msgspec
 
-from headrace.errors import ModelRangeError, RequestError
+from headrace.errors import CapacityError, ModelRangeError, RequestError
 from headrace.http import Exchange, header_lines
 from headrace.metrics import QuantileSketch
-from headrace.modelserver import Job, Milestone, ModelServer
+from headrace.modelserver import BLOCK_TOKENS, Job, Milestone, ModelServer
 from headrace.rng import stream
 from headrace.wire import chat_chunk, chat_completion, chat_usage_chunk, encode_error, model_list
 
@@ -59,11 +61,12 @@ class ChatBody(msgspec.Struct):
 
     def input_tokens(self) -> int:
         """Tokens of all message content, by the emulated tokenizer; at least 1."""
-        size = 0
-        for message in self.messages:
-            content = message.content
-            size += len((content if isinstance(content, str) else msgspec.json.encode(content).decode()).encode())
-        return max(1, -(-size // BYTES_PER_TOKEN))
+        return max(1, -(-len(self.content()) // BYTES_PER_TOKEN))
+
+    def content(self) -> bytes:
+        """All message content, one after the other."""
+        parts = (message.content for message in self.messages)
+        return b"".join(part.encode() if isinstance(part, str) else msgspec.json.encode(part) for part in parts)
 
 
 _decoder = msgspec.json.Decoder(ChatBody)
@@ -72,7 +75,7 @@ _decoder = msgspec.json.Decoder(ChatBody)
 class _Answer:
     """One live answer."""
 
-    __slots__ = ("body", "cut", "exchange", "input_tokens", "name", "output_tokens", "sent")
+    __slots__ = ("body", "cached_tokens", "cut", "exchange", "input_tokens", "name", "output_tokens", "sent")
 
     def __init__(self, exchange: Exchange, body: ChatBody, name: str, output_tokens: int, cut: bool) -> None:
         self.exchange = exchange
@@ -82,6 +85,7 @@ class _Answer:
         self.output_tokens = output_tokens
         self.cut = cut
         self.sent = 0
+        self.cached_tokens = 0
 
     @property
     def finish_reason(self) -> str:
@@ -95,13 +99,26 @@ class EmulatedBackend:
         lateness: seconds by which tokens were sent after they were due.
     """
 
-    def __init__(self, name: str, model: str, server: ModelServer, seed: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        server: ModelServer,
+        seed: int,
+        clock: Callable[[], float],
+        shares_prefixes: bool = False,
+    ) -> None:
+        """
+        Args:
+            shares_prefixes: the model server has a prefix cache, so it is told the hashes of the input's blocks.
+        """
         self.name = name
         self.lateness = QuantileSketch()
         self._model = model
         self._server = server
         self._seed = seed
         self._clock = clock
+        self._shares_prefixes = shares_prefixes
         self._answers: dict[int, _Answer] = {}
         self._next_id = 1
         self._timer: asyncio.TimerHandle | None = None
@@ -136,6 +153,9 @@ class EmulatedBackend:
         except (msgspec.DecodeError, ModelRangeError) as error:
             status, wire = encode_error(RequestError(f"{error}"))
             exchange.respond(status, JSON, wire)
+        except CapacityError as error:
+            status, wire = encode_error(error)
+            exchange.respond(status, JSON + b"retry-after: %d\r\n" % max(1, ceil(error.retry_after_s)), wire)
 
     def _submit(self, exchange: Exchange, body: ChatBody) -> None:
         wanted = self._length(exchange, body)
@@ -146,7 +166,10 @@ class EmulatedBackend:
         answer = _Answer(exchange, body, f"chatcmpl-{job_id}", output_tokens, output_tokens < wanted)
         now_s = self._clock()
         self._advance(now_s)
-        self._server.submit(now_s, Job(job_id, answer.input_tokens, output_tokens))
+        prefix = prefix_hashes(body.content()) if self._shares_prefixes else ()
+        self._server.submit(
+            now_s, Job(job_id, answer.input_tokens, output_tokens, prefix, BLOCK_TOKENS if prefix else 0, ceiling)
+        )
         self._answers[job_id] = answer
         exchange.on_gone = lambda: self._gone(job_id)
         self._wake_later(now_s)
@@ -174,10 +197,10 @@ class EmulatedBackend:
 
     def _advance(self, now_s: float) -> None:
         """Move the model server to now and send all tokens that are due."""
-        finished = [r.job_id for r in self._server.advance(now_s) if r.milestone is Milestone.FINISHED]
-        done = set(finished)
+        done = {r.job_id: r for r in self._server.advance(now_s) if r.milestone is Milestone.FINISHED}
         for job_id, answer in list(self._answers.items()):
             if job_id in done:
+                answer.cached_tokens = done[job_id].cached_input_tokens
                 self._send(answer, answer.output_tokens)
                 del self._answers[job_id]
                 self._finish(answer)
@@ -210,12 +233,15 @@ class EmulatedBackend:
                 finish_reason=answer.finish_reason,
                 input_tokens=answer.input_tokens,
                 output_tokens=answer.output_tokens,
+                cached_input_tokens=answer.cached_tokens,
             )
             exchange.respond(200, JSON, whole)
             return
         end = chat_chunk(answer.name, body.model, 0, None, finish_reason=answer.finish_reason)
         if body.stream_options is not None and body.stream_options.include_usage:
-            end += chat_usage_chunk(answer.name, body.model, 0, answer.input_tokens, answer.output_tokens)
+            end += chat_usage_chunk(
+                answer.name, body.model, 0, answer.input_tokens, answer.output_tokens, answer.cached_tokens
+            )
         exchange.write(end + b"data: [DONE]\n\n")
         exchange.finish()
 
@@ -242,3 +268,13 @@ class EmulatedBackend:
             lines.append(f'headrace_emulated_token_lateness_seconds{{quantile="0.99"}} {late}')
         lines.append(f"headrace_emulated_token_lateness_seconds_count {self.lateness.count}")
         return ("\n".join(lines) + "\n").encode()
+
+
+def prefix_hashes(content: bytes) -> tuple[int, ...]:
+    """One hash for each whole KV block of tokens; it depends on everything up to there."""
+    size = BLOCK_TOKENS * BYTES_PER_TOKEN
+    state, found = blake2b(digest_size=8), []
+    for end in range(size, len(content) + 1, size):
+        state.update(content[end - size : end])
+        found.append(int.from_bytes(state.digest()))
+    return tuple(found)

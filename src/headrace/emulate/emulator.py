@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from headrace.emulate.backend import EmulatedBackend
 from headrace.fleet import Fleet
 from headrace.http import HttpLimits, Server, serve
-from headrace.modelserver import model_server
+from headrace.modelserver import model_server, shares_prefixes
 from headrace.perf import speed_curve
 
 
@@ -28,9 +28,10 @@ class Emulator:
                     self.backends[backend.name] = EmulatedBackend(
                         backend.name,
                         pool.deployment.model.name,
-                        model_server(curve),
+                        model_server(curve, pool.deployment, seed, backend.name),
                         seed,
                         lambda: time.monotonic() - started_s,
+                        shares_prefixes(pool.deployment),
                     )
 
     async def start(self, ephemeral: bool = False) -> dict[str, str]:

@@ -6,8 +6,13 @@ from headrace.fleet.calibration import Calibration, Measured
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
+from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
+from headrace.fleet.quota import Quantiles, Quota
+from headrace.fleet.replicas import Replicas
+from headrace.fleet.spare import Spares
+from headrace.fleet.split import Split
 from headrace.fleet.system import System
 from headrace.fleet.thin import ThinnedPool, thinned
 
@@ -19,6 +24,8 @@ __all__ = [
     "Deployment",
     "Fleet",
     "Hourly",
+    "KvCache",
+    "KvPolicy",
     "Limits",
     "ListPrice",
     "Measured",
@@ -28,12 +35,18 @@ __all__ = [
     "ParameterCounts",
     "PerToken",
     "Pool",
+    "Preemption",
     "PriceStatus",
     "PriceTerms",
+    "Quantiles",
+    "Quota",
+    "Replicas",
     "Route",
     "Share",
     "ShareUnit",
+    "Spares",
     "Speculation",
+    "Split",
     "System",
     "ThinnedPool",
     "parameter_counts",

@@ -16,6 +16,7 @@ from headrace.errors import Fault
 from headrace.fleet.catalog import close_matches
 from headrace.fleet.contract import Hourly, PerToken
 from headrace.fleet.fleet import Backend, Fleet, Pool, Share, ShareUnit
+from headrace.fleet.serving_check import serving_faults
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -39,6 +40,7 @@ def check_fleet(fleet: Fleet, declared: Declared | None = None) -> tuple[Fault, 
     checks: Sequence[Callable[[Fleet, Declared], Iterator[Fault]]] = (
         _presence,
         _names,
+        _serving,
         _pools,
         _backend_names,
         _emulated_urls,
@@ -79,6 +81,11 @@ def _names(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
             yield Fault(
                 path, f"{name!r} cannot be a name: it appears in headers and metrics; use letters, digits, . _ -"
             )
+
+
+def _serving(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    for deployment in fleet.deployments.values():
+        yield from serving_faults(f"deployments.{deployment.name}", deployment)
 
 
 def _pools(fleet: Fleet, declared: Declared) -> Iterator[Fault]:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from headrace.fleet.accelerator import Accelerator
 from headrace.fleet.calibration import Calibration
+from headrace.fleet.kv_cache import KvCache
 from headrace.fleet.model import Model
+from headrace.fleet.quota import Quantiles, Quota
+from headrace.fleet.replicas import Replicas
+from headrace.fleet.split import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +21,18 @@ class OperatingPoint:
 
     Attributes:
         batch: sequences that share one decode step; a token's share of the work is `tpot_s / batch`.
+        cache_ttl_s: how long the service's prefix cache remembers after the last use; None: it has none.
+        ttft_quantiles: how `ttft_s` scatters from request to request, in seconds; None: not at all.
+        tpot_quantiles: how `tpot_s` does.
     """
 
     ttft_s: float
     input_tokens_per_s: float
     tpot_s: float
     batch: int = 1
+    cache_ttl_s: float | None = None
+    ttft_quantiles: Quantiles | None = None
+    tpot_quantiles: Quantiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,10 @@ class Deployment:
         release: the software that drives the accelerator, as a date (`2024-10`); None: the newest known.
         speculation: the model server drafts tokens and checks several in one pass: as declared, or (True) as the
             coefficients of the chip know it.
+        kv_cache: how a batching model server manages its KV cache; None: it reserves, and shares nothing.
+        quota: rate limits of each backend of an observed service; None: none.
+        replicas: how many replicas stand behind one backend; None: one.
+        split: prefill and decode on replicas of their own; None: together.
     """
 
     name: str
@@ -72,3 +86,14 @@ class Deployment:
     release: str | None = None
     speculation: Speculation | bool = False
     calibrated: Calibration | None = None
+    kv_cache: KvCache | None = None
+    quota: Quota | None = None
+    replicas: Replicas | None = None
+    split: Split | None = None
+
+    @property
+    def decoding_replicas(self) -> int:
+        """Replicas behind one backend that decode, at least."""
+        if self.split is not None:
+            return self.split.decode_replicas
+        return 1 if self.replicas is None else self.replicas.min_replicas

@@ -31,6 +31,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         eligible_pools: pools that routes, capacity and up/down state allowed at `dispatch_s`: what an independent
             feasibility check may assign it to.
+        cached_input_tokens: of `input_tokens`, those that the backend found in its prefix cache.
     """
 
     pool: str
@@ -40,3 +41,4 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int
     cost_usd: float
     eligible_pools: tuple[str, ...]
+    cached_input_tokens: int = 0

@@ -58,6 +58,7 @@ class PoolTotals:
 
     requests: int = 0
     input_tokens: int = 0
+    cached_input_tokens: int = 0
     output_tokens: int = 0
     compute: float = 0.0
     cost_usd: float = 0.0
@@ -136,6 +137,7 @@ class RunMetrics:
             raise InvariantError(f"metrics: no such pool: {record}")
         totals.requests += 1
         totals.input_tokens += record.input_tokens
+        totals.cached_input_tokens += record.cached_input_tokens
         totals.output_tokens += record.output_tokens
         totals.cost_usd += record.cost_usd
         if self._compute_rate is not None:

@@ -2,20 +2,40 @@
 
 from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
-from headrace.modelserver.factory import model_server
-from headrace.modelserver.hosted import HostedServer
+from headrace.modelserver.factory import model_server, replica_s, shares_prefixes
+from headrace.modelserver.hosted import HostedServer, ProviderTerms
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
+from headrace.modelserver.outage import FragileServer
+from headrace.modelserver.paged import PagedServer
+from headrace.modelserver.prefix import PrefixCache
+from headrace.modelserver.quota import QuotaGate
+from headrace.modelserver.replicas import Autoscaler, ReplicatedServer
 from headrace.modelserver.server import Job, Milestone, ModelServer, Report
+from headrace.modelserver.session_cache import SessionCache
+from headrace.modelserver.split import DecodeReplicas, Link, SplitServer
 
 __all__ = [
     "BLOCK_TOKENS",
+    "Autoscaler",
     "BatchingServer",
     "DataflowServer",
+    "DecodeReplicas",
+    "FragileServer",
     "HostedServer",
     "Job",
     "KvBlocks",
+    "Link",
     "Milestone",
     "ModelServer",
+    "PagedServer",
+    "PrefixCache",
+    "ProviderTerms",
+    "QuotaGate",
+    "ReplicatedServer",
     "Report",
+    "SessionCache",
+    "SplitServer",
     "model_server",
+    "replica_s",
+    "shares_prefixes",
 ]

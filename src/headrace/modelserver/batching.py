@@ -59,7 +59,7 @@ class BatchingServer:
         self._lag_s = curve.ttft_overhead_s
         self._max_batch = curve.max_batch
         self._kv = KvBlocks(curve.kv_capacity_tokens)
-        self._outbox = Outbox()
+        self._outbox = Outbox(Sequence)
         self._waiting: OrderedDict[int, Sequence] = OrderedDict()
         self._prefill: deque[Sequence] = deque()
         self._tail: list[tuple[Sequence, int]] = []  # who gets how many input tokens in the span's irregular step

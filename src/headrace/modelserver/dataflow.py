@@ -55,7 +55,7 @@ class DataflowServer:
         self._curve = curve
         self._lag_s = curve.ttft_overhead_s
         self._kv = KvBlocks(curve.kv_capacity_tokens)
-        self._outbox = Outbox()
+        self._outbox = Outbox(Sequence)
         self._waiting: OrderedDict[int, Sequence] = OrderedDict()
         self._lane: Sequence | None = None
         self._lane_free_s = 0.0

@@ -1,24 +1,86 @@
-"""From a speed curve to the model server that lives up to it."""
+"""From a speed curve, and what a deployment says of how it serves, to the model server that lives up to both."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from headrace.fleet import Deployment, KvCache, Preemption, Replicas, Split
 from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
-from headrace.modelserver.hosted import HostedServer
+from headrace.modelserver.hosted import HostedServer, ProviderTerms
+from headrace.modelserver.paged import PagedServer
+from headrace.modelserver.replicas import ReplicatedServer
 from headrace.modelserver.server import ModelServer
+from headrace.modelserver.split import DecodeReplicas, Link, SplitServer
+from headrace.perf import kv_token_bytes
 from headrace.perf.speed import Serving, SpeedCurve
+from headrace.rng import stream
 
 
-def model_server(curve: SpeedCurve) -> ModelServer:
-    """A new, idle model server that serves as `curve` says.
+def model_server(curve: SpeedCurve, deployment: Deployment | None = None, seed: int = 0, name: str = "") -> ModelServer:
+    """A new, idle model server that serves as `curve` says, with the options of `deployment`.
+
+    Args:
+        deployment: whose curve it is; None: no options.
+        seed: the run's root seed.
+        name: of the backend; what is drawn by chance depends on seed and name only.
 
     Raises:
         ModelRangeError: the curve lacks what that way of serving needs.
     """
-    match curve.serving:
-        case Serving.BATCHING:
-            return BatchingServer(curve)
-        case Serving.DATAFLOW:
-            return DataflowServer(curve)
-        case Serving.HOSTED:
-            return HostedServer(curve)
+    if deployment is not None and deployment.split is not None:
+        return _split(curve, deployment, deployment.split)
+    if deployment is not None and deployment.replicas is not None:
+        return ReplicatedServer(lambda: _replica(curve, deployment), deployment.replicas)
+    if curve.serving is Serving.HOSTED:
+        return HostedServer(curve, _terms(deployment), stream(seed, f"modelserver.{name}"))
+    return _replica(curve, deployment)
+
+
+def replica_s(server: ModelServer, now_s: float) -> float:
+    """Seconds of replicas up to `now_s`: what is paid for by the hour."""
+    return server.replica_s(now_s) if isinstance(server, ReplicatedServer | SplitServer) else now_s
+
+
+def _replica(curve: SpeedCurve, deployment: Deployment | None) -> ModelServer:
+    return DataflowServer(curve) if curve.serving is Serving.DATAFLOW else _batching(curve, deployment)
+
+
+def _split(curve: SpeedCurve, deployment: Deployment, split: Split) -> SplitServer:
+    """The prefill station keeps shared prefixes, the decode station what else is said of the KV cache."""
+    settings = deployment.kv_cache or KvCache()
+    token_bytes = kv_token_bytes(deployment)
+    prefill, decoding = replace(curve, ttft_overhead_s=0.0), replace(settings, prefix_cache=False)
+    first = KvCache(prefix_cache=settings.prefix_cache)
+    return SplitServer(
+        ReplicatedServer(lambda: PagedServer(prefill, first), _fixed(split.prefill_replicas)),
+        DecodeReplicas(lambda: PagedServer(curve, decoding, token_bytes), _fixed(split.decode_replicas)),
+        Link(split.link_bytes_per_s, token_bytes, split.link_latency_s),
+        curve.ttft_overhead_s,
+        curve.kv_capacity_tokens,
+    )
+
+
+def _fixed(count: int) -> Replicas:
+    return Replicas(count, count)
+
+
+def shares_prefixes(deployment: Deployment) -> bool:
+    """Whether a server of this deployment has a use for the hashes of a job's input."""
+    kept = deployment.kv_cache is not None and deployment.kv_cache.prefix_cache
+    return kept or (deployment.observed is not None and deployment.observed.cache_ttl_s is not None)
+
+
+def _batching(curve: SpeedCurve, deployment: Deployment | None) -> ModelServer:
+    """Paged only where the deployment asks for it: without options nothing is preempted and nothing shared."""
+    if deployment is None or deployment.kv_cache is None:
+        return BatchingServer(curve)
+    swaps = deployment.kv_cache.preemption is Preemption.SWAP
+    return PagedServer(curve, deployment.kv_cache, kv_token_bytes(deployment) if swaps else 0.0)
+
+
+def _terms(deployment: Deployment | None) -> ProviderTerms | None:
+    if deployment is None or deployment.observed is None:
+        return None
+    point = deployment.observed
+    return ProviderTerms(deployment.quota, point.cache_ttl_s, point.ttft_quantiles, point.tpot_quantiles)

@@ -2,28 +2,75 @@
 
 A provider's queues and batches cannot be seen from outside; what was observed already contains them. TTFT is
 `curve.ttft_s(input)`, every further token comes `curve.tpot_s()` later. Nothing ever waits and no memory is counted:
-`kv_tokens` is what the running jobs hold, without a limit. (Quotas are the provider's own limit; not modelled yet.)
+`kv_tokens` is what the running jobs hold, without a limit.
+
+What else is known of a provider is optional, and costs nothing where it is not given (`ProviderTerms`): rate limits,
+by which a job may be turned away (`quota.py`); a prefix cache with a TTL, whose hits are not prefilled again
+(`session_cache.py`); and quantiles of the fixed part of TTFT and of TPOT, from which each job draws its own, in order
+of submission, from a stream of random numbers that is given: the same jobs and the same stream, the same times.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from heapq import heappop, heappush
+from random import Random
 
+from headrace.errors import CapacityError, ModelRangeError
+from headrace.fleet import Quantiles, Quota
 from headrace.modelserver.kv import KvBlocks
+from headrace.modelserver.quota import QuotaGate
 from headrace.modelserver.sequence import Outbox, Sequence, Stage, check_time
 from headrace.modelserver.server import Job, Milestone, Report
+from headrace.modelserver.session_cache import SessionCache
 from headrace.perf.speed import SpeedCurve
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTerms:
+    """What is known of a provider beyond one speed.
+
+    Attributes:
+        cache_ttl_s: how long its prefix cache remembers after the last use; None: it has none.
+        ttft: quantiles of the fixed part of TTFT, in seconds; None: always the curve's.
+        tpot: quantiles of TPOT, in seconds; None: always the curve's.
+    """
+
+    quota: Quota | None = None
+    cache_ttl_s: float | None = None
+    ttft: Quantiles | None = None
+    tpot: Quantiles | None = None
+
+
+class HostedSequence(Sequence):
+    """A job at a provider: its own time per token, and what its quota reserved."""
+
+    __slots__ = ("reserved", "token_s")
+
+    def __init__(self, job: Job, number: int) -> None:
+        super().__init__(job, number)
+        self.token_s = 0.0
+        self.reserved = 0
 
 
 class HostedServer:
     """Implements `ModelServer` for one service."""
 
-    def __init__(self, curve: SpeedCurve) -> None:
+    def __init__(self, curve: SpeedCurve, terms: ProviderTerms | None = None, draw: Random | None = None) -> None:
+        """
+        Args:
+            draw: where latencies are drawn from; needed where `terms` has quantiles.
+        """
+        terms = terms or ProviderTerms()
         self._curve = curve
+        self._terms = terms
+        self._draw = draw or Random(0)
+        self._gate = None if terms.quota is None else QuotaGate(terms.quota)
+        self._cache = None if terms.cache_ttl_s is None else SessionCache(terms.cache_ttl_s)
         self._token_s = curve.tpot_s()
         self._unlimited = KvBlocks(None)
-        self._outbox = Outbox()
-        self._ends: list[tuple[float, int, Sequence]] = []
+        self._outbox = Outbox(HostedSequence)
+        self._ends: list[tuple[float, int, HostedSequence]] = []
         self._running = 0
         self._kv_tokens = 0
         self._now_s = 0.0
@@ -31,11 +78,18 @@ class HostedServer:
         self._busy_since_s: float | None = None
 
     def submit(self, now_s: float, job: Job) -> None:
-        """Accept a job; it starts at once."""
+        """Accept a job; it starts at once, or is turned away (QuotaExceeded, CapacityError, ModelRangeError)."""
         self._run(now_s)
         sequence = self._outbox.register(job, self._unlimited)
-        first_s = now_s + self._curve.ttft_s(job.input_tokens)
+        if self._gate is not None:
+            try:
+                sequence.reserved = self._gate.reserve(now_s, job, self._running)
+            except (CapacityError, ModelRangeError):
+                self._outbox.drop(job.job_id)
+                raise
+        first_s = now_s + self._first_after_s(now_s, sequence, job)
         sequence.first_due_s = first_s
+        sequence.token_s = self._token_s if self._terms.tpot is None else self._terms.tpot.at(self._draw.random())
         sequence.stage = Stage.DECODE
         self._outbox.add(first_s, sequence, Milestone.FIRST_TOKEN)
         end_s = self._due_s(sequence, job.output_tokens)
@@ -49,6 +103,7 @@ class HostedServer:
         sequence = self._outbox.drop(job_id)
         if sequence is not None and sequence.stage is Stage.DECODE:
             self._count(now_s, sequence, -1)
+            self._true_up(now_s, sequence, self._tokens_by(now_s, sequence))
 
     def next_s(self) -> float | None:
         """When `advance` will next have something to report; None when nothing runs."""
@@ -64,17 +119,7 @@ class HostedServer:
         sequence = self._outbox.find(job_id)
         if sequence is None:
             return 0
-        certain = sequence.tokens_certain(now_s)
-        if certain is not None:
-            return certain
-        last = tokens = sequence.output_tokens
-        if self._token_s > 0.0:
-            tokens = min(int((now_s - self._due_s(sequence, 1)) / self._token_s) + 1, last)
-        while tokens < last and self._due_s(sequence, tokens + 1) <= now_s:
-            tokens += 1
-        while tokens > 1 and self._due_s(sequence, tokens) > now_s:
-            tokens -= 1
-        return tokens
+        return self._tokens_by(now_s, sequence)
 
     def token_due_s(self, job_id: int, token: int) -> float | None:
         """When token number `token` (1-based) is due; None if the job is unknown or has no such token."""
@@ -105,8 +150,39 @@ class HostedServer:
         """Context tokens that the running jobs hold."""
         return self._kv_tokens
 
-    def _due_s(self, sequence: Sequence, token: int) -> float:
-        return (sequence.first_due_s or 0.0) + (token - 1) * self._token_s
+    def _first_after_s(self, now_s: float, sequence: HostedSequence, job: Job) -> float:
+        """Seconds from submission to first token; notes what the provider's cache has, and what it will have."""
+        curve, cache, ttft = self._curve, self._cache, self._terms.ttft
+        if cache is not None:
+            sequence.cached_tokens = cache.found_tokens(now_s, job)
+            if self._gate is not None:
+                sequence.reserved -= self._gate.cached(now_s, sequence.cached_tokens)
+        fixed_s = curve.ttft_overhead_s if ttft is None else ttft.at(self._draw.random())
+        first_s = fixed_s + curve.prefill_s(job.input_tokens - sequence.cached_tokens)
+        if cache is not None:
+            cache.enter(now_s, now_s + first_s, job)
+        return first_s
+
+    def _true_up(self, now_s: float, sequence: HostedSequence, output_tokens: int) -> None:
+        if self._gate is not None:
+            outside = 0 if self._terms.quota is None or self._terms.quota.count_cached else sequence.cached_tokens
+            self._gate.true_up(now_s, sequence.reserved, sequence.input_tokens - outside + output_tokens)
+
+    def _tokens_by(self, now_s: float, sequence: HostedSequence) -> int:
+        certain = sequence.tokens_certain(now_s)
+        if certain is not None:
+            return certain
+        last = tokens = sequence.output_tokens
+        if sequence.token_s > 0.0:
+            tokens = min(int((now_s - self._due_s(sequence, 1)) / sequence.token_s) + 1, last)
+        while tokens < last and self._due_s(sequence, tokens + 1) <= now_s:
+            tokens += 1
+        while tokens > 1 and self._due_s(sequence, tokens) > now_s:
+            tokens -= 1
+        return tokens
+
+    def _due_s(self, sequence: HostedSequence, token: int) -> float:
+        return (sequence.first_due_s or 0.0) + (token - 1) * sequence.token_s
 
     def _run(self, now_s: float) -> None:
         check_time(now_s, self._now_s)
@@ -116,6 +192,7 @@ class HostedServer:
             if not sequence.dropped:
                 sequence.stage = Stage.DELIVERY
                 self._count(end_s, sequence, -1)
+                self._true_up(end_s, sequence, sequence.output_tokens)
         self._now_s = now_s
 
     def _count(self, at_s: float, sequence: Sequence, change: int) -> None:

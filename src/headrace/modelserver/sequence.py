@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from heapq import heappop, heappush
+from typing import Generic, TypeVar
 
 from headrace.errors import InvariantError, ModelRangeError
 from headrace.modelserver.kv import KvBlocks
@@ -11,7 +13,7 @@ from headrace.modelserver.server import Job, Milestone, Report
 
 
 class Stage(IntEnum):
-    """Where a job is. It only moves down this list."""
+    """Where a job is. It only moves down this list, but for a preemption, which takes it back to WAITING."""
 
     WAITING = 0
     PREFILL = 1
@@ -29,11 +31,13 @@ class Sequence:
         prefilled: input tokens done.
         first_mark: reading of the server's token clock at its first token; its token n comes n - 1 later.
         first_due_s: when that token is delivered; None before.
+        cached_tokens: input tokens that were found in a prefix cache.
         dropped: aborted; whatever still refers to it must pass it over.
     """
 
     __slots__ = (
         "blocks",
+        "cached_tokens",
         "dropped",
         "first_due_s",
         "first_mark",
@@ -57,6 +61,7 @@ class Sequence:
         self.output_tokens = job.output_tokens
         self.blocks = KvBlocks.blocks_for(job.input_tokens + job.output_tokens)
         self.prefilled = 0
+        self.cached_tokens = 0
         self.first_mark = 0.0
         self.first_due_s: float | None = None
         self.stage = Stage.WAITING
@@ -69,7 +74,10 @@ class Sequence:
         return self.output_tokens if self.stage is Stage.ENDED else None
 
 
-class Outbox:
+S = TypeVar("S", bound=Sequence)
+
+
+class Outbox(Generic[S]):
     """The jobs that a server knows, and their reports until they are due.
 
     A report may be decided before it is due: a batching server may settle a step before it ends, and a
@@ -77,19 +85,24 @@ class Outbox:
     An ended job can be asked about until the next `release`, so that a driver can place its last tokens.
     """
 
-    def __init__(self) -> None:
-        self._jobs: dict[int, Sequence] = {}
-        self._ended: dict[int, Sequence] = {}
-        self._heap: list[tuple[float, int, Sequence, Milestone]] = []
+    def __init__(self, sequence: Callable[[Job, int], S]) -> None:
+        """
+        Args:
+            sequence: makes what the server keeps of a job, from the job and its number.
+        """
+        self._sequence = sequence
+        self._jobs: dict[int, S] = {}
+        self._ended: dict[int, S] = {}
+        self._heap: list[tuple[float, int, S, Milestone]] = []
         self._reported = 0
         self._submitted = 0
 
-    def register(self, job: Job, kv: KvBlocks) -> Sequence:
+    def register(self, job: Job, kv: KvBlocks) -> S:
         """Enter a new job. Raises ModelRangeError if it can never fit, InvariantError if its id is in use."""
         if job.job_id in self._jobs:
             raise InvariantError(f"job {job.job_id} was submitted twice: give every job its own id")
         self._submitted += 1
-        sequence = Sequence(job, self._submitted)
+        sequence = self._sequence(job, self._submitted)
         if not kv.could_ever_hold(sequence.blocks):
             raise ModelRangeError(
                 f"job {job.job_id}: {job.input_tokens} + {job.output_tokens} tokens need {sequence.blocks} KV blocks, "
@@ -98,18 +111,18 @@ class Outbox:
         self._jobs[job.job_id] = sequence
         return sequence
 
-    def drop(self, job_id: int) -> Sequence | None:
+    def drop(self, job_id: int) -> S | None:
         """Forget a job that has not ended, and its reports; None if there is none."""
         sequence = self._jobs.pop(job_id, None)
         if sequence is not None:
             sequence.dropped = True
         return sequence
 
-    def find(self, job_id: int) -> Sequence | None:
+    def find(self, job_id: int) -> S | None:
         """The job, if it has not ended or ended in the last `release`."""
         return self._jobs.get(job_id) or self._ended.get(job_id)
 
-    def add(self, due_s: float, sequence: Sequence, milestone: Milestone) -> None:
+    def add(self, due_s: float, sequence: S, milestone: Milestone) -> None:
         """Report `milestone` at `due_s`."""
         self._reported += 1
         heappush(self._heap, (due_s, self._reported, sequence, milestone))
@@ -131,7 +144,7 @@ class Outbox:
             due_s, _, sequence, milestone = heappop(heap)
             if sequence.dropped:
                 continue
-            reports.append(Report(due_s, sequence.job_id, milestone))
+            reports.append(Report(due_s, sequence.job_id, milestone, sequence.cached_tokens))
             if milestone is Milestone.FINISHED:
                 sequence.stage = Stage.ENDED
                 self._ended[sequence.job_id] = self._jobs.pop(sequence.job_id)

@@ -11,6 +11,7 @@ goes back; a job's first token comes before its last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Protocol
 
@@ -18,11 +19,21 @@ import msgspec
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
-    """One attempt as the model server sees it: it alone knows the true output length (at least 1)."""
+    """One attempt as the model server sees it: it alone knows the true output length (at least 1).
+
+    Attributes:
+        prefix: hashes of the input's blocks, from its start; equal hashes mean that all input up to there is equal.
+            A last, partial block may have one too; it is never shared.
+        prefix_block_tokens: tokens of one such block; a multiple of the KV block. 0 without hashes.
+        max_output_tokens: the client's ceiling, where it sent one: what a provider's quota reserves.
+    """
 
     job_id: int
     input_tokens: int
     output_tokens: int
+    prefix: Sequence[int] = ()
+    prefix_block_tokens: int = 0
+    max_output_tokens: int | None = None
 
 
 class Milestone(IntEnum):
@@ -33,24 +44,34 @@ class Milestone(IntEnum):
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """`milestone` of job `job_id` was reached at `at_s`."""
+    """`milestone` of job `job_id` was reached at `at_s`; `cached_input_tokens` of its input were not computed again."""
 
     at_s: float
     job_id: int
     milestone: Milestone
+    cached_input_tokens: int = 0
 
 
 class ModelServer(Protocol):
     """A simulated model server. All times are absolute seconds on the driver's clock; `now_s` never decreases."""
 
     def submit(self, now_s: float, job: Job) -> None:
-        """Accept a job; it waits until there is room. Raises ModelRangeError if it can never fit."""
+        """Accept a job; it waits until there is room.
+
+        Raises:
+            ModelRangeError: it can never fit.
+            QuotaExceeded: a provider turns it away (429) and says when to come back.
+            CapacityError: a provider is full (503).
+        """
 
     def abort(self, now_s: float, job_id: int) -> None:
         """Drop a job and free what it holds. Unknown or ended jobs are ignored."""
 
     def next_s(self) -> float | None:
-        """When `advance` will next have something to report, if nothing is submitted or aborted until then."""
+        """When `advance` will next have something to report, if nothing is submitted or aborted until then.
+
+        A server that preempts may name a time before that, where it decides anew and reports nothing.
+        """
 
     def advance(self, now_s: float) -> list[Report]:
         """Move to `now_s` and report everything that happened up to then, in time order."""

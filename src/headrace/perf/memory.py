@@ -51,6 +51,15 @@ def kv_bytes_per_token(model: Model, kv_bits: float) -> float:
     return model.full_attention_layers * (_kv_numbers(model) * kv_bits / BITS_PER_BYTE + index_bytes)
 
 
+def kv_token_bytes(deployment: Deployment) -> float:
+    """KV bytes that each further context token adds on a replica of `deployment`, over all its accelerators.
+
+    Raises:
+        ModelRangeError: the deployment is known by observation only.
+    """
+    return kv_bytes_per_token(deployment.model, _kv_bits(require_accelerator(deployment)))
+
+
 def kv_bytes_per_sequence(model: Model, kv_bits: float) -> float:
     """Bytes that a sequence holds whatever its context: an upper bound, with full windows.
 

@@ -5,7 +5,7 @@ A curve is computed once per deployment; nothing on a hot path asks the speed mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -51,12 +51,31 @@ class SpeedCurve:
     prefill_fixed_s: float = 0.0
     tokens_per_pass: float = 1.0
 
+    def spread(self, replicas: int) -> SpeedCurve:
+        """The same through a balancer over so many replicas: each has its part of the sequences and their context."""
+        if replicas == 1:
+            return self
+        last = self.max_batch * replicas
+        return replace(
+            self,
+            step_s=tuple(self.step_s[-(-batch // replicas)] for batch in range(last + 1)),
+            kv_s_per_token=self.kv_s_per_token / replicas,
+            max_batch=last,
+            depth=self.depth * replicas,
+            kv_capacity_tokens=None if self.kv_capacity_tokens is None else self.kv_capacity_tokens * replicas,
+            power_w=None if self.power_w is None else self.power_w * replicas,
+        )
+
     def prefill_s(self, input_tokens: float) -> float:
         """Seconds to prefill `input_tokens` alone, without the overhead of a first token; 0 for none."""
         if input_tokens <= 0:
             return 0.0
         per_token_s = self.prefill_s_per_token + self.prefill_s_per_token_squared * input_tokens
         return self.prefill_fixed_s + input_tokens * per_token_s
+
+    def chunk_s(self, done: int, tokens: int) -> float:
+        """Seconds that a chunk of `tokens` adds to a step, after `done` tokens of the same prefill."""
+        return tokens * (self.prefill_s_per_token + self.prefill_s_per_token_squared * (2 * done + tokens))
 
     def ttft_s(self, input_tokens: float) -> float:
         """Uncontended time to first token."""

@@ -227,5 +227,6 @@ def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:
         cost = marginal_cost(pool, curve)
         inside = tuple(pool.name in share.pools for share in fleet.shares.values())
         for backend in pool.backends:
-            states.append(BackendState(len(states), backend, curve, cost, inside, fleet.limits))
+            whole = curve.spread(pool.deployment.decoding_replicas)
+            states.append(BackendState(len(states), backend, whole, cost, inside, fleet.limits))
     return tuple(states)

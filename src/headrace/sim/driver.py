@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from headrace.cost import MarginalCost
-from headrace.errors import InvariantError, ModelRangeError
+from headrace.cost import MarginalCost, request_cost_usd
+from headrace.errors import CapacityError, InvariantError, ModelRangeError
 from headrace.metrics import AttemptRecord, RequestRecord
 from headrace.modelserver import Job, Milestone, ModelServer, Report
 from headrace.policy import (
@@ -157,19 +157,22 @@ class SimulationDriver:
         request = live.request
         self._report(backend, backend.server.advance(now_s))
         try:
-            backend.server.submit(now_s, Job(action.attempt_id, request.input_tokens, max(request.output_tokens, 1)))
+            backend.server.submit(now_s, _job(action.attempt_id, request))
         except ModelRangeError:
-            self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id))
+            self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id, FailureKind.SERVER_ERROR))
+        except CapacityError as error:
+            wait_s = error.retry_after_s
+            self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id, FailureKind.OVERLOADED, wait_s))
         self._wake_later(backend)
 
     def _set_timer(self, action: SetTimer) -> None:
         event = TimerFired(action.timer_id)
         self.kernel.at(action.at_s, lambda at_s: self._handle(at_s, event))
 
-    def _fail(self, now_s: float, attempt_id: int) -> None:
-        """The model server refused the job: it can never fit."""
+    def _fail(self, now_s: float, attempt_id: int, kind: FailureKind, retry_after_s: float | None = None) -> None:
+        """The model server refused the job: it can never fit, or not now."""
         self._close_attempt(now_s, attempt_id, 0, 0)
-        self._handle(now_s, AttemptFailed(attempt_id, FailureKind.SERVER_ERROR))
+        self._handle(now_s, AttemptFailed(attempt_id, kind, retry_after_s=retry_after_s))
 
     def _cancel(self, now_s: float, attempt_id: int) -> None:
         backend, _ = self._live[self._requests_of[attempt_id]].attempts[attempt_id]
@@ -209,17 +212,21 @@ class SimulationDriver:
                 request = live.request
                 live.last_token_s = now_s
                 live.output_tokens = request.output_tokens
-                self._close_attempt(now_s, attempt_id, request.input_tokens, request.output_tokens)
-                self._handle(now_s, Finished(attempt_id, request.input_tokens, request.output_tokens))
+                cached = report.cached_input_tokens
+                self._close_attempt(now_s, attempt_id, request.input_tokens, request.output_tokens, cached)
+                self._handle(now_s, Finished(attempt_id, request.input_tokens, request.output_tokens, cached))
 
-    def _close_attempt(self, now_s: float, attempt_id: int, input_tokens: int, output_tokens: int) -> None:
+    def _close_attempt(
+        self, now_s: float, attempt_id: int, input_tokens: int, output_tokens: int, cached: int = 0
+    ) -> None:
         live = self._live[self._requests_of.pop(attempt_id)]
         backend, dispatch_s = live.attempts.pop(attempt_id)
-        cost = backend.cost
-        cost_usd = input_tokens * cost.usd_per_input_token + output_tokens * cost.usd_per_output_token
+        cost_usd = request_cost_usd(backend.cost, input_tokens, output_tokens, cached)
         live.cost_usd += cost_usd
         pools = self._eligible_pools(live.request)
-        self._on_attempt(AttemptRecord(backend.pool, dispatch_s, now_s, input_tokens, output_tokens, cost_usd, pools))
+        self._on_attempt(
+            AttemptRecord(backend.pool, dispatch_s, now_s, input_tokens, output_tokens, cost_usd, pools, cached)
+        )
 
     def _end(self, now_s: float, action: End) -> None:
         live = self._live.pop(action.request_id)
@@ -247,3 +254,16 @@ class SimulationDriver:
         )
         if request.turn is not None:
             self.sessions.ended(request, now_s, action.outcome is Outcome.COMPLETED)
+
+
+def _job(attempt_id: int, request: Request) -> Job:
+    """The request as a model server sees it."""
+    prefix = request.prefix
+    return Job(
+        attempt_id,
+        request.input_tokens,
+        max(request.output_tokens, 1),
+        () if prefix is None else prefix.blocks,
+        0 if prefix is None else prefix.block_tokens,
+        request.max_output_tokens,
+    )

@@ -10,7 +10,7 @@ from headrace import rng
 from headrace.cost import marginal_cost
 from headrace.fleet import Fleet
 from headrace.metrics import RunMetrics
-from headrace.modelserver import model_server
+from headrace.modelserver import model_server, replica_s
 from headrace.perf import Claim, check_conservation, speed_curve, work_rate
 from headrace.policy import AnyAction, AnyEvent, PolicyEngine, PolicyName
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
@@ -34,8 +34,9 @@ class SimulationResult:
 
     Attributes:
         end_s: virtual time of the last event; `last_arrival_s`: of the last arrival.
-        utilization: busy fraction of each pool's backends until `end_s`; None for a run of no length.
-        busy_s: seconds in which each pool's backends were busy, summed over its backends.
+        utilization: busy fraction of each pool's replicas until `end_s`; None for a run of no length.
+        busy_s: seconds in which each pool's replicas were busy, summed over its replicas.
+        replica_s: seconds in which each pool's replicas were there, from start to stop.
     """
 
     metrics: RunMetrics
@@ -43,6 +44,7 @@ class SimulationResult:
     last_arrival_s: float
     utilization: dict[str, float | None]
     busy_s: dict[str, float]
+    replica_s: dict[str, float]
 
 
 def simulate(
@@ -63,19 +65,25 @@ def simulate(
     rates = {share.name: work_rate(share) for share in fleet.shares.values()}
     metrics = RunMetrics(fleet, rates)
     driver = SimulationDriver(
-        engine, _backends(fleet), metrics.request, metrics.attempt, eligible_pools(fleet), oracle, on_step, metrics.task
+        engine,
+        _backends(fleet, seed),
+        metrics.request,
+        metrics.attempt,
+        eligible_pools(fleet),
+        oracle,
+        on_step,
+        metrics.task,
     )
     counted = _Counted(requests)
     end_s = driver.run(counted)
-    busy_s = dict.fromkeys(fleet.pools, 0.0)
+    busy_s, there_s = dict.fromkeys(fleet.pools, 0.0), dict.fromkeys(fleet.pools, 0.0)
     for backend in driver.backends.values():
+        there_s[backend.pool] += replica_s(backend.server, end_s)
         busy_s[backend.pool] += backend.server.busy_s
     check_conservation(_claims(fleet, metrics, busy_s))
-    utilization = {
-        name: busy_s[name] / (end_s * len(pool.backends)) if end_s > 0 else None for name, pool in fleet.pools.items()
-    }
+    utilization = {name: busy_s[name] / there_s[name] if there_s[name] > 0 else None for name in fleet.pools}
     last_arrival_s = max(counted.last_arrival_s, driver.sessions.last_start_s)
-    return SimulationResult(metrics, end_s, last_arrival_s, utilization, busy_s)
+    return SimulationResult(metrics, end_s, last_arrival_s, utilization, busy_s, there_s)
 
 
 def _claims(fleet: Fleet, metrics: RunMetrics, busy_s: dict[str, float]) -> Iterator[Claim]:
@@ -87,7 +95,7 @@ def _claims(fleet: Fleet, metrics: RunMetrics, busy_s: dict[str, float]) -> Iter
             yield Claim(
                 pool.deployment,
                 busy_s[name],
-                totals.input_tokens,
+                totals.input_tokens - totals.cached_input_tokens,
                 totals.output_tokens,
                 tokens_per_pass=tokens_per_pass,
             )
@@ -107,13 +115,14 @@ def eligible_pools(fleet: Fleet) -> EligiblePools:
     return pools
 
 
-def _backends(fleet: Fleet) -> list[SimulatedBackend]:
+def _backends(fleet: Fleet, seed: int) -> list[SimulatedBackend]:
     backends = []
     for pool in fleet.pools.values():
         curve = speed_curve(pool.deployment)
         cost = marginal_cost(pool, curve)
         for backend in pool.backends:
-            backends.append(SimulatedBackend(backend.name, pool.name, model_server(curve), cost))
+            server = model_server(curve, pool.deployment, seed, backend.name)
+            backends.append(SimulatedBackend(backend.name, pool.name, server, cost))
     return backends
 
 

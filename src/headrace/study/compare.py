@@ -37,7 +37,7 @@ def run_facts(fleet: Fleet, result: SimulationResult, command: str, seed: int, p
     energy: dict[str, float | None] = {}
     for name, pool in fleet.pools.items():
         attempts_usd = result.metrics.pools[name].cost_usd
-        costs[name] = attempts_usd + capacity_cost_usd(pool, result.end_s)
+        costs[name] = attempts_usd + capacity_cost_usd(pool, result.replica_s[name])
         power_w = speed_curve(pool.deployment).power_w
         energy[name] = None if power_w is None else power_w * result.busy_s[name]
     return RunFacts(

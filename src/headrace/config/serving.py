@@ -1,0 +1,60 @@
+"""From the tables of a deployment that say how it serves to the objects of `headrace.fleet`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.config import document as doc
+from headrace.fleet import KvCache, OperatingPoint, Quantiles, Quota, Replicas, Split
+
+PERCENT = 100
+
+
+def kv_cache(table: doc.KvCacheTable | None) -> KvCache | None:
+    """How the KV cache is managed; None where nothing is said."""
+    return None if table is None else KvCache(**msgspec.structs.asdict(table))
+
+
+def quota(table: doc.QuotaTable | None) -> Quota | None:
+    """The rate limits; None without any."""
+    return None if table is None else Quota(**msgspec.structs.asdict(table))
+
+
+def replicas(table: doc.ReplicasTable | None) -> Replicas | None:
+    """How many replicas there are; None where nothing is said: one."""
+    if table is None:
+        return None
+    given = msgspec.structs.asdict(table)
+    return Replicas(
+        **given
+        | {"max_replicas": table.max_replicas or table.min_replicas, "target_in_flight": table.target_in_flight or 0.0}
+    )
+
+
+def split(table: doc.SplitTable | None) -> Split | None:
+    """Prefill and decode apart; None: together."""
+    return None if table is None else Split(**msgspec.structs.asdict(table))
+
+
+def operating_point(table: doc.ObservedTable | None) -> OperatingPoint | None:
+    """What was measured of a service; None where its speed is predicted."""
+    if table is None:
+        return None
+    return OperatingPoint(
+        table.ttft_s,
+        table.input_tokens_per_s,
+        table.tpot_s,
+        table.batch,
+        table.cache_ttl_s,
+        _quantiles(table.ttft_quantiles_s),
+        _quantiles(table.tpot_quantiles_s),
+    )
+
+
+def _quantiles(table: doc.QuantilesTable | None) -> Quantiles | None:
+    """`p50` is level 0.5; an empty table gives no quantile, which `fleet.check` reports."""
+    if table is None:
+        return None
+    given = [(name, value) for name, value in msgspec.structs.asdict(table).items() if value is not None]
+    levels = tuple(int(name.removeprefix("p")) / PERCENT for name, _ in given)
+    return Quantiles(levels, tuple(value for _, value in given))
