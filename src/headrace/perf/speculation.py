@@ -26,8 +26,10 @@ from headrace.fleet import Deployment, Speculation
 def tokens_per_pass(acceptance: float, draft_tokens: float) -> float:
     """Tokens that a sequence gets of one checking pass: (1 - a^(k + 1)) / (1 - a); k + 1 when a is 1."""
     refusal = 1.0 - acceptance
-    if refusal <= 0.0 or refusal >= 1.0:
-        return 1.0 + draft_tokens if refusal <= 0.0 else 1.0
+    if draft_tokens == 0 or refusal >= 1.0:
+        return 1.0
+    if refusal <= 0.0:
+        return 1.0 + draft_tokens
     return -expm1((draft_tokens + 1.0) * log1p(-refusal)) / refusal
 
 
