@@ -17,6 +17,7 @@ from headrace.cli.output import JsonPath, say, write_result
 from headrace.study import sweep as sweeps
 
 MAX_POINTS = 10_000
+WIDE = 140  # characters, where the output is no terminal
 
 GridFile = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file; see docs/studies.md.")]
 Folder = Annotated[
@@ -123,7 +124,8 @@ def _show(payoffs: list[dict[str, object]]) -> None:
         table.add_column(name.replace("_", " "), justify="left" if index == 0 else "right")
     for row in payoffs:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
 
 
 def _cell(value: object) -> str:

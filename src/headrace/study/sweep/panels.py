@@ -142,7 +142,7 @@ def _span(lines: dict[str, list[CurvePoint]], levels: dict[str, Band], measure: 
     near = [level.mean * measure.factor for level in levels.values()]
     near = [value for value in near if low - reach <= value <= high + reach]
     low, high = min([low, *near]), max([high, *near])
-    margin = 0.07 * ((high - low) or abs(high) or 1.0)
+    margin = 0.07 * ((high - low) or 0.1 * abs(high) or 1.0)
     least, most = measure.least, measure.most
     low = low - margin if least is None else max(low - margin, min(low, least) - 0.3 * margin)
     return low, high + margin if most is None else min(high + margin, max(high, most) + 0.3 * margin)
