@@ -13,6 +13,7 @@ from rich.status import Status
 from headrace.cli.options import (
     Duration,
     FleetFile,
+    PolicyName,
     SkipBadLines,
     Speedup,
     Start,
@@ -26,8 +27,7 @@ from headrace.cli.options import (
 from headrace.cli.output import JsonPath, say
 from headrace.cli.running import show_result, write_timing
 from headrace.config import load_fleet
-from headrace.sim import SimulatedPolicy
-from headrace.study import simulate_and_compare
+from headrace.study import load_simulated_policy, simulate_and_compare
 from headrace.workload import Request
 
 
@@ -35,7 +35,7 @@ def simulate(
     fleet: FleetFile = None,
     trace: Traces = None,
     trace_format: TraceFormat = None,
-    policy: Annotated[SimulatedPolicy, typer.Option(help="What chooses.")] = SimulatedPolicy.PRICES,
+    policy: PolicyName = None,
     seed: Annotated[int, typer.Option(help="Root seed; the same seed gives the same bytes.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.0, help="Length of generated traffic.")] = 600.0,
     speedup: Speedup = 1.0,
@@ -47,6 +47,7 @@ def simulate(
 ) -> None:
     """Simulate traffic over a fleet and report share, latency, cost and value against hindsight."""
     loaded = load_fleet(fleet)
+    chosen = load_simulated_policy(policy or loaded.policy)
     traces = parse_traces(trace or [], loaded)
     piece = TracePiece(trace_format, skip_bad_lines, speedup, start, duration)
 
@@ -54,8 +55,8 @@ def simulate(
         return piece.open(traces) if traces else generated(loaded, seconds, seed)
 
     started_s = time.perf_counter()
-    with Status(f"simulating {policy.value}", console=Console(stderr=True)):
-        report = simulate_and_compare(loaded, requests, policy, seed)
+    with Status(f"simulating {chosen.name}", console=Console(stderr=True)):
+        report = simulate_and_compare(loaded, requests, chosen, seed)
     wall_s = time.perf_counter() - started_s
     say(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s")
     if not report.requests.arrived:

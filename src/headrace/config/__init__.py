@@ -2,5 +2,14 @@
 
 from headrace.config.calibration import load_calibration
 from headrace.config.fleet_file import load_fleet, parse_fleet, sample_fleet_text
+from headrace.config.policies import PLUG_IN_GROUP, load_policy, policy_names
 
-__all__ = ["load_calibration", "load_fleet", "parse_fleet", "sample_fleet_text"]
+__all__ = [
+    "PLUG_IN_GROUP",
+    "load_calibration",
+    "load_fleet",
+    "load_policy",
+    "parse_fleet",
+    "policy_names",
+    "sample_fleet_text",
+]

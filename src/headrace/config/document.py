@@ -241,6 +241,7 @@ class LimitsTable(Table, frozen=True, kw_only=True):
 TOP_LEVEL = (
     "schema",
     "default_class",
+    "policy",
     "models",
     "accelerators",
     "deployments",

@@ -125,7 +125,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything that can serve, on which terms, for whom. Mappings keep the order of the fleet file."""
+    """Everything that can serve, on which terms, for whom. Mappings keep the order of the fleet file.
+
+    Attributes:
+        policy: name of what chooses: one that ships with headrace, or an installed plug-in.
+    """
 
     models: dict[str, Model]
     deployments: dict[str, Deployment]
@@ -135,6 +139,7 @@ class Fleet:
     routes: tuple[Route, ...]
     limits: Limits = Limits()
     default_class: str = ""
+    policy: str = "prices"
 
     @property
     def backends(self) -> tuple[Backend, ...]:

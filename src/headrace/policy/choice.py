@@ -11,12 +11,10 @@ can win. One pass over the candidates finds those few; the shares then price sid
 from __future__ import annotations
 
 from math import inf
-from random import Random
 
 from headrace.fleet import Fleet
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
-from headrace.policy.routing import PolicyName
 from headrace.policy.state import AttemptState, RequestState
 
 Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
@@ -31,24 +29,14 @@ Choice = tuple[BackendState, float, BackendState | None, float | None]
 
 
 class Chooser:
-    """Picks a backend for a request, by the policy that it was made for."""
+    """Picks the cheapest backend for a request, and keeps the books of the shares."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        backends: tuple[BackendState, ...],
-        shares: tuple[ReportedShare, ...],
-        policy: PolicyName,
-        rng: Random,
-    ) -> None:
+    def __init__(self, fleet: Fleet, backends: tuple[BackendState, ...], shares: tuple[ReportedShare, ...]) -> None:
         steered = fleet.steered_share()
         self._steered_index = None if steered is None else list(fleet.shares).index(steered.name)
-        self._target = 0.0 if steered is None else steered.target
         self._priced = tuple((k, share) for k, share in enumerate(shares) if isinstance(share, ShareController))
         self._shares = tuple(enumerate(shares))
         self._rates = tuple(tuple(share.rate) for share in shares)
-        self._static = policy is PolicyName.STATIC
-        self._rng = rng
         counts = [not share.report_only for share in fleet.shares.values()]
         sides = [tuple(i and c for i, c in zip(b.inside, counts, strict=True)) for b in backends]
         self._sides = tuple(dict.fromkeys(sides))
@@ -57,8 +45,6 @@ class Chooser:
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
         bests = self._bests(now_s, request)
-        if self._static:
-            bests = self._drawn(bests)
         if not bests:
             return None
         for k, controller in self._priced:
@@ -84,7 +70,9 @@ class Chooser:
         for k, share in self._shares:
             share.book(now_s, work[k], inside[k])
 
-    def true_up(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
+    def ended(
+        self, now_s: float, attempt: AttemptState, used_input: float, used_output: float, completed: bool
+    ) -> None:
         """Replace what was booked for an attempt by what it used; nothing used is no work at all."""
         booked, inside, dispatched_s = attempt.request.work, attempt.backend.inside, attempt.dispatched_s
         used = self.work(used_input, used_output) if used_input or used_output else (0.0,) * len(booked)
@@ -110,14 +98,6 @@ class Chooser:
             if best is None or score < best[0]:
                 found[side] = (score, backend.index, score, backend, self._sides[side])
         return list(found.values())
-
-    def _drawn(self, bests: list[Best]) -> list[Best]:
-        """The `static` policy: a coin decides the side; the other side serves if that one cannot."""
-        k = self._steered_index
-        if k is None:
-            return bests
-        inside = self._rng.random() < self._target
-        return [best for best in bests if best[4][k] is inside] or bests
 
 
 def _surcharged(bests: list[Best], k: int, controller: ShareController, work: float) -> list[Best]:

@@ -28,7 +28,7 @@ from headrace.errors import InvariantError
 from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
 from headrace.policy.admission import WaitingRoom
-from headrace.policy.choice import Choice, Chooser
+from headrace.policy.choice import Choice
 from headrace.policy.deadline import Deadlines
 from headrace.policy.event import (
     AnyEvent,
@@ -42,11 +42,13 @@ from headrace.policy.event import (
     SignalReceived,
     TimerFired,
 )
+from headrace.policy.picked import chooser
+from headrace.policy.policies import PRICES, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.prices import share_meters
 from headrace.policy.pricing import MIN_TOKENS_FOR_TPOT, backend_states
 from headrace.policy.retry import RetryBudget
-from headrace.policy.routing import PolicyName, Router
+from headrace.policy.routing import Router
 from headrace.policy.state import AttemptState, RequestState
 from headrace.policy.view import BackendView, EngineView, ShareView
 
@@ -64,12 +66,13 @@ class PolicyEngine:
         self,
         fleet: Fleet,
         rng: Random,
-        policy: PolicyName = PolicyName.PRICES,
+        policy: Policy = PRICES,
         predictor: LengthPredictor | None = None,
     ) -> None:
         """
         Args:
-            rng: chance for the `static` policy; nothing else draws.
+            rng: chance for the policy's picker, if it draws; nothing else does.
+            policy: what chooses; see `policies.POLICIES`.
             predictor: of output lengths; None: learnt online. Only a simulator can know better.
         """
         self._limits = fleet.limits
@@ -77,8 +80,8 @@ class PolicyEngine:
         self._policy = policy
         self._backends = backend_states(fleet)
         self._by_name = {backend.name: backend for backend in self._backends}
-        self._shares = share_meters(fleet, steer=policy is PolicyName.PRICES)
-        self._chooser = Chooser(fleet, self._backends, self._shares, policy, rng)
+        self._shares = share_meters(fleet, steer=policy.steers)
+        self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
         self._router = Router(fleet, self._backends, policy)
         priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
         self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
@@ -134,7 +137,7 @@ class PolicyEngine:
         now_s = self._now_s
         return EngineView(
             now_s=now_s,
-            policy=self._policy.value,
+            policy=self._policy.name,
             requests_live=len(self._requests),
             queued=self._room.waiting,
             retries_left=self._retries.left,
@@ -194,7 +197,7 @@ class PolicyEngine:
                 self._predictor.observe(name, tenant, request.input_tokens, output_tokens)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = output_tokens if output_tokens is not None else request.expected_output_tokens
-        self._release(attempt, used_input, used_output)
+        self._release(attempt, used_input, used_output, completed=True)
         return self._end_and_serve(now_s, request, Outcome.COMPLETED)
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
@@ -292,13 +295,13 @@ class PolicyEngine:
         first_s = self._deadlines[timer_id].add(now_s, attempt.attempt_id)
         return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
 
-    def _release(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
+    def _release(self, attempt: AttemptState, used_input: float, used_output: float, completed: bool = False) -> None:
         """End an attempt: give back what it held, and true up what it was booked for."""
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
         backend.gave_back(0.0 if attempt.first_token_s is not None else attempt.prefill_s, attempt.kv_tokens)
-        self._chooser.true_up(attempt, used_input, used_output)
+        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 

@@ -188,6 +188,24 @@ class BackendState:
         held = min(batch, self._curve.max_batch)
         return max(batch - held, 1) * output_tokens * tpot_s / held
 
+    def free(self, now_s: float) -> bool:
+        """Whether it may be picked now: not drained, not full, breaker not open."""
+        return (self.row or self.priced())[0] <= now_s
+
+    def alone_s(self, input_tokens: float, output_tokens: float) -> float:
+        """E2E seconds of a request that has the backend to itself, by its speed curve alone."""
+        context_tokens = input_tokens + output_tokens
+        return self._curve.ttft_s(input_tokens) + (output_tokens - 1.0) * self._curve.tpot_s(1, context_tokens)
+
+    def score_usd(self, input_tokens: float, output_tokens: float, value_of_time_usd_per_s: float) -> float:
+        """The score of the module's head, for one backend; `choice` has it inline for all of them."""
+        _, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = self.row or self.priced()
+        tpot_s = p0 + p1 * input_tokens
+        seconds = t0 + input_tokens * (t1 + t2 * input_tokens) + (output_tokens - 1.0) * tpot_s
+        if input_tokens + output_tokens > room_tokens:
+            seconds += self.slot_wait_s(output_tokens, tpot_s) * (1.0 + self.failure_rate)
+        return input_tokens * usd_in + output_tokens * usd_out + value_of_time_usd_per_s * seconds
+
     # -- observation -------------------------------------------------------------------------------------------------
 
     def observe_ttft(self, predicted_s: float, observed_s: float) -> None:
