@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from headrace import rng
 from headrace.config import load_fleet
@@ -37,7 +38,14 @@ def small_fleet(max_in_flight: int) -> Fleet:
         name: replace(pool, backends=tuple(replace(b, max_in_flight=max_in_flight) for b in pool.backends))
         for name, pool in SAMPLE.pools.items()
     }
-    limits = replace(SAMPLE.limits, queue_depth=4, queue_timeout_s=5.0, first_byte_timeout_s=3.0, breaker_failures=2)
+    limits = replace(
+        SAMPLE.limits,
+        queue_depth=4,
+        prefix_index_entries=60,
+        queue_timeout_s=5.0,
+        first_byte_timeout_s=3.0,
+        breaker_failures=2,
+    )
     return replace(SAMPLE, pools=pools, limits=limits)
 
 
@@ -75,11 +83,11 @@ class Chaos:
         if draw < 0.45:
             self.arrived += 1
             name = self.random.choice(list(self.fleet.classes))
-            return Arrived(self.arrived, name, self.random.randint(1, 5000))
+            return Arrived(self.arrived, name, self.random.randint(1, 5000), **self.beginning())
         if draw < 0.6:
             return FirstToken(attempt_id)
         if draw < 0.8:
-            return Finished(attempt_id, 100, self.random.randint(0, 400))
+            return Finished(attempt_id, 100, self.random.randint(0, 400), self.random.randint(0, 100))
         if draw < 0.92:
             kind = self.random.choice(list(FailureKind))
             return AttemptFailed(attempt_id, kind, committed=self.random.random() < 0.3)
@@ -88,6 +96,16 @@ class Chaos:
         names = [backend.name for backend in self.fleet.backends]
         self.drained = tuple(self.random.sample(names, self.random.randint(0, 3)))
         return FleetChanged(self.drained)
+
+    def beginning(self) -> dict[str, Any]:
+        """Nothing, or what a request may say of its prompt's beginning: a branch of a few shared ones, a session."""
+        draw = self.random.random()
+        if draw < 0.4:
+            return {}
+        session = None if draw < 0.7 else f"s{self.random.randint(0, 5)}"
+        trunk = self.random.randint(1, 4)
+        blocks = tuple(trunk * 100 + depth for depth in range(self.random.randint(0, 12)))
+        return {"prefix": blocks, "prefix_block_tokens": 256, "session": session}
 
     def send(self, event: object) -> None:
         if isinstance(event, Finished | AttemptFailed):

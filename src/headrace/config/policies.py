@@ -8,17 +8,20 @@ that ships with headrace always means headrace's own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from headrace.errors import ConfigError, Fault
 from headrace.policy import POLICIES, Policy
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 PLUG_IN_GROUP = "headrace.policies"
 
 
 def policy_names() -> tuple[str, ...]:
     """Every policy that can be asked for: headrace's own, then plug-ins by name."""
-    offered = sorted({point.name for point in entry_points(group=PLUG_IN_GROUP)} - set(POLICIES))
+    offered = sorted({point.name for point in _offered()} - set(POLICIES))
     return (*POLICIES, *offered)
 
 
@@ -35,7 +38,7 @@ def load_policy(name: str, source: str = "policy", also: Iterable[str] = ()) -> 
     found = POLICIES.get(name)
     if found is not None:
         return found
-    points = tuple(entry_points(group=PLUG_IN_GROUP, name=name))
+    points = tuple(point for point in _offered() if point.name == name)
     if not points:
         known = (*policy_names(), *also)
         raise _wrong(source, f"no policy {name!r}; there are {', '.join(known)}")
@@ -43,6 +46,12 @@ def load_policy(name: str, source: str = "policy", also: Iterable[str] = ()) -> 
         offered = " and ".join(map(_where, points))
         raise _wrong(source, f"{name!r} is offered by {offered}; uninstall one")
     return _loaded(points[0], source)
+
+
+def _offered() -> tuple[EntryPoint, ...]:
+    from importlib.metadata import entry_points  # here: it takes 20 ms, and most commands never look
+
+    return tuple(entry_points(group=PLUG_IN_GROUP))
 
 
 def _loaded(point: EntryPoint, source: str) -> Policy:

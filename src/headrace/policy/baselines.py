@@ -87,8 +87,18 @@ class LowestLatency(_Least):
 
     def measure(self, request: Asking, backend: Candidate) -> float:
         """Expected E2E seconds: TTFT + (output tokens - 1) * TPOT."""
-        ttft_s, tpot_s = backend.latency(request.input_tokens, request.expected_output_tokens)
+        ttft_s, tpot_s = backend.latency(
+            request.input_tokens, request.expected_output_tokens, request.cached_tokens(backend)
+        )
         return ttft_s + (request.expected_output_tokens - 1.0) * tpot_s
+
+
+class PrefixAware(_Least):
+    """The one that holds the longest beginning of the prompt; among equals, the least loaded."""
+
+    def measure(self, request: Asking, backend: Candidate) -> tuple[float, int]:
+        """(tokens not held, attempts in flight)."""
+        return request.input_tokens - request.cached_tokens(backend), backend.in_flight
 
 
 class Cheapest(_Least):
@@ -96,7 +106,7 @@ class Cheapest(_Least):
 
     def measure(self, request: Asking, backend: Candidate) -> float:
         """Marginal cost in USD."""
-        return backend.cost_usd(request.input_tokens, request.expected_output_tokens)
+        return backend.cost_usd(request.input_tokens, request.expected_output_tokens, request.cached_tokens(backend))
 
 
 class Fastest(_Least):
@@ -113,4 +123,5 @@ def _load(backend: Candidate) -> tuple[int, int]:
 
 def _score_usd(request: Asking, backend: Candidate) -> float:
     value = request.workload_class.value_of_time_usd_per_s
-    return backend.score_usd(request.input_tokens, request.expected_output_tokens, value)
+    cached = request.cached_tokens(backend)
+    return backend.score_usd(request.input_tokens, request.expected_output_tokens, value, cached)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from math import inf
 
 from headrace.fleet import Fleet
+from headrace.policy.prefix import PrefixIndex, Prompt
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
 from headrace.policy.state import AttemptState, RequestState
@@ -36,6 +37,8 @@ class Chooser:
         self._steered_index = None if steered is None else list(fleet.shares).index(steered.name)
         self._priced = tuple((k, share) for k, share in enumerate(shares) if isinstance(share, ShareController))
         self._shares = tuple(enumerate(shares))
+        self._backends = backends
+        self._prefixes = PrefixIndex([b.kv_capacity_tokens for b in backends], fleet.limits.prefix_index_entries)
         self._rates = tuple(tuple(share.rate) for share in shares)
         counts = [not share.report_only for share in fleet.shares.values()]
         sides = [tuple(i and c for i, c in zip(b.inside, counts, strict=True)) for b in backends]
@@ -45,6 +48,8 @@ class Chooser:
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
         bests = self._bests(now_s, request)
+        if request.prompt is not None:
+            bests = self._beside_hits(now_s, request, request.prompt, bests)
         if not bests:
             return None
         for k, controller in self._priced:
@@ -69,6 +74,8 @@ class Chooser:
         work, inside = request.work, backend.inside
         for k, share in self._shares:
             share.book(now_s, work[k], inside[k])
+        if request.prompt is not None:
+            self._prefixes.sent(request.prompt, backend.index)
 
     def ended(
         self, now_s: float, attempt: AttemptState, used_input: float, used_output: float, completed: bool
@@ -78,6 +85,9 @@ class Chooser:
         used = self.work(used_input, used_output) if used_input or used_output else (0.0,) * len(booked)
         for k, share in self._shares:
             share.true_up(dispatched_s, used[k] - booked[k], inside[k])
+        prompt = attempt.request.prompt
+        if prompt is not None and completed:
+            self._prefixes.answered(prompt, attempt.backend.index, int(used_input + used_output))
 
     def _bests(self, now_s: float, request: RequestState) -> list[Best]:
         """The cheapest candidate of every side that has one."""
@@ -97,6 +107,21 @@ class Chooser:
             best = found.get(side)
             if best is None or score < best[0]:
                 found[side] = (score, backend.index, score, backend, self._sides[side])
+        return list(found.values())
+
+    def _beside_hits(self, now_s: float, request: RequestState, prompt: Prompt, bests: list[Best]) -> list[Best]:
+        """The cheapest of every side where some backends hold the prompt's beginning: only those are scored again."""
+        request.hits = hits = self._prefixes.hits(prompt)
+        found = {self._side_of[best[1]]: best for best in bests}
+        value = request.workload_class.value_of_time_usd_per_s
+        for index in hits:
+            backend, side = self._backends[index], self._side_of[index]
+            if backend not in request.candidates or request.tried >> index & 1 or not backend.free(now_s):
+                continue
+            cached = request.cached_tokens(backend)
+            score = backend.score_usd(request.input_tokens, request.expected_output_tokens, value, cached)
+            if score < found[side][0]:
+                found[side] = (score, index, score, backend, self._sides[side])
         return list(found.values())
 
 

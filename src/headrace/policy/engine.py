@@ -27,7 +27,7 @@ from random import Random
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
-from headrace.policy.admission import WaitingRoom
+from headrace.policy.admission import WaitingRoom, retry_after_s
 from headrace.policy.choice import Choice
 from headrace.policy.deadline import Deadlines
 from headrace.policy.event import (
@@ -45,6 +45,7 @@ from headrace.policy.event import (
 from headrace.policy.picked import chooser
 from headrace.policy.policies import PRICES, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
+from headrace.policy.prefix import prompt_of
 from headrace.policy.prices import share_meters
 from headrace.policy.pricing import MIN_TOKENS_FOR_TPOT, backend_states
 from headrace.policy.retry import RetryBudget
@@ -154,7 +155,7 @@ class PolicyEngine:
         class_name, tenant, input_tokens = event.workload_class, event.tenant, event.input_tokens
         candidates = self._router.candidates(event.model, tenant, class_name)
         if not candidates:
-            return _turn_away(request_id, RejectReason.NO_ROUTE, 0.0, Outcome.REJECTED)
+            return [Reject(request_id, RejectReason.NO_ROUTE, 0.0), End(request_id, Outcome.REJECTED)]
         expected = self._predictor.predict(request_id, class_name, tenant, input_tokens)
         if event.max_output_tokens is not None and event.max_output_tokens < expected:
             expected = float(max(event.max_output_tokens, 1))
@@ -163,6 +164,8 @@ class PolicyEngine:
         request = RequestState(
             request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed
         )
+        if event.prefix or event.session is not None:
+            request.prompt = prompt_of(event)
         self._requests[request_id] = request
         if not self._room.waiting or not self._room.has_line(candidates):
             choice = self._chooser.choose(now_s, request)
@@ -195,6 +198,8 @@ class PolicyEngine:
             if output_tokens > 0:  # a refusal (a backend's 4xx) is an answer, but says nothing of how long answers are
                 name, tenant = request.workload_class.name, request.tenant
                 self._predictor.observe(name, tenant, request.input_tokens, output_tokens)
+        if request.hits and event.input_tokens is not None:
+            backend.observe_hit(request.hits.get(backend.index, 0), event.cached_input_tokens)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = output_tokens if output_tokens is not None else request.expected_output_tokens
         self._release(attempt, used_input, used_output, completed=True)
@@ -265,8 +270,9 @@ class PolicyEngine:
         self._next_attempt_id = attempt_id + 1
         backend, score_usd, outside, outside_score_usd = choice
         input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
-        ttft_s, tpot_s = backend.latency(input_tokens, output_tokens)
-        prefill_s, kv_tokens = backend.prefill_s(input_tokens), input_tokens + output_tokens
+        cached = request.cached_tokens(backend) if request.hits else 0.0
+        ttft_s, tpot_s = backend.latency(input_tokens, output_tokens, cached)
+        prefill_s, kv_tokens = backend.prefill_s(input_tokens, cached), input_tokens + output_tokens
         probe = backend.took(prefill_s, kv_tokens)
         attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
         if not request.attempts:
@@ -282,10 +288,10 @@ class PolicyEngine:
             attempt_id,
             backend.name,
             score_usd,
-            backend.cost_usd(input_tokens, output_tokens),
+            backend.cost_usd(input_tokens, output_tokens, cached),
             output_tokens,
             outside_score_usd,
-            None if outside is None else outside.cost_usd(input_tokens, output_tokens),
+            None if outside is None else outside.cost_usd(input_tokens, output_tokens, request.cached_tokens(outside)),
         )
         return [dispatch, *self._expect(now_s, attempt)]
 
@@ -309,7 +315,7 @@ class PolicyEngine:
         """Queue a request while something that could take it is up; else turn it away."""
         outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
         if not any(b.up(now_s) for b in request.candidates if not request.tried >> b.index & 1):
-            return self._reject(request, RejectReason.NO_BACKEND, self._retry_after_s(now_s, request), outcome)
+            return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), outcome)
         if self._room.full:
             return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
         due_s = self._room.enter(now_s, request)
@@ -342,12 +348,7 @@ class PolicyEngine:
             if choice is not None:
                 return self._dispatch(now_s, request, choice)
             return self._wait_or_reject(now_s, request)
-        return self._reject(request, RejectReason.NO_BACKEND, self._retry_after_s(now_s, request), Outcome.FAILED)
-
-    def _retry_after_s(self, now_s: float, request: RequestState) -> float:
-        """When the first candidate may be asked again, at least one second."""
-        waits = [b.breaker.blocked_until_s - now_s for b in request.candidates if not b.drained]
-        return max(1.0, min(waits, default=1.0))
+        return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), Outcome.FAILED)
 
     def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
         """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""
@@ -395,7 +396,3 @@ class PolicyEngine:
             self._room.leave(request)
         del self._requests[request.request_id]
         return [End(request.request_id, outcome)]
-
-
-def _turn_away(request_id: int, reason: RejectReason, retry_after_s: float, outcome: Outcome) -> list[AnyAction]:
-    return [Reject(request_id, reason, retry_after_s), End(request_id, outcome)]

@@ -44,6 +44,8 @@ class PickerChooser(Chooser):
             InvariantError: the picker raised, or picked what is not free.
         """
         bests = self._bests(now_s, request)
+        if request.prompt is not None:
+            bests = self._beside_hits(now_s, request, request.prompt, bests)
         if not bests:
             return None
         tried = request.tried
@@ -65,7 +67,8 @@ class PickerChooser(Chooser):
     def _with_scores(self, request: RequestState, backend: BackendState, bests: list[Best]) -> Choice:
         """What was picked, with the scores that `prices` would compare: a dispatch says what it cost and might have."""
         value = request.workload_class.value_of_time_usd_per_s
-        score_usd = backend.score_usd(request.input_tokens, request.expected_output_tokens, value)
+        cached = request.cached_tokens(backend)
+        score_usd = backend.score_usd(request.input_tokens, request.expected_output_tokens, value, cached)
         steered = self._steered_index
         outside = None if steered is None else min((b for b in bests if not b[4][steered]), default=None)
         return (backend, score_usd, None, None) if outside is None else (backend, score_usd, outside[3], outside[2])

@@ -60,16 +60,26 @@ class Candidate(Protocol):
     def failure_rate(self) -> float:
         """Chance that an attempt fails by its fault, smoothed."""
 
-    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
-        """Marginal cost of a request of this size, in USD."""
+    @property
+    def hit_factor(self) -> float:
+        """How much of a predicted prefix hit comes true here, 0 to 1, smoothed."""
 
-    def latency(self, input_tokens: float, output_tokens: float) -> tuple[float, float]:
+    def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
+        """Marginal cost of a request of this size, in USD; `cached_tokens` of its input are found in the cache."""
+
+    def latency(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> tuple[float, float]:
         """(TTFT, TPOT) in seconds expected at its present load, as corrected by what was observed."""
 
     def alone_s(self, input_tokens: float, output_tokens: float) -> float:
         """E2E seconds of a request that has the backend to itself, as the speed model or its calibration says."""
 
-    def score_usd(self, input_tokens: float, output_tokens: float, value_of_time_usd_per_s: float) -> float:
+    def score_usd(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        value_of_time_usd_per_s: float,
+        cached_tokens: float = 0.0,
+    ) -> float:
         """What the `prices` policy would ask: marginal cost, value of time and risk, in USD."""
 
 
@@ -99,6 +109,9 @@ class Asking(Protocol):
     @property
     def attempts(self) -> int:
         """Attempts made before this one."""
+
+    def cached_tokens(self, backend: Candidate) -> float:
+        """Input tokens that `backend` is expected to find in its prefix cache."""
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from headrace.policy.baselines import (
     LeastInFlight,
     LowestLatency,
     PowerOfTwo,
+    PrefixAware,
     RoundRobin,
     Static,
 )
@@ -59,6 +60,7 @@ POLICIES = {
         Policy("least_in_flight", "fewest attempts in flight", LeastInFlight),
         Policy("power_of_two", "two at random, of which the one with fewer attempts in flight", PowerOfTwo),
         Policy("latency", "lowest latency expected now, as observed", LowestLatency),
+        Policy("prefix_aware", "longest prompt beginning held, else fewest attempts in flight", PrefixAware),
         Policy("cheapest", "lowest marginal cost", Cheapest),
         Policy("fastest", "fastest silicon when alone, whatever its load", Fastest),
     )

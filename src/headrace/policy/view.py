@@ -16,7 +16,9 @@ class SignalView(msgspec.Struct, frozen=True):
 
 
 class BackendView(msgspec.Struct, frozen=True):
-    """One backend as the engine sees it now. `ttft_factor` and `tpot_factor` are observed over predicted."""
+    """One backend as the engine sees it now. `ttft_factor` and `tpot_factor` are observed over predicted, and
+    `hit_factor` is cached input tokens as reported over those predicted.
+    """
 
     name: str
     pool: str
@@ -29,6 +31,7 @@ class BackendView(msgspec.Struct, frozen=True):
     ttft_factor: float
     tpot_factor: float
     failure_rate: float
+    hit_factor: float
     signals: dict[str, SignalView]
 
     @staticmethod
@@ -46,6 +49,7 @@ class BackendView(msgspec.Struct, frozen=True):
             ttft_factor=backend.ttft_factor,
             tpot_factor=backend.tpot_factor,
             failure_rate=backend.failure_rate,
+            hit_factor=backend.hit_factor,
             signals={name: SignalView(*held) for name, held in sorted(backend.signals.items())},
         )
 
