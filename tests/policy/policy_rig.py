@@ -52,9 +52,9 @@ def small_fleet(max_in_flight: int) -> Fleet:
 class Chaos:
     """Drives an engine with random events, as a careless driver would, and keeps its own books."""
 
-    def __init__(self, seed: int, max_in_flight: int, policy: Policy = PRICES) -> None:
+    def __init__(self, seed: int, max_in_flight: int, policy: Policy = PRICES, fleet: Fleet | None = None) -> None:
         self.random = Random(seed)
-        self.fleet = small_fleet(max_in_flight)
+        self.fleet = fleet or small_fleet(max_in_flight)
         self.limit = max_in_flight
         self.engine = PolicyEngine(self.fleet, rng.stream(seed, "policy"), policy)
         self.now_s = 0.0

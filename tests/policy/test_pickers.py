@@ -34,7 +34,7 @@ CHAT = SAMPLE.classes["chat"]
 
 
 def asking(input_tokens: int = 1000, output_tokens: float = 200.0) -> RequestState:
-    return RequestState(1, CHAT, "default", input_tokens, output_tokens, (), (), True)
+    return RequestState(1, CHAT, "default", input_tokens, output_tokens, (), (), True, 0.0)
 
 
 def loaded(seed: int = 0) -> tuple[BackendState, ...]:

@@ -261,7 +261,7 @@ class _Builder:
             for fault in backend_faults(name, backends):
                 self._faults.add(fault.path, fault.message)
             return None
-        return Pool(name, deployment, _price(table.price), backends)
+        return Pool(name, deployment, _price(table.price), backends, table.max_kv_fraction)
 
     def _build_classes(self) -> dict[str, WorkloadClass | None]:
         tables = self._faults.tables(self._section("classes"), doc.ClassTable, "classes")

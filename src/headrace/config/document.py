@@ -169,6 +169,7 @@ class PoolTable(Table, frozen=True, kw_only=True):
     deployment: Text
     price: PerTokenTable | HourlyTable
     backends: list[BackendTable] = []
+    max_kv_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
 class SloTable(Table, frozen=True, kw_only=True):
@@ -177,6 +178,7 @@ class SloTable(Table, frozen=True, kw_only=True):
     ttft_s: Positive | None = None
     tpot_s: Positive | None = None
     attainment: float = 0.95
+    priced: bool = False
 
 
 class MatchTable(Table, frozen=True, kw_only=True):

@@ -32,12 +32,17 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Interchangeable backends: same deployment, same price terms."""
+    """Interchangeable backends: same deployment, same price terms.
+
+    Attributes:
+        max_kv_fraction: how much of its KV room the pool should hold at most, kept by a price; None: no limit.
+    """
 
     name: str
     deployment: Deployment
     price: PriceTerms
     backends: tuple[Backend, ...]
+    max_kv_fraction: float | None = None
 
 
 class ShareUnit(StrEnum):

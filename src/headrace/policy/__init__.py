@@ -24,6 +24,7 @@ from headrace.policy.event import (
     SignalReceived,
     TimerFired,
 )
+from headrace.policy.limit import LimitView
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
@@ -54,6 +55,7 @@ __all__ = [
     "FirstToken",
     "FleetChanged",
     "LengthPredictor",
+    "LimitView",
     "Outcome",
     "Picker",
     "PickerMaker",

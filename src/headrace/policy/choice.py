@@ -5,7 +5,9 @@ score    priced outcome (pricing) + for each steered share, price * work on the 
 picker   the lowest total; equal totals go by the order of the fleet file
 
 Backends that lie on the same side of every steered share pay the same for the shares, so only the cheapest of each side
-can win. One pass over the candidates finds those few; the shares then price sides, not backends.
+can win. One pass over the candidates finds those few; the shares then price sides, not backends. Where a limit is
+priced (`limits.py`) each pool is a side of its own: backends of a pool differ in latency only, and the fastest of them
+uses the least of every limit too.
 """
 
 from __future__ import annotations
@@ -13,16 +15,12 @@ from __future__ import annotations
 from math import inf
 
 from headrace.fleet import Fleet
+from headrace.policy.limit import Best
+from headrace.policy.limits import PricedLimits
 from headrace.policy.prefix import PrefixIndex, Prompt
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
 from headrace.policy.state import AttemptState, RequestState
-
-Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
-
-
-Best = tuple[float, int, float, BackendState, Side]  # total, index, score, backend, side: the cheapest of its side
-
 
 # The backend chosen and its score; the cheapest outside the steered share's pools, where there is one, and its score.
 # Scores are without the shares' prices.
@@ -30,9 +28,20 @@ Choice = tuple[BackendState, float, BackendState | None, float | None]
 
 
 class Chooser:
-    """Picks the cheapest backend for a request, and keeps the books of the shares."""
+    """Picks the cheapest backend for a request, and keeps the books of the shares.
 
-    def __init__(self, fleet: Fleet, backends: tuple[BackendState, ...], shares: tuple[ReportedShare, ...]) -> None:
+    Attributes:
+        limits: what is priced besides the shares; None where nothing is.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        backends: tuple[BackendState, ...],
+        shares: tuple[ReportedShare, ...],
+        limits: PricedLimits | None = None,
+    ) -> None:
+        self.limits = limits
         steered = fleet.steered_share()
         self._steered_index = None if steered is None else list(fleet.shares).index(steered.name)
         self._priced = tuple((k, share) for k, share in enumerate(shares) if isinstance(share, ShareController))
@@ -42,8 +51,10 @@ class Chooser:
         self._rates = tuple(tuple(share.rate) for share in shares)
         counts = [not share.report_only for share in fleet.shares.values()]
         sides = [tuple(i and c for i, c in zip(b.inside, counts, strict=True)) for b in backends]
-        self._sides = tuple(dict.fromkeys(sides))
-        self._side_of = tuple(self._sides.index(side) for side in sides)
+        keys = [(side, "" if limits is None else b.pool) for side, b in zip(sides, backends, strict=True)]
+        distinct = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        self._sides = tuple(side for side, _ in distinct)
+        self._side_of = tuple(distinct[key] for key in keys)
 
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
@@ -54,6 +65,8 @@ class Chooser:
             return None
         for k, controller in self._priced:
             bests = _surcharged(bests, k, controller, request.work[k])
+        if self.limits is not None:
+            bests = self.limits.surcharged(bests, request)
         chosen, outside = bests[0], None
         steered = self._steered_index
         for best in bests:
@@ -74,6 +87,8 @@ class Chooser:
         work, inside = request.work, backend.inside
         for k, share in self._shares:
             share.book(now_s, work[k], inside[k])
+        if self.limits is not None:
+            self.limits.booked(now_s)
         if request.prompt is not None:
             self._prefixes.sent(request.prompt, backend.index)
 
@@ -85,6 +100,8 @@ class Chooser:
         used = self.work(used_input, used_output) if used_input or used_output else (0.0,) * len(booked)
         for k, share in self._shares:
             share.true_up(dispatched_s, used[k] - booked[k], inside[k])
+        if self.limits is not None:
+            self.limits.ended(now_s, attempt, used_output, completed)
         prompt = attempt.request.prompt
         if prompt is not None and completed:
             self._prefixes.answered(prompt, attempt.backend.index, int(used_input + used_output))

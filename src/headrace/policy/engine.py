@@ -144,6 +144,7 @@ class PolicyEngine:
             retries_left=self._retries.left,
             backends=[BackendView.of(backend, now_s) for backend in self._backends],
             shares=[ShareView.of(share) for share in self._shares],
+            limits=[] if self._chooser.limits is None else self._chooser.limits.views(),
         )
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ class PolicyEngine:
         work = self._chooser.work(input_tokens, expected)
         workload_class = self._classes[class_name]
         request = RequestState(
-            request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed
+            request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed, now_s
         )
         if event.prefix or event.session is not None:
             request.prompt = prompt_of(event)
@@ -271,6 +272,7 @@ class PolicyEngine:
         backend, score_usd, outside, outside_score_usd = choice
         input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
         cached = request.cached_tokens(backend) if request.hits else 0.0
+        outside_cached = request.cached_tokens(outside) if request.hits and outside is not None else 0.0
         ttft_s, tpot_s = backend.latency(input_tokens, output_tokens, cached)
         prefill_s, kv_tokens = backend.prefill_s(input_tokens, cached), input_tokens + output_tokens
         probe = backend.took(prefill_s, kv_tokens)
@@ -291,7 +293,7 @@ class PolicyEngine:
             backend.cost_usd(input_tokens, output_tokens, cached),
             output_tokens,
             outside_score_usd,
-            None if outside is None else outside.cost_usd(input_tokens, output_tokens, request.cached_tokens(outside)),
+            None if outside is None else outside.cost_usd(input_tokens, output_tokens, outside_cached),
         )
         return [dispatch, *self._expect(now_s, attempt)]
 
@@ -345,9 +347,7 @@ class PolicyEngine:
         """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
         if request.attempts < self._limits.max_attempts and self._retries.take():
             choice = self._chooser.choose(now_s, request)
-            if choice is not None:
-                return self._dispatch(now_s, request, choice)
-            return self._wait_or_reject(now_s, request)
+            return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
         return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), Outcome.FAILED)
 
     def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
@@ -394,5 +394,7 @@ class PolicyEngine:
     def _end(self, request: RequestState, outcome: Outcome) -> list[AnyAction]:
         if request.queued_s is not None:
             self._room.leave(request)
+        if self._chooser.limits is not None and outcome in (Outcome.REJECTED, Outcome.FAILED):
+            self._chooser.limits.lost(request)
         del self._requests[request.request_id]
         return [End(request.request_id, outcome)]

@@ -7,7 +7,9 @@ from typing import cast
 
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
-from headrace.policy.choice import Best, Choice, Chooser
+from headrace.policy.choice import Choice, Chooser
+from headrace.policy.limit import Best
+from headrace.policy.limits import priced_limits
 from headrace.policy.picker import Picker, PickerMaker
 from headrace.policy.policies import Policy
 from headrace.policy.prices import ReportedShare
@@ -105,5 +107,5 @@ def chooser(
 ) -> Chooser:
     """What chooses for one engine under `policy`. Raises InvariantError: its maker did not make a picker."""
     if policy.maker is None:
-        return Chooser(fleet, backends, shares)
+        return Chooser(fleet, backends, shares, priced_limits(fleet, backends) if policy.steers else None)
     return PickerChooser(fleet, backends, shares, policy, policy.maker, rng)

@@ -33,6 +33,7 @@ class RequestState(msgspec.Struct, eq=False):
     candidates: tuple[BackendState, ...]
     work: tuple[float, ...]
     streamed: bool
+    arrived_s: float
     tried: int = 0
     attempts: int = 0
     attempt: AttemptState | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.policy.limit import LimitView
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
 
@@ -98,3 +99,4 @@ class EngineView(msgspec.Struct, frozen=True):
     retries_left: float
     backends: list[BackendView]
     shares: list[ShareView]
+    limits: list[LimitView] = []
