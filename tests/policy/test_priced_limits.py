@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +15,8 @@ from hypothesis import strategies as st
 from policy_rig import SAMPLE, Chaos, small_fleet
 
 from headrace import rng
-from headrace.config import parse_fleet
+from headrace.config import parse_fleet, sample_fleet_text
+from headrace.config.build import build_fleet
 from headrace.cost import marginal_cost
 from headrace.errors import ConfigError
 from headrace.fleet import Fleet
@@ -241,3 +245,15 @@ def test_a_limit_that_cannot_be_kept_is_a_fault(old: str, new: str, path: str) -
     with pytest.raises(ConfigError) as raised:
         parse_fleet(TWO_POOLS.replace(old, new), "test")
     assert [fault.path for fault in raised.value.faults] == [path]
+
+
+def test_the_guides_settings_are_taken_as_they_stand() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "keep-limits.md").read_text()
+    block = re.search(r"```toml\n(.*?)```", guide, re.DOTALL)
+    assert block is not None
+    said = tomllib.loads(block[1])
+    raw = tomllib.loads(sample_fleet_text())
+    raw["pools"]["h100"] |= said["pools"]["h100"]
+    raw["classes"]["chat"]["slo"] |= said["classes"]["chat"]["slo"]
+    fleet = build_fleet(raw, "guide")
+    assert len(PolicyEngine(fleet, rng.stream(0, "")).view().limits) == 2
