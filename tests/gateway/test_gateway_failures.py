@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -29,10 +30,23 @@ from gateway_rig import (
     raw_post,
 )
 
-from headrace.fleet import Limits
+from headrace import rng
+from headrace.errors import InvariantError
+from headrace.fleet import Fleet, Limits
 from headrace.gateway.attempt import MAX_RETRY_AFTER_S
 from headrace.gateway.books import MAX_UNWRITTEN_BYTES
-from headrace.policy import AttemptFailed, ClientGone, FailureKind, Finished, RejectReason
+from headrace.policy import (
+    Asking,
+    AttemptFailed,
+    Candidate,
+    ClientGone,
+    FailureKind,
+    Finished,
+    Picker,
+    Policy,
+    PolicyEngine,
+    RejectReason,
+)
 
 FAILURES = [
     (None, FailureKind.RESET),
@@ -455,3 +469,30 @@ def test_a_full_disk_and_a_full_stderr_together_hold_nobody_up(
         monkeypatch.undo()
 
     run_rig(scenario, ScriptedBackend(WHOLE))
+
+
+def test_a_policy_that_raises_gets_its_client_a_500_that_names_it_and_the_gateway_goes_on(run_rig: RunRig) -> None:
+    class Moody(Picker):
+        def pick(self, now_s: float, request: Asking, free: Sequence[Candidate]) -> Candidate:
+            if request.request_id == 1:
+                raise KeyError("weights")
+            return free[0]
+
+    def engine_for(fleet: Fleet) -> PolicyEngine:
+        return PolicyEngine(fleet, rng.stream(0, "policy"), Policy("moody", "", lambda fleet, rng: Moody()))
+
+    async def scenario(rig: Rig) -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        status, _, body, _ = await rig.ask(post(stream=True))
+        assert status == 500
+        assert "policy 'moody' raised KeyError: 'weights'" in json.loads(body)["error"]["message"]
+        assert [type(context["exception"]) for context in told] == [InvariantError]
+        status, *_ = await rig.ask(post(stream=True))
+        assert status == 200
+        admin = b"GET /admin/state HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+        state = json.loads((await rig.ask(admin, rig.gateway.admin_port))[2])
+        assert state["engine"]["policy"] == "moody"
+        assert state["engine"]["requests_live"] == 0
+
+    run_rig(scenario, ScriptedBackend(STREAM), engine_for=engine_for)

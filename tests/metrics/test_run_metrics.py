@@ -82,14 +82,14 @@ def test_an_empty_run_is_null_not_zero() -> None:
     assert report["cost"]["usd_per_mtok_output"] is None
     assert set(report["pools"]["gpu"]["share"].values()) == {None}
     assert report["pools"]["gpu"]["utilization"] is None
-    assert report["policy"] == {"value_captured_usd": None, "hindsight_value_usd": None, "regret": None}
+    assert report["policy"] == {"name": None, "value_captured_usd": None, "hindsight_value_usd": None, "regret": None}
 
 
 def test_the_report_has_exactly_the_keys_of_schema_1_in_order() -> None:
     run = metrics()
     run.request(request())
     run.attempt(attempt())
-    report = result(run, policy=PolicyReport(1.0, 2.0, 0.5))
+    report = result(run, policy=PolicyReport("prices", 1.0, 2.0, 0.5))
     assert list(report) == ["schema", "command", "seed", "requests", "shares", "classes", "pools", "cost", "policy"]
     assert list(report["shares"]["fast"]) == ["of", "target", "realized", "worst_5min_error_pp", "windows"]
     assert list(report["shares"]["fast"]["windows"]) == ["judged", "feasible", "reasons"]

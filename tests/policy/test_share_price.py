@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from headrace.config import load_fleet
 from headrace.policy.prices import ShareController, barrier, potential, share_meters
-from headrace.sim import SimulatedPolicy, simulate
+from headrace.sim import simulate
 from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, generate
 
 SAMPLE = load_fleet()
@@ -59,7 +59,7 @@ def test_a_request_larger_than_the_band_is_sent_where_it_leaves_the_smaller_debt
 def test_the_share_of_a_fleet_of_eight_kinds_stays_near_its_target(seed: int) -> None:
     traffic = {"coding": CODING, "chat": CHAT, "agent": AGENT}
     classes = [ClassTraffic(name, traffic[name], 1.0) for name in SAMPLE.classes]
-    result = simulate(SAMPLE, generate(classes, 600.0, seed), SimulatedPolicy.PRICES, seed)
+    result = simulate(SAMPLE, generate(classes, 600.0, seed), seed=seed)
     meter = result.metrics.shares["fast"]
     meter.close(result.last_arrival_s)
     assert meter.judged > 20

@@ -20,8 +20,19 @@ from headrace import rng
 from headrace.config import load_fleet
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
-from headrace.policy import AnyAction, AnyEvent, Arrived, Dispatch, Finished, PolicyEngine, SignalReceived
-from headrace.sim import SimulatedPolicy, simulate
+from headrace.policy import (
+    POLICIES,
+    PRICES,
+    AnyAction,
+    AnyEvent,
+    Arrived,
+    Dispatch,
+    Finished,
+    Policy,
+    PolicyEngine,
+    SignalReceived,
+)
+from headrace.sim import ORACLE, simulate
 from headrace.workload import Request
 
 Step = tuple[float, AnyEvent, list[AnyAction]]
@@ -65,7 +76,7 @@ def fleet(max_in_flight: int) -> Fleet:
     return replace(sample, pools=pools, shares=shares, routes=routes)
 
 
-def steps_of(requests: list[Request], max_in_flight: int, policy: SimulatedPolicy) -> list[Step]:
+def steps_of(requests: list[Request], max_in_flight: int, policy: Policy) -> list[Step]:
     steps: list[Step] = []
     simulate(fleet(max_in_flight), iter(requests), policy, on_step=lambda *step: steps.append(step))
     return steps
@@ -78,7 +89,7 @@ def known_from_s(steps: list[Step], differing: frozenset[int]) -> float:
     return next(ends_s, inf)
 
 
-def until_known(pair: Pair, max_in_flight: int, policy: SimulatedPolicy) -> tuple[list[Step], list[Step]]:
+def until_known(pair: Pair, max_in_flight: int, policy: Policy) -> tuple[list[Step], list[Step]]:
     """Both runs, up to where either could have learnt of a difference."""
     runs = [steps_of(requests, max_in_flight, policy) for requests in (pair.first, pair.second)]
     end_s = min(known_from_s(steps, pair.differing) for steps in runs)
@@ -86,11 +97,11 @@ def until_known(pair: Pair, max_in_flight: int, policy: SimulatedPolicy) -> tupl
     return first, second
 
 
-@pytest.mark.parametrize("policy", [SimulatedPolicy.PRICES, SimulatedPolicy.STATIC, SimulatedPolicy.GPU_ONLY])
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 @settings(max_examples=40, deadline=None)
 @given(pair=pairs(), max_in_flight=st.integers(1, 4))
 def test_decisions_are_the_same_until_a_length_that_differs_is_known(
-    policy: SimulatedPolicy, pair: Pair, max_in_flight: int
+    policy: Policy, pair: Pair, max_in_flight: int
 ) -> None:
     first, second = until_known(pair, max_in_flight, policy)
     assert first == second
@@ -101,7 +112,7 @@ def test_the_oracle_does_see_lengths_and_is_caught() -> None:
     first = [Request(0.1 * i, "chat", 1000, 200) for i in range(20)]
     second = [replace(request, output_tokens=400) for request in first]
     pair = Pair(first, second, frozenset(range(1, 21)))
-    for policy, caught in ((SimulatedPolicy.PRICES, False), (SimulatedPolicy.ORACLE, True)):
+    for policy, caught in ((PRICES, False), (ORACLE, True)):
         one, other = until_known(pair, 4, policy)
         assert len(one) > 1
         assert (one != other) is caught
@@ -112,7 +123,7 @@ def test_the_oracle_does_see_lengths_and_is_caught() -> None:
 def test_an_arrival_says_the_clients_ceiling_and_never_the_length(output_tokens: int, ceiling: int) -> None:
     request = Request(0.0, "chat", 100, min(output_tokens, 5000))
     for said, expected in ((request, None), (replace(request, max_output_tokens=ceiling), ceiling)):
-        (_, event, _), *_ = steps_of([said], 1, SimulatedPolicy.PRICES)
+        (_, event, _), *_ = steps_of([said], 1, PRICES)
         assert isinstance(event, Arrived)
         assert event == Arrived(1, "chat", 100, max_output_tokens=expected)
 

@@ -8,7 +8,8 @@ import pytest
 
 from headrace.config import load_fleet
 from headrace.metrics import Report, encode_report
-from headrace.sim import SimulatedPolicy
+from headrace.policy import PRICES, STATIC
+from headrace.sim import ORACLE
 from headrace.study import simulate_and_compare
 from headrace.traces import TraceOptions, open_traces
 
@@ -24,8 +25,8 @@ def reports(data_dir: Path, examples_dir: Path) -> dict[str, Report]:
     }
     fleet = load_fleet(examples_dir / "azure-acceptance.toml")
     return {
-        policy.value: simulate_and_compare(fleet, lambda: open_traces(traces), policy, seed=0)
-        for policy in (SimulatedPolicy.PRICES, SimulatedPolicy.STATIC, SimulatedPolicy.ORACLE)
+        policy.name: simulate_and_compare(fleet, lambda: open_traces(traces), policy, seed=0)
+        for policy in (PRICES, STATIC, ORACLE)
     }
 
 
@@ -57,7 +58,7 @@ def test_same_seed_gives_the_same_bytes(data_dir: Path, examples_dir: Path) -> N
             simulate_and_compare(
                 fleet,
                 lambda: open_traces({"coding": trace}, TraceOptions(duration_s=600.0)),
-                SimulatedPolicy.STATIC,
+                STATIC,
                 seed=7,
             )
         )

@@ -9,10 +9,10 @@ import pytest
 from sweep_rig import GRID, small_grid, write_grid
 
 from headrace.errors import ConfigError
-from headrace.sim import SimulatedPolicy
 from headrace.study import simulate_and_compare
 from headrace.study.sweep import COLUMNS, Done, Grid, Row, columns, load_grid, parquet, run_sweep
 from headrace.study.sweep.document import GridTable, TrafficTable
+from headrace.study.sweep.policies import policy_named
 from headrace.study.sweep.traffic import open_traffic
 from headrace.study.sweep.variant import point_fleet
 
@@ -111,7 +111,7 @@ def test_figures_are_those_of_a_single_simulation(grid: Grid, found: list[Row]) 
         report = simulate_and_compare(
             fleet,
             lambda fleet=fleet, point=point: open_traffic(grid.traffic, fleet, point.load, point.seed),
-            SimulatedPolicy(point.policy),
+            policy_named(point.policy),
             point.seed,
         )
         assert row["value_captured_usd"] == report.policy.value_captured_usd

@@ -38,6 +38,9 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Port for clients, on 
 AdminPort = Annotated[int, typer.Option(min=0, max=65535, help="Port for /admin/state; 0: any free one.")]
 LedgerFile = Annotated[Path, typer.Option(help="Usage ledger; appended to.")]
 JournalPath = Annotated[Path | None, typer.Option(help="Record every event and action here; replaced.")]
+PolicyName = Annotated[
+    str | None, typer.Option("--policy", help="What chooses; default: the fleet file's `policy`, else prices.")
+]
 
 LEDGER = Path("headrace-ledger.jsonl")
 

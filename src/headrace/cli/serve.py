@@ -10,15 +10,15 @@ import typer
 import uvloop
 
 from headrace import __version__, rng
-from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, LedgerFile, Port
+from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, LedgerFile, PolicyName, Port
 from headrace.cli.output import JsonPath, say, write_result
 from headrace.cli.running import ports_explained, stopped_by_signals
-from headrace.config import load_fleet, sample_fleet_text
+from headrace.config import load_fleet, load_policy, sample_fleet_text
 from headrace.fleet import Fleet
 from headrace.gateway import RunningGateway, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.ledger.journal import JournalFile
-from headrace.policy import PolicyEngine, PolicyName
+from headrace.policy import PolicyEngine
 from headrace.policy.journal import JournalHeader
 
 
@@ -28,15 +28,16 @@ def serve(
     admin_port: AdminPort = 8081,
     ledger: LedgerFile = LEDGER,
     journal: JournalPath = None,
-    policy: Annotated[PolicyName, typer.Option(help="What chooses.")] = PolicyName.PRICES,
+    policy: PolicyName = None,
     seed: Annotated[int, typer.Option(help="Root seed of the policy's chance.")] = 0,
     json: JsonPath = None,
 ) -> None:
     """Serve OpenAI's chat completions over the fleet until Ctrl-C, which drains."""
     loaded = load_fleet(fleet)
     text = sample_fleet_text() if fleet is None else fleet.read_text()
-    header = JournalHeader(1, __version__, seed, policy.value, text)
-    engine = PolicyEngine(loaded, rng.stream(seed, "policy"), policy)
+    chosen = load_policy(policy or loaded.policy)
+    header = JournalHeader(1, __version__, seed, chosen.name, text)
+    engine = PolicyEngine(loaded, rng.stream(seed, "policy"), chosen)
 
     async def run() -> None:
         stop = stopped_by_signals()

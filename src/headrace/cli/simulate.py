@@ -14,6 +14,7 @@ from headrace.cli.options import (
     Duration,
     FleetFile,
     Load,
+    PolicyName,
     Rate,
     Sample,
     SkipBadLines,
@@ -30,8 +31,7 @@ from headrace.cli.output import JsonPath, say, say_all
 from headrace.cli.running import show_result, write_timing
 from headrace.config import load_fleet
 from headrace.fleet import Fleet, thinned
-from headrace.sim import SimulatedPolicy
-from headrace.study import sample_notes, simulate_and_compare, tail_note
+from headrace.study import load_simulated_policy, sample_notes, simulate_and_compare, tail_note
 from headrace.traces import TraceOptions, check_ahead, open_traces
 from headrace.workload import Request
 
@@ -40,7 +40,7 @@ def simulate(
     fleet: FleetFile = None,
     trace: Traces = None,
     trace_format: TraceFormat = None,
-    policy: Annotated[SimulatedPolicy, typer.Option(help="What chooses.")] = SimulatedPolicy.PRICES,
+    policy: PolicyName = None,
     seed: Annotated[int, typer.Option(help="Root seed; the same seed gives the same bytes.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.0, help="Length of generated traffic.")] = 600.0,
     speedup: Speedup = 1.0,
@@ -55,6 +55,7 @@ def simulate(
 ) -> None:
     """Simulate traffic over a fleet and report share, latency, cost and value against hindsight."""
     loaded = load_fleet(fleet)
+    chosen = load_simulated_policy(policy or loaded.policy)
     traces = parse_traces(trace or [], loaded)
     options = TraceOptions(
         trace_format, skip_bad_lines, speedup, start, duration, load=load, sample=sample, rate_per_s=rate, seed=seed
@@ -67,8 +68,8 @@ def simulate(
         return open_traces(traces, options) if traces else generated(loaded, seconds, seed)
 
     started_s = time.perf_counter()
-    with Status(f"simulating {policy.value}", console=Console(stderr=True)):
-        report = simulate_and_compare(loaded, requests, policy, seed)
+    with Status(f"simulating {chosen.name}", console=Console(stderr=True)):
+        report = simulate_and_compare(loaded, requests, chosen, seed)
     wall_s = time.perf_counter() - started_s
     say(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s")
     if not report.requests.arrived:

@@ -67,9 +67,12 @@ def _pools(report: Report) -> Table:
 
 
 def _money(report: Report) -> Table:
-    table = _new("money", "total, USD", "USD / Mtok output", "value captured, USD", "hindsight, USD", "regret")
+    table = _new(
+        "money", "policy", "total, USD", "USD / Mtok output", "value captured, USD", "hindsight, USD", "regret"
+    )
     cost, policy = report.cost, report.policy
     table.add_row(
+        policy.name or "-",
         _number(cost.total_usd, ",.2f"),
         _number(cost.usd_per_mtok_output, ",.3f"),
         _number(policy.value_captured_usd, ",.4f"),

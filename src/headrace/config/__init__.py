@@ -3,5 +3,16 @@
 from headrace.config.build import Silicon
 from headrace.config.calibration import load_calibration
 from headrace.config.fleet_file import load_fleet, load_silicon, parse_fleet, sample_fleet_text
+from headrace.config.policies import PLUG_IN_GROUP, load_policy, policy_names
 
-__all__ = ["Silicon", "load_calibration", "load_fleet", "load_silicon", "parse_fleet", "sample_fleet_text"]
+__all__ = [
+    "PLUG_IN_GROUP",
+    "Silicon",
+    "load_calibration",
+    "load_fleet",
+    "load_policy",
+    "load_silicon",
+    "parse_fleet",
+    "policy_names",
+    "sample_fleet_text",
+]

@@ -17,6 +17,7 @@ from headrace.config import document as doc
 from headrace.config.calibration import load_calibration
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
+from headrace.config.policies import load_policy
 from headrace.config.serving import kv_cache, operating_point, quota, replicas, split
 from headrace.errors import ConfigError
 from headrace.fleet import (
@@ -39,6 +40,7 @@ from headrace.fleet import (
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
 from headrace.fleet.model_check import model_faults
+from headrace.policy import PRICES
 from headrace.workload import Match, Slo, WorkloadClass
 
 T = TypeVar("T")
@@ -115,6 +117,7 @@ class _Builder:
             routes=self._build_routes(),
             limits=self._build_limits(),
             default_class=self._default_class(),
+            policy=self._policy(),
         )
 
     def silicon(self) -> Silicon:
@@ -148,6 +151,18 @@ class _Builder:
             self._faults.add("default_class", "expected the name of a class")
             return ""
         return name or next(iter(self._classes), "")
+
+    def _policy(self) -> str:
+        name = self._raw.get("policy", PRICES.name)
+        if not isinstance(name, str):
+            self._faults.add("policy", "expected the name of a policy")
+            return PRICES.name
+        try:
+            return load_policy(name).name
+        except ConfigError as error:
+            for fault in error.faults:
+                self._faults.add(fault.path, fault.message)
+            return PRICES.name
 
     def _build_models(self) -> dict[str, Model | None]:
         raw = self._section("models")
@@ -275,7 +290,7 @@ class _Builder:
             for fault in backend_faults(name, backends):
                 self._faults.add(fault.path, fault.message)
             return None
-        return Pool(name, deployment, _price(table.price), backends)
+        return Pool(name, deployment, _price(table.price), backends, table.max_kv_fraction)
 
     def _build_classes(self) -> dict[str, WorkloadClass | None]:
         tables = self._faults.tables(self._section("classes"), doc.ClassTable, "classes")

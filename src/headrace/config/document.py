@@ -242,6 +242,7 @@ class PoolTable(Table, frozen=True, kw_only=True):
     deployment: Text
     price: PerTokenTable | HourlyTable
     backends: list[BackendTable] = []
+    max_kv_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
 class SloTable(Table, frozen=True, kw_only=True):
@@ -250,6 +251,7 @@ class SloTable(Table, frozen=True, kw_only=True):
     ttft_s: Positive | None = None
     tpot_s: Positive | None = None
     attainment: float = 0.95
+    priced: bool = False
 
 
 class MatchTable(Table, frozen=True, kw_only=True):
@@ -304,6 +306,7 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     breaker_failures: Count | None = None
     breaker_cooldown_s: Positive | None = None
     breaker_cooldown_max_s: Positive | None = None
+    prefix_index_entries: Annotated[int, Meta(ge=0)] | None = None
     max_body_bytes: Count | None = None
     max_head_bytes: Count | None = None
     head_timeout_s: Positive | None = None
@@ -314,6 +317,7 @@ class LimitsTable(Table, frozen=True, kw_only=True):
 TOP_LEVEL = (
     "schema",
     "default_class",
+    "policy",
     "models",
     "accelerators",
     "deployments",

@@ -92,6 +92,11 @@ def _pools(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     for pool in fleet.pools.values():
         yield from backend_faults(pool.name, pool.backends)
         yield from _price(f"pools.{pool.name}", pool)
+        if pool.max_kv_fraction is not None and pool.deployment.accelerator is None:
+            yield Fault(
+                f"pools.{pool.name}.max_kv_fraction",
+                "its deployment is a service, whose KV room nobody knows; remove it, or limit max_in_flight",
+            )
 
 
 def backend_faults(pool: str, backends: Sequence[Backend]) -> Iterator[Fault]:
@@ -176,6 +181,10 @@ def _classes(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
         path = f"classes.{each.name}"
         if not 0.0 < each.slo.attainment <= 1.0:
             yield Fault(f"{path}.slo.attainment", f"{each.slo.attainment} lies outside (0, 1]")
+        if each.slo.priced and each.slo.ttft_s is None and each.slo.tpot_s is None:
+            yield Fault(f"{path}.slo.priced", "there is no threshold to keep; set ttft_s or tpot_s, or remove it")
+        if each.slo.priced and each.slo.attainment == 1.0:
+            yield Fault(f"{path}.slo.priced", "with attainment = 1 the price could never fall; set attainment below 1")
 
 
 def _aliases(fleet: Fleet, declared: Declared) -> Iterator[Fault]:

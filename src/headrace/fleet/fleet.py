@@ -35,12 +35,17 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Interchangeable backends: same deployment, same price terms."""
+    """Interchangeable backends: same deployment, same price terms.
+
+    Attributes:
+        max_kv_fraction: how much of its KV room the pool should hold at most, kept by a price; None: no limit.
+    """
 
     name: str
     deployment: Deployment
     price: PriceTerms
     backends: tuple[Backend, ...]
+    max_kv_fraction: float | None = None
 
 
 class ShareUnit(StrEnum):
@@ -102,6 +107,7 @@ class Limits:
         retry_budget: retries per request dispatched, long-run; `retry_burst` may be spent at once.
         breaker_failures: consecutive failures that open a breaker.
         breaker_cooldown_s: first cooldown; it doubles up to `breaker_cooldown_max_s`.
+        prefix_index_entries: prompt blocks, and sessions, of which the policy remembers the backend; 0: none.
         max_body_bytes: largest request body.
         max_head_bytes: largest request head.
         head_timeout_s: a client must have sent its whole request head, and then its body, within this.
@@ -119,6 +125,7 @@ class Limits:
     breaker_failures: int = 3
     breaker_cooldown_s: float = 2.0
     breaker_cooldown_max_s: float = 60.0
+    prefix_index_entries: int = 65_536
     max_body_bytes: int = 16 * 1024 * 1024
     max_head_bytes: int = 32 * 1024
     head_timeout_s: float = 10.0
@@ -128,7 +135,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything that can serve, on which terms, for whom. Mappings keep the order of the fleet file."""
+    """Everything that can serve, on which terms, for whom. Mappings keep the order of the fleet file.
+
+    Attributes:
+        policy: name of what chooses: one that ships with headrace, or an installed plug-in.
+    """
 
     models: dict[str, Model]
     deployments: dict[str, Deployment]
@@ -138,6 +149,7 @@ class Fleet:
     routes: tuple[Route, ...]
     limits: Limits = Limits()
     default_class: str = ""
+    policy: str = "prices"
 
     @property
     def backends(self) -> tuple[Backend, ...]:

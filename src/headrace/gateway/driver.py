@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from headrace.errors import CapacityError, HeadraceError, UnknownModel
+from headrace.errors import CapacityError, HeadraceError, InvariantError, UnknownModel
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.backends import BackendLink, link_backends
@@ -147,16 +147,20 @@ class Gateway:
             return
         self._requests[request.request_id] = request
         exchange.on_gone = lambda: self._client_gone(request)
-        self.tell(
-            Arrived(
-                request.request_id,
-                workload_class,
-                request.input_tokens,
-                model=model,
-                max_output_tokens=request.max_output_tokens,
-                streamed=bool(head.stream),
-            )
+        arrived = Arrived(
+            request.request_id,
+            workload_class,
+            request.input_tokens,
+            model=model,
+            max_output_tokens=request.max_output_tokens,
+            streamed=bool(head.stream),
         )
+        try:
+            self.tell(arrived)
+        except InvariantError as error:  # a plug-in of the user's may raise: client and operator are told
+            self._loop.call_exception_handler({"message": "a request could not be decided", "exception": error})
+            self.refuse(exchange, error)
+            self._client_gone(request)
 
     def refuse(self, exchange: Exchange, error: HeadraceError) -> None:
         """Answer with an error in OpenAI's shape."""

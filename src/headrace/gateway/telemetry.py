@@ -134,6 +134,13 @@ def _engine(lines: list[str], view: EngineView) -> None:
     ):
         shares = [((("share", s.name),), value) for s in view.shares if (value := getattr(s, attribute)) is not None]
         _family(lines, name, "gauge", text, shares)
+    for name, text, attribute in (
+        ("headrace_priced_limit_bound", "Bound of a priced limit, as a fraction.", "bound"),
+        ("headrace_priced_limit_use", "What is used of it.", "use"),
+        ("headrace_priced_limit_lambda_usd_per_unit", "Its shadow price.", "lambda_usd_per_unit"),
+    ):
+        limits = [((("limit", each.name), ("unit", each.unit)), getattr(each, attribute)) for each in view.limits]
+        _family(lines, name, "gauge", text, limits)
 
 
 def _histograms(lines: list[str], name: str, text: str, histograms: Mapping[str, Histogram]) -> None:

@@ -113,8 +113,13 @@ class CostReport(msgspec.Struct, frozen=True):
 
 
 class PolicyReport(msgspec.Struct, frozen=True):
-    """Value captured against the hindsight optimum. Null where no share is steered or nothing was compared."""
+    """What chose, and its value captured against the hindsight optimum.
 
+    Null: the name where nobody knows it (a replay from outside), values where no share is steered or nothing was
+    compared.
+    """
+
+    name: str | None = None
     value_captured_usd: float | None = None
     hindsight_value_usd: float | None = None
     regret: float | None = None

@@ -24,18 +24,27 @@ from headrace.policy.event import (
     SignalReceived,
     TimerFired,
 )
+from headrace.policy.limit import LimitView
+from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
+from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
-from headrace.policy.routing import PolicyName
 from headrace.policy.view import BackendView, EngineView, ShareView
 
 __all__ = [
+    "FAST_ONLY",
+    "GPU_ONLY",
+    "POLICIES",
+    "PRICES",
+    "STATIC",
     "AnyAction",
     "AnyEvent",
     "Arrived",
+    "Asking",
     "AttemptFailed",
     "BackendView",
     "BinnedPredictor",
     "Cancel",
+    "Candidate",
     "ClientGone",
     "Dispatch",
     "End",
@@ -46,9 +55,12 @@ __all__ = [
     "FirstToken",
     "FleetChanged",
     "LengthPredictor",
+    "LimitView",
     "Outcome",
+    "Picker",
+    "PickerMaker",
+    "Policy",
     "PolicyEngine",
-    "PolicyName",
     "Reject",
     "RejectReason",
     "SetTimer",

@@ -79,6 +79,12 @@ class WaitingRoom:
         return request.queued_s is not None and request.queued_s + self._timeout_s <= now_s
 
 
+def retry_after_s(now_s: float, candidates: tuple[BackendState, ...]) -> float:
+    """Seconds until the first candidate may be asked again, at least one."""
+    waits = [b.breaker.blocked_until_s - now_s for b in candidates if not b.drained]
+    return max(1.0, min(waits, default=1.0))
+
+
 def _head(line: Line) -> RequestState | None:
     while line and line[0].queued_s is None:
         line.popleft()

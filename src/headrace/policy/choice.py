@@ -5,25 +5,22 @@ score    priced outcome (pricing) + for each steered share, price * work on the 
 picker   the lowest total; equal totals go by the order of the fleet file
 
 Backends that lie on the same side of every steered share pay the same for the shares, so only the cheapest of each side
-can win. One pass over the candidates finds those few; the shares then price sides, not backends.
+can win. One pass over the candidates finds those few; the shares then price sides, not backends. Where a limit is
+priced (`limits.py`) each pool is a side of its own: backends of a pool differ in latency only, and the fastest of them
+uses the least of every limit too.
 """
 
 from __future__ import annotations
 
 from math import inf
-from random import Random
 
 from headrace.fleet import Fleet
+from headrace.policy.limit import Best
+from headrace.policy.limits import PricedLimits
+from headrace.policy.prefix import PrefixIndex, Prompt
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
-from headrace.policy.routing import PolicyName
 from headrace.policy.state import AttemptState, RequestState
-
-Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
-
-
-Best = tuple[float, int, float, BackendState, Side]  # total, index, score, backend, side: the cheapest of its side
-
 
 # The backend chosen and its score; the cheapest outside the steered share's pools, where there is one, and its score.
 # Scores are without the shares' prices.
@@ -31,38 +28,45 @@ Choice = tuple[BackendState, float, BackendState | None, float | None]
 
 
 class Chooser:
-    """Picks a backend for a request, by the policy that it was made for."""
+    """Picks the cheapest backend for a request, and keeps the books of the shares.
+
+    Attributes:
+        limits: what is priced besides the shares; None where nothing is.
+    """
 
     def __init__(
         self,
         fleet: Fleet,
         backends: tuple[BackendState, ...],
         shares: tuple[ReportedShare, ...],
-        policy: PolicyName,
-        rng: Random,
+        limits: PricedLimits | None = None,
     ) -> None:
+        self.limits = limits
         steered = fleet.steered_share()
         self._steered_index = None if steered is None else list(fleet.shares).index(steered.name)
-        self._target = 0.0 if steered is None else steered.target
         self._priced = tuple((k, share) for k, share in enumerate(shares) if isinstance(share, ShareController))
         self._shares = tuple(enumerate(shares))
+        self._backends = backends
+        self._prefixes = PrefixIndex([b.kv_capacity_tokens for b in backends], fleet.limits.prefix_index_entries)
         self._rates = tuple(tuple(share.rate) for share in shares)
-        self._static = policy is PolicyName.STATIC
-        self._rng = rng
         counts = [not share.report_only for share in fleet.shares.values()]
         sides = [tuple(i and c for i, c in zip(b.inside, counts, strict=True)) for b in backends]
-        self._sides = tuple(dict.fromkeys(sides))
-        self._side_of = tuple(self._sides.index(side) for side in sides)
+        keys = [(side, "" if limits is None else b.pool) for side, b in zip(sides, backends, strict=True)]
+        distinct = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        self._sides = tuple(side for side, _ in distinct)
+        self._side_of = tuple(distinct[key] for key in keys)
 
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
         bests = self._bests(now_s, request)
-        if self._static:
-            bests = self._drawn(bests)
+        if request.prompt is not None:
+            bests = self._beside_hits(now_s, request, request.prompt, bests)
         if not bests:
             return None
         for k, controller in self._priced:
             bests = _surcharged(bests, k, controller, request.work[k])
+        if self.limits is not None:
+            bests = self.limits.surcharged(bests, request)
         chosen, outside = bests[0], None
         steered = self._steered_index
         for best in bests:
@@ -83,13 +87,24 @@ class Chooser:
         work, inside = request.work, backend.inside
         for k, share in self._shares:
             share.book(now_s, work[k], inside[k])
+        if self.limits is not None:
+            self.limits.booked(now_s)
+        if request.prompt is not None:
+            self._prefixes.sent(request.prompt, backend.index)
 
-    def true_up(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
+    def ended(
+        self, now_s: float, attempt: AttemptState, used_input: float, used_output: float, completed: bool
+    ) -> None:
         """Replace what was booked for an attempt by what it used; nothing used is no work at all."""
         booked, inside, dispatched_s = attempt.request.work, attempt.backend.inside, attempt.dispatched_s
         used = self.work(used_input, used_output) if used_input or used_output else (0.0,) * len(booked)
         for k, share in self._shares:
             share.true_up(dispatched_s, used[k] - booked[k], inside[k])
+        if self.limits is not None:
+            self.limits.ended(now_s, attempt, used_output, completed)
+        prompt = attempt.request.prompt
+        if prompt is not None and completed:
+            self._prefixes.answered(prompt, attempt.backend.index, int(used_input + used_output))
 
     def _bests(self, now_s: float, request: RequestState) -> list[Best]:
         """The cheapest candidate of every side that has one."""
@@ -111,13 +126,20 @@ class Chooser:
                 found[side] = (score, backend.index, score, backend, self._sides[side])
         return list(found.values())
 
-    def _drawn(self, bests: list[Best]) -> list[Best]:
-        """The `static` policy: a coin decides the side; the other side serves if that one cannot."""
-        k = self._steered_index
-        if k is None:
-            return bests
-        inside = self._rng.random() < self._target
-        return [best for best in bests if best[4][k] is inside] or bests
+    def _beside_hits(self, now_s: float, request: RequestState, prompt: Prompt, bests: list[Best]) -> list[Best]:
+        """The cheapest of every side where some backends hold the prompt's beginning: only those are scored again."""
+        request.hits = hits = self._prefixes.hits(prompt)
+        found = {self._side_of[best[1]]: best for best in bests}
+        value = request.workload_class.value_of_time_usd_per_s
+        for index in hits:
+            backend, side = self._backends[index], self._side_of[index]
+            if backend not in request.candidates or request.tried >> index & 1 or not backend.free(now_s):
+                continue
+            cached = request.cached_tokens(backend)
+            score = backend.score_usd(request.input_tokens, request.expected_output_tokens, value, cached)
+            if score < found[side][0]:
+                found[side] = (score, index, score, backend, self._sides[side])
+        return list(found.values())
 
 
 def _surcharged(bests: list[Best], k: int, controller: ShareController, work: float) -> list[Best]:

@@ -27,8 +27,8 @@ from random import Random
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
-from headrace.policy.admission import WaitingRoom
-from headrace.policy.choice import Choice, Chooser
+from headrace.policy.admission import WaitingRoom, retry_after_s
+from headrace.policy.choice import Choice
 from headrace.policy.deadline import Deadlines
 from headrace.policy.event import (
     AnyEvent,
@@ -42,11 +42,14 @@ from headrace.policy.event import (
     SignalReceived,
     TimerFired,
 )
+from headrace.policy.picked import chooser
+from headrace.policy.policies import PRICES, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
+from headrace.policy.prefix import prompt_of
 from headrace.policy.prices import share_meters
 from headrace.policy.pricing import MIN_TOKENS_FOR_TPOT, backend_states
 from headrace.policy.retry import RetryBudget
-from headrace.policy.routing import PolicyName, Router
+from headrace.policy.routing import Router
 from headrace.policy.state import AttemptState, RequestState
 from headrace.policy.view import BackendView, EngineView, ShareView
 
@@ -64,12 +67,13 @@ class PolicyEngine:
         self,
         fleet: Fleet,
         rng: Random,
-        policy: PolicyName = PolicyName.PRICES,
+        policy: Policy = PRICES,
         predictor: LengthPredictor | None = None,
     ) -> None:
         """
         Args:
-            rng: chance for the `static` policy; nothing else draws.
+            rng: chance for the policy's picker, if it draws; nothing else does.
+            policy: what chooses; see `policies.POLICIES`.
             predictor: of output lengths; None: learnt online. Only a simulator can know better.
         """
         self._limits = fleet.limits
@@ -77,8 +81,8 @@ class PolicyEngine:
         self._policy = policy
         self._backends = backend_states(fleet)
         self._by_name = {backend.name: backend for backend in self._backends}
-        self._shares = share_meters(fleet, steer=policy is PolicyName.PRICES)
-        self._chooser = Chooser(fleet, self._backends, self._shares, policy, rng)
+        self._shares = share_meters(fleet, steer=policy.steers)
+        self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
         self._router = Router(fleet, self._backends, policy)
         priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
         self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
@@ -134,12 +138,13 @@ class PolicyEngine:
         now_s = self._now_s
         return EngineView(
             now_s=now_s,
-            policy=self._policy.value,
+            policy=self._policy.name,
             requests_live=len(self._requests),
             queued=self._room.waiting,
             retries_left=self._retries.left,
             backends=[BackendView.of(backend, now_s) for backend in self._backends],
             shares=[ShareView.of(share) for share in self._shares],
+            limits=[] if self._chooser.limits is None else self._chooser.limits.views(),
         )
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -151,15 +156,17 @@ class PolicyEngine:
         class_name, tenant, input_tokens = event.workload_class, event.tenant, event.input_tokens
         candidates = self._router.candidates(event.model, tenant, class_name)
         if not candidates:
-            return _turn_away(request_id, RejectReason.NO_ROUTE, 0.0, Outcome.REJECTED)
+            return [Reject(request_id, RejectReason.NO_ROUTE, 0.0), End(request_id, Outcome.REJECTED)]
         expected = self._predictor.predict(request_id, class_name, tenant, input_tokens)
         if event.max_output_tokens is not None and event.max_output_tokens < expected:
             expected = float(max(event.max_output_tokens, 1))
         work = self._chooser.work(input_tokens, expected)
         workload_class = self._classes[class_name]
         request = RequestState(
-            request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed
+            request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed, now_s
         )
+        if event.prefix or event.session is not None:
+            request.prompt = prompt_of(event)
         self._requests[request_id] = request
         if not self._room.waiting or not self._room.has_line(candidates):
             choice = self._chooser.choose(now_s, request)
@@ -192,9 +199,11 @@ class PolicyEngine:
             if output_tokens > 0:  # a refusal (a backend's 4xx) is an answer, but says nothing of how long answers are
                 name, tenant = request.workload_class.name, request.tenant
                 self._predictor.observe(name, tenant, request.input_tokens, output_tokens)
+        if request.hits and event.input_tokens is not None:
+            backend.observe_hit(request.hits.get(backend.index, 0), event.cached_input_tokens)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = output_tokens if output_tokens is not None else request.expected_output_tokens
-        self._release(attempt, used_input, used_output)
+        self._release(attempt, used_input, used_output, completed=True)
         return self._end_and_serve(now_s, request, Outcome.COMPLETED)
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
@@ -262,8 +271,10 @@ class PolicyEngine:
         self._next_attempt_id = attempt_id + 1
         backend, score_usd, outside, outside_score_usd = choice
         input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
-        ttft_s, tpot_s = backend.latency(input_tokens, output_tokens)
-        prefill_s, kv_tokens = backend.prefill_s(input_tokens), input_tokens + output_tokens
+        cached = request.cached_tokens(backend) if request.hits else 0.0
+        outside_cached = request.cached_tokens(outside) if request.hits and outside is not None else 0.0
+        ttft_s, tpot_s = backend.latency(input_tokens, output_tokens, cached)
+        prefill_s, kv_tokens = backend.prefill_s(input_tokens, cached), input_tokens + output_tokens
         probe = backend.took(prefill_s, kv_tokens)
         attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
         if not request.attempts:
@@ -279,10 +290,10 @@ class PolicyEngine:
             attempt_id,
             backend.name,
             score_usd,
-            backend.cost_usd(input_tokens, output_tokens),
+            backend.cost_usd(input_tokens, output_tokens, cached),
             output_tokens,
             outside_score_usd,
-            None if outside is None else outside.cost_usd(input_tokens, output_tokens),
+            None if outside is None else outside.cost_usd(input_tokens, output_tokens, outside_cached),
         )
         return [dispatch, *self._expect(now_s, attempt)]
 
@@ -292,13 +303,13 @@ class PolicyEngine:
         first_s = self._deadlines[timer_id].add(now_s, attempt.attempt_id)
         return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
 
-    def _release(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
+    def _release(self, attempt: AttemptState, used_input: float, used_output: float, completed: bool = False) -> None:
         """End an attempt: give back what it held, and true up what it was booked for."""
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
         backend.gave_back(0.0 if attempt.first_token_s is not None else attempt.prefill_s, attempt.kv_tokens)
-        self._chooser.true_up(attempt, used_input, used_output)
+        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 
@@ -306,7 +317,7 @@ class PolicyEngine:
         """Queue a request while something that could take it is up; else turn it away."""
         outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
         if not any(b.up(now_s) for b in request.candidates if not request.tried >> b.index & 1):
-            return self._reject(request, RejectReason.NO_BACKEND, self._retry_after_s(now_s, request), outcome)
+            return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), outcome)
         if self._room.full:
             return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
         due_s = self._room.enter(now_s, request)
@@ -336,15 +347,8 @@ class PolicyEngine:
         """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
         if request.attempts < self._limits.max_attempts and self._retries.take():
             choice = self._chooser.choose(now_s, request)
-            if choice is not None:
-                return self._dispatch(now_s, request, choice)
-            return self._wait_or_reject(now_s, request)
-        return self._reject(request, RejectReason.NO_BACKEND, self._retry_after_s(now_s, request), Outcome.FAILED)
-
-    def _retry_after_s(self, now_s: float, request: RequestState) -> float:
-        """When the first candidate may be asked again, at least one second."""
-        waits = [b.breaker.blocked_until_s - now_s for b in request.candidates if not b.drained]
-        return max(1.0, min(waits, default=1.0))
+            return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
+        return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), Outcome.FAILED)
 
     def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
         """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""
@@ -390,9 +394,7 @@ class PolicyEngine:
     def _end(self, request: RequestState, outcome: Outcome) -> list[AnyAction]:
         if request.queued_s is not None:
             self._room.leave(request)
+        if self._chooser.limits is not None and outcome in (Outcome.REJECTED, Outcome.FAILED):
+            self._chooser.limits.lost(request)
         del self._requests[request.request_id]
         return [End(request.request_id, outcome)]
-
-
-def _turn_away(request_id: int, reason: RejectReason, retry_after_s: float, outcome: Outcome) -> list[AnyAction]:
-    return [Reject(request_id, reason, retry_after_s), End(request_id, outcome)]

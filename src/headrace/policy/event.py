@@ -36,6 +36,9 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
         model: canonical model name; None means the fleet's only model.
         max_output_tokens: the client's ceiling. Not the true length: nobody knows that.
         streamed: the answer comes token by token; else as a whole, when its last token is made.
+        prefix: ids of the prompt's blocks of `prefix_block_tokens` tokens, from its beginning; each stands for its
+            block and all before it. Empty: nothing is known of it.
+        session: requests with the same one continue each other's context; None: nothing is known of it.
     """
 
     request_id: int
@@ -45,6 +48,9 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
     model: str | None = None
     max_output_tokens: int | None = None
     streamed: bool = True
+    prefix: tuple[int, ...] = ()
+    prefix_block_tokens: int = 0
+    session: str | None = None
 
 
 class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):
@@ -54,7 +60,11 @@ class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Finished(Event, frozen=True, gc=False, tag=True, array_like=True):
-    """An attempt's answer is complete. Token counts are the backend's own; None when it did not say."""
+    """An attempt's answer is complete. Token counts are the backend's own; None when it did not say.
+
+    Attributes:
+        cached_input_tokens: of the input tokens, those that the backend found in its prefix cache.
+    """
 
     attempt_id: int
     input_tokens: int | None = None

@@ -18,6 +18,8 @@ failure rate and v = value of time,
     ttft  = t0 + t1 * input + t2 * input**2      (times r)        usd_in, usd_out: marginal cost per token (times r)
     tpot  = p0 + p1 * input
 
+of which a predicted prefix hit of c tokens (`prefix.py`) saves c * (input price - cached price) and the prefill of its
+first c tokens, c * t1 + c**2 * t2: what comes after them still attends to them. This holds
 while input + output fits into the room. Beyond it (every slot is held, or the KV cache would not hold the request) the
 wait for a slot is added.
 """
@@ -49,6 +51,7 @@ class BackendState:
         kv_tokens: context tokens that its attempts are expected to hold.
         ttft_factor, tpot_factor: observed over predicted, smoothed.
         failure_rate: smoothed chance that an attempt fails by the backend's fault.
+        hit_factor: cached input tokens as reported over those predicted (`prefix.py`), smoothed, 0 to 1.
         inside: for each share, by index, whether this backend's pool belongs to it.
         drained: it finishes what it has and takes no more.
         row: free_from_s, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module); None: something happened.
@@ -57,11 +60,13 @@ class BackendState:
     __slots__ = (
         "_curve",
         "_hosted",
+        "_usd_per_cached_input_token",
         "_usd_per_input_token",
         "_usd_per_output_token",
         "breaker",
         "drained",
         "failure_rate",
+        "hit_factor",
         "in_flight",
         "index",
         "inside",
@@ -101,6 +106,8 @@ class BackendState:
         self.signals: dict[str, tuple[float, float]] = {}
         self._curve = curve
         self._hosted = curve.serving is Serving.HOSTED
+        self.hit_factor = 1.0
+        self._usd_per_cached_input_token = cost.usd_per_cached_input_token
         self._usd_per_input_token = cost.usd_per_input_token
         self._usd_per_output_token = cost.usd_per_output_token
         self.row: Row | None = None
@@ -156,6 +163,12 @@ class BackendState:
         )
         return row
 
+    @property
+    def kv_capacity_tokens(self) -> float:
+        """Context tokens that it can hold; infinite where nobody knows."""
+        capacity = self._curve.kv_capacity_tokens
+        return inf if capacity is None else float(capacity)
+
     def _room_tokens(self) -> float:
         """Tokens of context that a request may have and still start at once."""
         if self._hosted:
@@ -165,18 +178,28 @@ class BackendState:
             return 0.0
         return inf if curve.kv_capacity_tokens is None else curve.kv_capacity_tokens - self.kv_tokens
 
-    def prefill_s(self, input_tokens: float) -> float:
-        """Uncontended prefill seconds."""
-        return self._curve.prefill_s(input_tokens)
+    def prefill_s(self, input_tokens: float, cached_tokens: float = 0.0) -> float:
+        """Uncontended prefill seconds, of what is not cached."""
+        if not cached_tokens:
+            return self._curve.prefill_s(input_tokens)
+        curve = self._curve
+        saved_s = cached_tokens * (curve.prefill_s_per_token + curve.prefill_s_per_token_squared * cached_tokens)
+        return curve.prefill_s(input_tokens) - saved_s
 
-    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
+    def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
         """Marginal cost of a request here."""
-        return input_tokens * self._usd_per_input_token + output_tokens * self._usd_per_output_token
+        usd = input_tokens * self._usd_per_input_token + output_tokens * self._usd_per_output_token
+        if cached_tokens:
+            usd -= cached_tokens * (self._usd_per_input_token - self._usd_per_cached_input_token)
+        return usd
 
-    def latency(self, input_tokens: float, output_tokens: float) -> tuple[float, float]:
+    def latency(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> tuple[float, float]:
         """(TTFT, TPOT) in seconds expected now, as corrected by what was observed."""
         _, room_tokens, _, _, t0, t1, t2, p0, p1 = self.row or self.priced()
-        ttft_s = (t0 + input_tokens * (t1 + t2 * input_tokens)) / (1.0 + self.failure_rate)
+        seconds = t0 + input_tokens * (t1 + t2 * input_tokens)
+        if cached_tokens:
+            seconds -= cached_tokens * (t1 + t2 * cached_tokens)
+        ttft_s = seconds / (1.0 + self.failure_rate)
         tpot_s = p0 + p1 * input_tokens
         if input_tokens + output_tokens > room_tokens:
             ttft_s += self.slot_wait_s(output_tokens, tpot_s)
@@ -187,6 +210,34 @@ class BackendState:
         batch = self.in_flight + 1
         held = min(batch, self._curve.max_batch)
         return max(batch - held, 1) * output_tokens * tpot_s / held
+
+    def free(self, now_s: float) -> bool:
+        """Whether it may be picked now: not drained, not full, breaker not open."""
+        return (self.row or self.priced())[0] <= now_s
+
+    def alone_s(self, input_tokens: float, output_tokens: float) -> float:
+        """E2E seconds of a request that has the backend to itself, by its speed curve alone."""
+        context_tokens = input_tokens + output_tokens
+        return self._curve.ttft_s(input_tokens) + (output_tokens - 1.0) * self._curve.tpot_s(1, context_tokens)
+
+    def score_usd(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        value_of_time_usd_per_s: float,
+        cached_tokens: float = 0.0,
+    ) -> float:
+        """The score of the module's head, for one backend; `choice` has it inline for all of them."""
+        _, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = self.row or self.priced()
+        tpot_s = p0 + p1 * input_tokens
+        seconds = t0 + input_tokens * (t1 + t2 * input_tokens) + (output_tokens - 1.0) * tpot_s
+        if input_tokens + output_tokens > room_tokens:
+            seconds += self.slot_wait_s(output_tokens, tpot_s) * (1.0 + self.failure_rate)
+        usd = input_tokens * usd_in + output_tokens * usd_out + value_of_time_usd_per_s * seconds
+        if cached_tokens:
+            saved_usd = (self._usd_per_input_token - self._usd_per_cached_input_token) * (1.0 + self.failure_rate)
+            usd -= cached_tokens * (saved_usd + value_of_time_usd_per_s * (t1 + t2 * cached_tokens))
+        return usd
 
     # -- observation -------------------------------------------------------------------------------------------------
 
@@ -201,6 +252,13 @@ class BackendState:
         if predicted_s > 0.0:
             self.tpot_factor = _corrected(self.tpot_factor, observed_s / predicted_s)
             self.row = None
+
+    def observe_hit(self, predicted_tokens: float, cached_tokens: float) -> None:
+        """Correct the hit factor by one answer, whose backend says what it found in its cache."""
+        if predicted_tokens <= 0.0:
+            return
+        found = cached_tokens / predicted_tokens if cached_tokens < predicted_tokens else 1.0
+        self.hit_factor += LEARNING_RATE * (found - self.hit_factor)
 
     def observe_outcome(self, failed: bool) -> None:
         """Learn whether an attempt failed by this backend's fault."""

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from headrace.fleet import Fleet
+from headrace.policy.policies import Policy
 from headrace.policy.pricing import BackendState
-
-
-class PolicyName(StrEnum):
-    """What chooses: prices, or one of the policies that it is compared with.
-
-    `static` sends a fixed fraction of the requests to the share's pools at random; `gpu_only` prices as always, outside
-    the share's pools only; `fast_only` inside only.
-    """
-
-    PRICES = "prices"
-    STATIC = "static"
-    GPU_ONLY = "gpu_only"
-    FAST_ONLY = "fast_only"
 
 
 class Router:
     """First route that matches (model, tenant, class), as a cached tuple of backends."""
 
-    def __init__(self, fleet: Fleet, backends: tuple[BackendState, ...], policy: PolicyName) -> None:
+    def __init__(self, fleet: Fleet, backends: tuple[BackendState, ...], policy: Policy) -> None:
         self._routes = fleet.routes
         self._backends = backends
         self._cache: dict[tuple[str | None, str, str], tuple[BackendState, ...]] = {}
@@ -50,8 +36,5 @@ class Router:
         return ()
 
     def _allowed(self, backend: BackendState) -> bool:
-        if self._policy is PolicyName.GPU_ONLY:
-            return backend.pool not in self.inside_pools
-        if self._policy is PolicyName.FAST_ONLY:
-            return backend.pool in self.inside_pools
-        return True
+        side = self._policy.inside
+        return side is None or (backend.pool in self.inside_pools) is side

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.policy.picker import Candidate
+from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
 from headrace.workload import WorkloadClass
 
@@ -18,6 +20,9 @@ class RequestState(msgspec.Struct, eq=False):
         tried: bit mask of the backends tried, by index.
         attempt: the live attempt; None while it waits in the queue.
         queued_s: when it entered the queue; None while it is not there.
+        prompt: what it says of its prompt's beginning; None: nothing.
+        hits: input tokens that each backend probably has cached, by index, when a backend was last
+            chosen and before its `hit_factor`; None: nobody looked.
     """
 
     request_id: int
@@ -28,10 +33,17 @@ class RequestState(msgspec.Struct, eq=False):
     candidates: tuple[BackendState, ...]
     work: tuple[float, ...]
     streamed: bool
+    arrived_s: float
     tried: int = 0
     attempts: int = 0
     attempt: AttemptState | None = None
     queued_s: float | None = None
+    prompt: Prompt | None = None
+    hits: dict[int, int] | None = None
+
+    def cached_tokens(self, backend: Candidate) -> float:
+        """Input tokens that `backend` is expected to find in its prefix cache."""
+        return 0.0 if self.hits is None else self.hits.get(backend.index, 0) * backend.hit_factor
 
 
 class AttemptState(msgspec.Struct, eq=False):

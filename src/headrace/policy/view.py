@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.policy.limit import LimitView
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
 
@@ -16,7 +17,9 @@ class SignalView(msgspec.Struct, frozen=True):
 
 
 class BackendView(msgspec.Struct, frozen=True):
-    """One backend as the engine sees it now. `ttft_factor` and `tpot_factor` are observed over predicted."""
+    """One backend as the engine sees it now. `ttft_factor` and `tpot_factor` are observed over predicted, and
+    `hit_factor` is cached input tokens as reported over those predicted.
+    """
 
     name: str
     pool: str
@@ -29,6 +32,7 @@ class BackendView(msgspec.Struct, frozen=True):
     ttft_factor: float
     tpot_factor: float
     failure_rate: float
+    hit_factor: float
     signals: dict[str, SignalView]
 
     @staticmethod
@@ -46,6 +50,7 @@ class BackendView(msgspec.Struct, frozen=True):
             ttft_factor=backend.ttft_factor,
             tpot_factor=backend.tpot_factor,
             failure_rate=backend.failure_rate,
+            hit_factor=backend.hit_factor,
             signals={name: SignalView(*held) for name, held in sorted(backend.signals.items())},
         )
 
@@ -94,3 +99,4 @@ class EngineView(msgspec.Struct, frozen=True):
     retries_left: float
     backends: list[BackendView]
     shares: list[ShareView]
+    limits: list[LimitView] = []

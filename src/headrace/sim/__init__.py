@@ -3,13 +3,13 @@
 from headrace.sim.driver import SimulatedBackend, SimulationDriver
 from headrace.sim.kernel import Kernel
 from headrace.sim.oracle import OraclePredictor
-from headrace.sim.run import SimulatedPolicy, SimulationResult, eligible_pools, simulate
+from headrace.sim.run import ORACLE, SimulationResult, eligible_pools, simulate
 
 __all__ = [
+    "ORACLE",
     "Kernel",
     "OraclePredictor",
     "SimulatedBackend",
-    "SimulatedPolicy",
     "SimulationDriver",
     "SimulationResult",
     "eligible_pools",

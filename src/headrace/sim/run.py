@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from headrace import rng
 from headrace.cost import marginal_cost
@@ -12,20 +11,12 @@ from headrace.fleet import Fleet
 from headrace.metrics import RunMetrics
 from headrace.modelserver import model_server, replica_s
 from headrace.perf import Claim, check_conservation, speed_curve, work_rate
-from headrace.policy import AnyAction, AnyEvent, PolicyEngine, PolicyName
+from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
 from headrace.sim.oracle import OraclePredictor
 from headrace.workload import Request
 
-
-class SimulatedPolicy(StrEnum):
-    """What may be simulated: every policy of the engine, and `oracle`: prices with true lengths."""
-
-    PRICES = "prices"
-    STATIC = "static"
-    GPU_ONLY = "gpu_only"
-    FAST_ONLY = "fast_only"
-    ORACLE = "oracle"
+ORACLE = Policy("oracle", "prices with true lengths: what knowing them would be worth; simulated only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +41,20 @@ class SimulationResult:
 def simulate(
     fleet: Fleet,
     requests: Iterator[Request],
-    policy: SimulatedPolicy = SimulatedPolicy.PRICES,
+    policy: Policy = PRICES,
     seed: int = 0,
     on_step: Callable[[float, AnyEvent, list[AnyAction]], None] | None = None,
 ) -> SimulationResult:
     """Run `requests` over `fleet`; the same arguments give the same result.
 
+    Args:
+        policy: any policy of the engine, or `ORACLE`: prices with true lengths, which only a simulator can know.
+
     Raises:
         InvariantError: a law of the system was broken (conservation too), or arrivals are out of order.
     """
-    oracle = OraclePredictor() if policy is SimulatedPolicy.ORACLE else None
-    name = PolicyName.PRICES if oracle is not None else PolicyName(policy.value)
-    engine = PolicyEngine(fleet, rng.stream(seed, "policy"), name, oracle)
+    oracle = OraclePredictor() if policy is ORACLE else None
+    engine = PolicyEngine(fleet, rng.stream(seed, "policy"), policy, oracle)
     rates = {share.name: work_rate(share) for share in fleet.shares.values()}
     metrics = RunMetrics(fleet, rates)
     driver = SimulationDriver(

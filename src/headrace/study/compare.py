@@ -8,19 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from headrace.config import load_policy
 from headrace.cost import capacity_cost_usd
 from headrace.fleet import Fleet
 from headrace.metrics import PolicyReport, Report, RunFacts
 from headrace.perf import speed_curve
 from headrace.plan import Hindsight
-from headrace.sim import SimulatedPolicy, SimulationResult, simulate
+from headrace.policy import GPU_ONLY, Policy
+from headrace.sim import ORACLE, SimulationResult, simulate
 from headrace.workload import Request
 
 OpenRequests = Callable[[], Iterable[Request]]
 
 
+def load_simulated_policy(name: str) -> Policy:
+    """The policy called `name`: whatever `config.load_policy` knows, and the oracle.
+
+    Raises:
+        ConfigError: there is none of this name; it lists what there is.
+    """
+    return ORACLE if name == ORACLE.name else load_policy(name, also=(ORACLE.name,))
+
+
 def simulate_and_compare(
-    fleet: Fleet, open_requests: OpenRequests, policy: SimulatedPolicy, seed: int, command: str = "simulate"
+    fleet: Fleet, open_requests: OpenRequests, policy: Policy, seed: int, command: str = "simulate"
 ) -> Report:
     """Simulate `policy` and report it, with value captured and regret where a share is steered.
 
@@ -28,7 +39,8 @@ def simulate_and_compare(
         open_requests: opens the same requests afresh at every call; they are read up to three times.
     """
     result = simulate(fleet, iter(open_requests()), policy, seed)
-    return result.metrics.finish(run_facts(fleet, result, command, seed, _value(fleet, open_requests, result, seed)))
+    found = _value(fleet, open_requests, result, policy.name, seed)
+    return result.metrics.finish(run_facts(fleet, result, command, seed, found))
 
 
 def run_facts(fleet: Fleet, result: SimulationResult, command: str, seed: int, policy: PolicyReport) -> RunFacts:
@@ -51,15 +63,15 @@ def run_facts(fleet: Fleet, result: SimulationResult, command: str, seed: int, p
     )
 
 
-def _value(fleet: Fleet, open_requests: OpenRequests, result: SimulationResult, seed: int) -> PolicyReport:
+def _value(fleet: Fleet, open_requests: OpenRequests, result: SimulationResult, policy: str, seed: int) -> PolicyReport:
     share = fleet.steered_share()
     if share is None:
-        return PolicyReport()
+        return PolicyReport(policy)
     hindsight = Hindsight(fleet)
-    baseline = simulate(fleet, _watched(open_requests(), hindsight), SimulatedPolicy.GPU_ONLY, seed)
+    baseline = simulate(fleet, _watched(open_requests(), hindsight), GPU_ONLY, seed)
     captured = baseline.metrics.j_usd - result.metrics.j_usd
     best = hindsight.value_usd(result.metrics.shares[share.name].realized)
-    return PolicyReport(captured, best, 1.0 - captured / best if best > 0.0 else None)
+    return PolicyReport(policy, captured, best, 1.0 - captured / best if best > 0.0 else None)
 
 
 def _watched(requests: Iterable[Request], hindsight: Hindsight) -> Iterator[Request]:

@@ -18,12 +18,13 @@ from pathlib import Path
 from headrace import __version__, rng
 from headrace.bench import ReplayProgress, ReplayResult, ReplaySettings, live_metrics
 from headrace.bench import replay as run_replay
+from headrace.config import load_policy
 from headrace.emulate import EmulatorProcess
 from headrace.fleet import Fleet
 from headrace.gateway import RunningGateway, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.ledger.journal import JournalFile
-from headrace.policy import AnyAction, AnyEvent, Dispatch, EngineView, PolicyEngine, PolicyName
+from headrace.policy import AnyAction, AnyEvent, Dispatch, EngineView, PolicyEngine
 from headrace.policy.journal import JournalHeader
 from headrace.workload import Request
 
@@ -104,9 +105,9 @@ async def running_system(fleet: Fleet, settings: UpSettings) -> AsyncIterator[Up
     emulator = EmulatorProcess(fleet, settings.seed)
     try:
         live = with_urls(fleet, emulator.urls)
-        engine = PolicyEngine(live, rng.stream(settings.seed, "policy"))
+        engine = PolicyEngine(live, rng.stream(settings.seed, "policy"), load_policy(fleet.policy))
         money = Money()
-        with UsageLedger(settings.ledger) as ledger, _recorder(settings, money) as record:
+        with UsageLedger(settings.ledger) as ledger, _recorder(settings, fleet.policy, money) as record:
             port, admin_port = settings.port, settings.admin_port
             running = await start_gateway(
                 live, engine, ledger, port=port, admin_port=admin_port, journal=record, round_s=0.0
@@ -129,12 +130,14 @@ def with_urls(fleet: Fleet, urls: dict[str, str]) -> Fleet:
 
 
 @contextlib.contextmanager
-def _recorder(settings: UpSettings, money: Money) -> Iterator[Callable[[float, AnyEvent, list[AnyAction]], None]]:
+def _recorder(
+    settings: UpSettings, policy: str, money: Money
+) -> Iterator[Callable[[float, AnyEvent, list[AnyAction]], None]]:
     """What is told of every call of the engine: the money, and the journal if there is one."""
     if settings.journal is None:
         yield money.record
         return
-    header = JournalHeader(1, __version__, settings.seed, PolicyName.PRICES.value, settings.fleet_text)
+    header = JournalHeader(1, __version__, settings.seed, policy, settings.fleet_text)
     with JournalFile(settings.journal, header) as journal:
 
         def both(now_s: float, event: AnyEvent, actions: list[AnyAction]) -> None:

@@ -13,11 +13,13 @@ class Slo:
         ttft_s: time to first token, at most; None means no threshold.
         tpot_s: time per output token, at most; None means no threshold. Undefined below two output tokens: then met.
         attainment: fraction of the arrived requests that must meet every threshold.
+        priced: whether the policy keeps the attainment by a price.
     """
 
     ttft_s: float | None = None
     tpot_s: float | None = None
     attainment: float = 0.95
+    priced: bool = False
 
     def met(self, ttft_s: float, tpot_s: float | None) -> bool:
         """Whether a finished request with these latencies met every threshold."""

@@ -1,22 +1,26 @@
-"""Which policies a study may name: whatever the simulator offers."""
+"""Which policies a study may name: headrace's own, those of installed packages, and the simulator's oracle."""
 
 from __future__ import annotations
 
-from headrace.sim import SimulatedPolicy
-
-_NO_SHARE = frozenset({SimulatedPolicy.GPU_ONLY, SimulatedPolicy.FAST_ONLY})
+from headrace.config import policy_names
+from headrace.policy import STATIC, Policy
+from headrace.sim import ORACLE
+from headrace.study.compare import load_simulated_policy
 
 
 def known_policies() -> tuple[str, ...]:
     """Their names."""
-    return tuple(policy.value for policy in SimulatedPolicy)
+    return (*policy_names(), ORACLE.name)
 
 
-def policy_named(name: str) -> SimulatedPolicy:
+def policy_named(name: str) -> Policy:
     """The policy of this name, one of `known_policies`."""
-    return SimulatedPolicy(name)
+    return load_simulated_policy(name)
 
 
 def sees_no_share(name: str) -> bool:
     """Whether a policy is known to take no notice of the share's target: it is a reference, then."""
-    return policy_named(name) in _NO_SHARE
+    policy = policy_named(name)
+    if policy.plug_in is not None or policy is STATIC:
+        return False
+    return not policy.steers

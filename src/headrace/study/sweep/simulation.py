@@ -21,7 +21,8 @@ from headrace.errors import HeadraceError
 from headrace.fleet import Fleet
 from headrace.metrics import PolicyReport, Report
 from headrace.plan import Hindsight
-from headrace.sim import SimulatedPolicy, simulate
+from headrace.policy import GPU_ONLY
+from headrace.sim import simulate
 from headrace.study.compare import run_facts
 from headrace.study.sweep.grid import Grid, Point
 from headrace.study.sweep.policies import policy_named
@@ -128,7 +129,7 @@ def judge(grid: Grid, group: int, shares: tuple[float, ...]) -> tuple[Judged, in
     fleet = group_fleet(grid, point)
     hindsight = Hindsight(fleet)
     requests = watched(_requests(grid, fleet, point), hindsight.add)
-    metrics = simulate(fleet, requests, SimulatedPolicy.GPU_ONLY, point.seed).metrics
+    metrics = simulate(fleet, requests, GPU_ONLY, point.seed).metrics
     arrived = sum(totals.arrived for totals in metrics.classes.values())
     return Judged(group, metrics.j_usd, tuple(map(hindsight.value_at_usd, shares))), arrived
 
