@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
+
 from headrace.cost import MarginalCost, request_cost_usd
 from headrace.errors import CapacityError, InvariantError, ModelRangeError
 from headrace.metrics import AttemptRecord, RequestRecord
@@ -132,6 +134,8 @@ class SimulationDriver:
             request.model,
             request.max_output_tokens,
         )
+        if request.turn is not None or request.prefix is not None:
+            arrived = _with_context(arrived, request)
         self._handle(self.kernel.now_s, arrived)
 
     def _handle(self, now_s: float, event: AnyEvent) -> None:
@@ -254,6 +258,13 @@ class SimulationDriver:
         )
         if request.turn is not None:
             self.sessions.ended(request, now_s, action.outcome is Outcome.COMPLETED)
+
+
+def _with_context(arrived: Arrived, request: Request) -> Arrived:
+    """The same arrival, with what the request shares with earlier ones: its session and the blocks of its input."""
+    prefix, session = request.prefix, None if request.turn is None else request.turn.session
+    blocks, tokens = ((), 0) if prefix is None else (tuple(prefix.blocks), prefix.block_tokens)
+    return msgspec.structs.replace(arrived, prefix=blocks, prefix_block_tokens=tokens, session=session)
 
 
 def _job(attempt_id: int, request: Request) -> Job:
