@@ -29,6 +29,7 @@ class Sequence:
         prefilled: input tokens done.
         first_mark: reading of the server's token clock at its first token; its token n comes n - 1 later.
         first_due_s: when that token is delivered; None before.
+        lag_s: by how much its tokens are seen later than they are computed.
         dropped: aborted; whatever still refers to it must pass it over.
     """
 
@@ -39,6 +40,7 @@ class Sequence:
         "first_mark",
         "input_tokens",
         "job_id",
+        "lag_s",
         "number",
         "output_tokens",
         "prefilled",
@@ -59,6 +61,7 @@ class Sequence:
         self.prefilled = 0
         self.first_mark = 0.0
         self.first_due_s: float | None = None
+        self.lag_s = 0.0
         self.stage = Stage.WAITING
         self.dropped = False
 

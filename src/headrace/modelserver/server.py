@@ -50,7 +50,11 @@ class ModelServer(Protocol):
         """Drop a job and free what it holds. Unknown or ended jobs are ignored."""
 
     def next_s(self) -> float | None:
-        """When `advance` will next have something to report, if nothing is submitted or aborted until then."""
+        """When to `advance` next, if nothing is submitted or aborted until then: never after the next report is due.
+
+        A server whose jobs are reported differently late may ask for it earlier, at most once for each change of its
+        batch. None: there is nothing to come.
+        """
 
     def advance(self, now_s: float) -> list[Report]:
         """Move to `now_s` and report everything that happened up to then, in time order."""

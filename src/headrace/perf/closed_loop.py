@@ -24,7 +24,7 @@ def closed_loop(deployment: Deployment, loads: Sequence[Load]) -> list[ServedEst
     Raises:
         ModelRangeError: the deployment is known by observation only, its model does not fit, or a load is out of range.
     """
-    if speed_law(require_accelerator(deployment)) is not Law.ROOFLINE:
+    if speed_law(require_accelerator(deployment)) is not Law.CONTINUOUS:
         return [_own_law(deployment, load) for load in loads]
     return served_estimates([(deployment, load, None) for load in loads])
 

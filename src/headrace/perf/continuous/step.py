@@ -96,10 +96,14 @@ def host_s(t: Theta, sequences: Array) -> Array:
     return np.asarray(t["host"] * (t["step_s"] + t["sequence_s"] * sequences))
 
 
+def spread(p: Points, t: Theta) -> Array:
+    """Factor on what chips do together where they are many: the slowest decides."""
+    return np.asarray(1.0 + t["imbalance"] * np.maximum(0.0, np.log2(p.count / NODE_CHIPS)))
+
+
 def decode_step_s(p: Points, t: Theta, batch: Array) -> Array:
     """One decode step of a replica with `batch` sequences and no prefill in it."""
     local = batch / p.ranks
     roof = rounded_max(weights_s(p, t, batch) + cache_s(p, t, batch), arithmetic_s(p, t, batch))
-    spread = 1.0 + t["imbalance"] * np.maximum(0.0, np.log2(p.count / NODE_CHIPS))
-    bound = (roof + dispatch_s(p, t, batch / p.count)) * spread
+    bound = (roof + dispatch_s(p, t, batch / p.count)) * spread(p, t)
     return np.asarray(bound + layers_s(p, t, batch) + reduce_s(p, t, local, p.width) + host_s(t, local))
