@@ -74,7 +74,7 @@ def test_a_deployment_takes_its_speed_from_the_file_it_names(tmp_path: Path) -> 
     curve = speed_curve(deployment)
     assert deployment.max_batch == 4
     assert curve.step_s == pytest.approx((0.015, 0.020, 0.025, 0.030, 0.035))
-    assert curve.ttft_s(100) == pytest.approx(0.01 + 0.002 + 0.1)
+    assert curve.ttft_s(100) == pytest.approx(0.01 + 0.015 + 0.002 + 0.1)
     assert (curve.chunk_tokens, curve.max_batch, curve.kv_capacity_tokens, curve.power_w) == (512, 4, None, None)
 
 

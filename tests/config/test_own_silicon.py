@@ -170,7 +170,7 @@ def test_a_chip_that_cannot_be_is_one_fault(old: str, new: str, path: str, messa
 
 def test_the_speed_of_a_chip_that_nobody_has_measured_is_refused() -> None:
     faults = dict(faults_of(BASE.replace('accelerator = "H100-water"', 'accelerator = "Sohu"')))
-    assert "no speed coefficients for 'Sohu'" in faults["deployments.gpu.accelerator"]
+    assert "no speed is known of 'Sohu'" in faults["deployments.gpu.accelerator"]
 
 
 def test_every_figure_of_a_chip_can_be_declared() -> None:

@@ -26,6 +26,8 @@ CURVE = SpeedCurve(
     kv_capacity_tokens=1000,
     power_w=None,
     prefill_fixed_s=0.00417,
+    ttft_overhead_s_per_token=6.1e-5,
+    ttft_overhead_s_per_sequence=0.00293,
 )
 TICK_S = 0.0071931
 
@@ -56,6 +58,7 @@ class Stepwise:
         self.decode: dict[int, int] = {}  # job id -> context tokens
         self.jobs = {s.job.job_id: s.job for s in scripts}
         self.tokens: dict[int, list[float]] = defaultdict(list)
+        self.lag_s: dict[int, float] = {}
 
     def run(self) -> dict[int, list[float]]:
         """When every token of every job is delivered."""
@@ -93,6 +96,7 @@ class Stepwise:
 
     def step(self, now_s: float) -> float:
         curve, room = self.curve, self.curve.chunk_tokens
+        running = len(self.decode) + len(self.prefill)
         now_s += curve.step_s[len(self.decode)] + curve.kv_s_per_token * sum(self.decode.values())
         completed = []
         for entry in self.prefill:
@@ -105,11 +109,12 @@ class Stepwise:
                 completed.append(entry)
         for job_id in self.decode:
             self.decode[job_id] += 1
-            self.tokens[job_id].append(now_s + curve.ttft_overhead_s)
+            self.tokens[job_id].append(now_s + self.lag_s[job_id])
         for entry in completed:
             self.prefill.remove(entry)
             self.decode[entry[0]] = self.jobs[entry[0]].input_tokens + 1
-            self.tokens[entry[0]].append(now_s + curve.ttft_overhead_s)
+            self.lag_s[entry[0]] = curve.overhead_s(self.jobs[entry[0]].input_tokens, running)
+            self.tokens[entry[0]].append(now_s + self.lag_s[entry[0]])
         for job_id in list(self.decode):
             if len(self.tokens[job_id]) == self.jobs[job_id].output_tokens:
                 del self.decode[job_id]
@@ -153,7 +158,9 @@ class Run:
                 self.live.pop(job_id, None)
             assert self.server.kv_tokens <= (CURVE.kv_capacity_tokens or 0)
         while (next_s := self.server.next_s()) is not None:
-            assert self.advance(next_s), "next_s promised a report"
+            assert next_s >= now_s
+            assert {report.at_s for report in self.advance(next_s)} <= {next_s}, "next_s is not after the next report"
+            now_s = next_s
 
     def advance(self, now_s: float) -> list[Report]:
         reports = self.server.advance(now_s)

@@ -8,10 +8,17 @@ from hypothesis import strategies as st
 
 from headrace.errors import InvariantError
 from headrace.fleet import Deployment, Memory, catalog
-from headrace.perf import Claim, accelerators_needed, check_conservation, memory_fit, speed_curve, violations
-from headrace.perf.coefficients import has_coefficients
+from headrace.perf import (
+    Claim,
+    accelerators_needed,
+    check_conservation,
+    is_predictable,
+    memory_fit,
+    speed_curve,
+    violations,
+)
 
-CHIPS = [chip for chip in catalog.accelerators() if has_coefficients(chip)]
+CHIPS = [chip for chip in catalog.accelerators() if is_predictable(chip)]
 MODELS = [model.name for model in catalog.models()]
 
 

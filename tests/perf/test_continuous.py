@@ -101,7 +101,7 @@ def test_what_was_measured_is_surer_than_what_was_not() -> None:
 
 
 def test_a_model_that_does_not_fit_is_refused_with_how_many_it_takes() -> None:
-    with pytest.raises(ModelRangeError, match="do not fit on 8 x H100; it takes at least 10"):
+    with pytest.raises(ModelRangeError, match="do not fit on 8 x H100; it takes at least 9"):
         closed_loop(deployment("H100", "deepseek-r1"), [Load(1000, 500)])
 
 

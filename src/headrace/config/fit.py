@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from headrace.errors import Fault
 from headrace.fleet import Accelerator, Deployment, Fleet, Speculation
-from headrace.perf import accelerators_needed, declares_speculation, has_coefficients, memory_fit, releases, speculates
+from headrace.perf import accelerators_needed, declares_speculation, is_predictable, memory_fit, releases, speculates
 
 GB = 1e9
 
@@ -22,9 +22,10 @@ def _deployment(path: str, deployment: Deployment) -> Iterator[Fault]:
     chip = deployment.accelerator
     if chip is None:
         return
-    if deployment.calibrated is None and not has_coefficients(chip):
+    if deployment.calibrated is None and not is_predictable(chip):
         yield Fault(
-            f"{path}.accelerator", f"no speed coefficients for {chip.name!r}; declare one `like` a chip that has"
+            f"{path}.accelerator",
+            f"no speed is known of {chip.name!r}: declare its bandwidth and FLOP/s, or one `like` a known chip",
         )
         return
     yield from _software(path, deployment, chip)

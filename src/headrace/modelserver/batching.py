@@ -24,8 +24,9 @@ step in flight at once, which puts the state on the boundary ahead (by less than
 `running` may thus count a job that joins at the end of the present step, and what an abort frees is counted as free
 at once; the hardware's time is kept exactly.
 
-The fixed part of TTFT (`ttft_overhead_s`: network, tokenizer, scheduler) delays everything that the server *reports*
-of a job by the same amount: TTFT grows by it, TPOT does not, slots and KV are held by computing jobs only.
+The overhead of TTFT (`SpeedCurve.overhead_s`: network, tokenizer, scheduler; longer for a long prompt, and where many
+jobs are running when its prefill is done) delays everything that the server *reports* of a job by the same amount: TTFT
+grows by it, TPOT does not, slots and KV are held by computing jobs only.
 `busy_s` counts time in which a step is in flight.
 """
 
@@ -56,7 +57,7 @@ class BatchingServer:
                 f"{len(curve.step_s)}) and chunk_tokens >= 1 (got {curve.chunk_tokens})"
             )
         self._curve = curve
-        self._lag_s = curve.ttft_overhead_s
+        self._least_lag_s = self._longest_lag_s = curve.overhead_s(0.0, jobs=0)
         self._max_batch = curve.max_batch
         self._kv = KvBlocks(curve.kv_capacity_tokens)
         self._outbox = Outbox(Sequence)
@@ -96,17 +97,18 @@ class BatchingServer:
         self._plan()
 
     def next_s(self) -> float | None:
-        """When `advance` will next have something to report; None when nothing runs."""
+        """When to `advance` next: not after the next report, and seldom before it; None when nothing runs."""
         due_s = self._outbox.next_s()
-        if due_s is not None or self._span is None:
+        if self._span is None:
             return due_s
-        return self._span.end_s + self._lag_s
+        span_s = self._span.end_s + self._least_lag_s
+        return span_s if due_s is None else min(due_s, span_s)
 
     def advance(self, now_s: float) -> list[Report]:
         """Move to `now_s` and report everything that happened up to then, in time order."""
         self._run(now_s)
         past = self._past
-        while past and past[0].end_s + self._lag_s < self._released_s:
+        while past and past[0].end_s + self._longest_lag_s < self._released_s:
             past.popleft()
         self._released_s = now_s
         return self._outbox.release(now_s)
@@ -118,7 +120,7 @@ class BatchingServer:
             return 0
         tokens = sequence.tokens_certain(now_s)
         if tokens is None:
-            tokens = self._steps_delivered(now_s) - int(sequence.first_mark) + 1
+            tokens = self._steps_delivered(now_s, sequence.lag_s) - int(sequence.first_mark) + 1
         return min(max(tokens, 0), sequence.output_tokens)
 
     def token_due_s(self, job_id: int, token: int) -> float | None:
@@ -133,7 +135,7 @@ class BatchingServer:
             return sequence.first_due_s
         mark = int(sequence.first_mark) + token - 1
         end_s = self._future_boundary_s(mark) if mark > self._steps else self._past_boundary_s(mark)
-        return None if end_s is None else end_s + self._lag_s
+        return None if end_s is None else end_s + sequence.lag_s
 
     @property
     def running(self) -> int:
@@ -195,6 +197,7 @@ class BatchingServer:
 
     def _apply_tail(self) -> None:
         """The irregular step: its chunks are done, and every prefill that they complete yields its first token."""
+        jobs = self.running
         for sequence, chunk in self._tail:
             sequence.prefilled += chunk
             if sequence.prefilled < sequence.input_tokens:
@@ -202,7 +205,9 @@ class BatchingServer:
             self._prefill.popleft()
             sequence.stage = Stage.DECODE
             sequence.first_mark = self._steps
-            sequence.first_due_s = self._clock_s + self._lag_s
+            sequence.lag_s = self._curve.overhead_s(sequence.input_tokens, jobs)
+            self._longest_lag_s = max(self._longest_lag_s, sequence.lag_s)
+            sequence.first_due_s = self._clock_s + sequence.lag_s
             self._decoding += 1
             self._context_tokens += sequence.input_tokens + 1
             finish_mark = self._steps + sequence.output_tokens - 1
@@ -216,7 +221,7 @@ class BatchingServer:
             sequence = heappop(marks)[2]
             if sequence.stage is Stage.DECODE:
                 self._leave_decode(sequence)
-                self._outbox.add(self._clock_s + self._lag_s, sequence, Milestone.FINISHED)
+                self._outbox.add(self._clock_s + sequence.lag_s, sequence, Milestone.FINISHED)
 
     def _leave_decode(self, sequence: Sequence) -> None:
         self._decoding -= 1
@@ -307,9 +312,8 @@ class BatchingServer:
 
     # -- where a step lies in time
 
-    def _steps_delivered(self, now_s: float) -> int:
-        """The token clock as the clients see it at `now_s`."""
-        lag_s = self._lag_s
+    def _steps_delivered(self, now_s: float, lag_s: float) -> int:
+        """The token clock as it is seen `lag_s` late at `now_s`."""
         span = self._span
         if span is not None and span.start_s + lag_s <= now_s:
             return span.mark + span.steps_by(now_s, lag_s)

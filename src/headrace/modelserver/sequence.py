@@ -32,6 +32,7 @@ class Sequence:
         first_mark: reading of the server's token clock at its first token; its token n comes n - 1 later.
         first_due_s: when that token is delivered; None before.
         cached_tokens: input tokens that were found in a prefix cache.
+        lag_s: by how much its tokens are seen later than they are computed.
         dropped: aborted; whatever still refers to it must pass it over.
     """
 
@@ -43,6 +44,7 @@ class Sequence:
         "first_mark",
         "input_tokens",
         "job_id",
+        "lag_s",
         "number",
         "output_tokens",
         "prefilled",
@@ -64,6 +66,7 @@ class Sequence:
         self.cached_tokens = 0
         self.first_mark = 0.0
         self.first_due_s: float | None = None
+        self.lag_s = 0.0
         self.stage = Stage.WAITING
         self.dropped = False
 

@@ -68,9 +68,10 @@ class ModelServer(Protocol):
         """Drop a job and free what it holds. Unknown or ended jobs are ignored."""
 
     def next_s(self) -> float | None:
-        """When `advance` will next have something to report, if nothing is submitted or aborted until then.
+        """When to `advance` next, if nothing is submitted or aborted until then: never after the next report is due.
 
-        A server that preempts may name a time before that, where it decides anew and reports nothing.
+        A server may ask for it earlier: one whose jobs are reported differently late, at most once for each change of
+        its batch; one that preempts, where it decides anew. None: there is nothing to come.
         """
 
     def advance(self, now_s: float) -> list[Report]:

@@ -1,15 +1,15 @@
-"""How fast a deployment is: memory, roofline, coefficients, speed curves, and work in reference seconds."""
+"""How fast a deployment is: memory, laws, coefficients, speed curves, and work in reference seconds."""
 
 from headrace.perf.calibrated import steps_between
 from headrace.perf.closed_loop import Place, closed_loop
-from headrace.perf.coefficients import Coefficient, coefficient, coefficients, has_coefficients, releases
+from headrace.perf.coefficients import Coefficient, coefficient, coefficients, releases
 from headrace.perf.conservation import Claim, Violation, check_conservation, violations
 from headrace.perf.continuous import Load, ServedEstimate, Split, serve_many, served_estimates
 from headrace.perf.curve import speed_curve
 from headrace.perf.dataflow import user_tokens_per_s, users_that_fit
 from headrace.perf.decode import decode_step_s, prefill_s
 from headrace.perf.estimate import Estimate
-from headrace.perf.law import Law, declares_speculation, speculates, speed_law
+from headrace.perf.law import Law, declares_speculation, is_predictable, speculates, speed_law
 from headrace.perf.memory import (
     MemoryFit,
     accelerators_needed,
@@ -47,7 +47,7 @@ __all__ = [
     "declares_speculation",
     "decode_step_s",
     "fleet_rate",
-    "has_coefficients",
+    "is_predictable",
     "kv_bytes_per_sequence",
     "kv_bytes_per_token",
     "kv_token_bytes",

@@ -41,7 +41,7 @@ def closed_loop(place: Place | Deployment, loads: Sequence[Load]) -> list[Served
     """
     deployment, split = place if isinstance(place, Place) else Place(place)
     chip = require_accelerator(deployment)
-    if speed_law(chip) is Law.ROOFLINE:
+    if speed_law(chip) is Law.CONTINUOUS:
         return served_estimates([(deployment, load, split) for load in loads])
     if split is not None:
         raise ModelRangeError(

@@ -73,7 +73,7 @@ def has_coefficient(chip: Accelerator, name: str) -> bool:
 
 
 def has_coefficients(chip: Accelerator) -> bool:
-    """Whether the speed of this accelerator can be predicted."""
+    """Whether any row is of this accelerator, or of the one that it is as fast as."""
     return any(accelerator == _own(chip) for accelerator, _ in _coefficients())
 
 

@@ -22,7 +22,7 @@ from math import inf
 from headrace.errors import InvariantError
 from headrace.fleet import Deployment
 from headrace.perf.memory import memory_fit, require_accelerator
-from headrace.perf.roofline import FLOPS_PER_PARAMETER, touched_weight_bytes
+from headrace.perf.passes import FLOPS_PER_PARAMETER, touched_weight_bytes
 
 SLACK = 1e-9  # rounding of sums
 

@@ -10,9 +10,11 @@ from headrace.fleet import Deployment, OperatingPoint
 from headrace.perf import dataflow, neuron, rdu
 from headrace.perf.calibrated import calibrated_curve
 from headrace.perf.coefficients import coefficient
+from headrace.perf.continuous import line_of
+from headrace.perf.continuous.prompt import CHUNK_TOKENS
 from headrace.perf.law import Law, speed_law
-from headrace.perf.memory import memory_fit, require_accelerator
-from headrace.perf.roofline import kv_s_per_token, prefill_coefficients, step_parts
+from headrace.perf.memory import MemoryFit, memory_fit, require_accelerator
+from headrace.perf.prefill import prefill_coefficients
 from headrace.perf.speculation import declared_tokens_per_pass
 from headrace.perf.speed import Serving, SpeedCurve
 
@@ -55,6 +57,8 @@ def _predicted(deployment: Deployment) -> SpeedCurve:
             f"deployment {deployment.name!r}: {deployment.model.name} does not fit on {deployment.count} x {chip.name}"
         )
     law = speed_law(chip)
+    if law is Law.CONTINUOUS:
+        return _continuous(deployment, fit)
     shape = BUILDERS[law](deployment)
     return SpeedCurve(
         serving=Serving.DATAFLOW if law is Law.SRAM else Serving.BATCHING,
@@ -67,10 +71,29 @@ def _predicted(deployment: Deployment) -> SpeedCurve:
         chunk_tokens=shape.chunk_tokens,
         depth=shape.depth,
         kv_capacity_tokens=fit.kv_capacity_tokens,
-        power_w=None if chip.power_w is None else deployment.count * chip.power_w,
+        power_w=_power_w(deployment),
         prefill_fixed_s=shape.prefill[0],
         tokens_per_pass=shape.tokens_per_pass,
     )
+
+
+def _continuous(deployment: Deployment, fit: MemoryFit) -> SpeedCurve:
+    """The closed form of `perf.continuous`, condensed by its `line`."""
+    return SpeedCurve(
+        serving=Serving.BATCHING,
+        max_batch=deployment.max_batch,
+        chunk_tokens=round(CHUNK_TOKENS),
+        depth=1,
+        kv_capacity_tokens=fit.kv_capacity_tokens,
+        power_w=_power_w(deployment),
+        tokens_per_pass=declared_tokens_per_pass(deployment),
+        **line_of(deployment)._asdict(),
+    )
+
+
+def _power_w(deployment: Deployment) -> float | None:
+    chip = require_accelerator(deployment)
+    return None if chip.power_w is None else deployment.count * chip.power_w
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +106,6 @@ class _Shape:
     chunk_tokens: int
     depth: int = 1
     tokens_per_pass: float = 1.0
-
-
-def _roofline(deployment: Deployment) -> _Shape:
-    steps = tuple(step_parts(deployment, batch, 0.0).total_s for batch in _batches(deployment))
-    prefill, per_pass = (0.0, *prefill_coefficients(deployment)), declared_tokens_per_pass(deployment)
-    return _Shape(steps, kv_s_per_token(deployment), prefill, _chunk(deployment), tokens_per_pass=per_pass)
 
 
 def _sram(deployment: Deployment) -> _Shape:
@@ -128,7 +145,6 @@ def _chunk(deployment: Deployment) -> int:
 
 
 BUILDERS: dict[Law, Callable[[Deployment], _Shape]] = {
-    Law.ROOFLINE: _roofline,
     Law.SRAM: _sram,
     Law.NEURON: _neuron,
     Law.RDU: _rdu,

@@ -17,7 +17,7 @@ from headrace.fleet import Deployment, Model
 from headrace.perf.coefficients import Coefficient, coefficient, coefficients_of
 from headrace.perf.estimate import Estimate, largest, sources
 from headrace.perf.memory import kv_bytes_per_sequence, kv_bytes_per_token, require_accelerator
-from headrace.perf.roofline import touched_weight_bytes
+from headrace.perf.passes import touched_weight_bytes
 from headrace.perf.speculation import tabled
 
 ROWS = ("memory_efficiency", "layer_s", "expert_s")

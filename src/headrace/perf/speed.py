@@ -21,14 +21,17 @@ class Serving(StrEnum):
 class SpeedCurve:
     """Speed of one replica.
 
-    Prefill of T tokens alone takes
-    `prefill_fixed_s + prefill_s_per_token * T + prefill_s_per_token_squared * T**2`; the first token comes
-    `ttft_overhead_s` later. One decode step of B sequences that hold K context tokens together takes
-    `step_s[B] + kv_s_per_token * K` (`step_s[0]` is the fixed part of a step that only prefills).
+    Prefill of T tokens takes `prefill_fixed_s + prefill_s_per_token * T + prefill_s_per_token_squared * T**2`. One
+    decode step of B sequences that hold K context tokens together takes `step_s[B] + kv_s_per_token * K`; under
+    continuous batching a prefill is carried by a step (`step_s[0]` if there is no sequence to decode). What a client
+    sees comes later than that, by `ttft_overhead_s + ttft_overhead_s_per_token * T + ttft_overhead_s_per_sequence * N`
+    with N jobs running, its own included.
 
     Attributes:
         step_s: indexed by batch, 0 to `max_batch`. For dataflow and hosted it is constant up to `depth`.
         chunk_tokens: prefill tokens mixed into one step, at most (batching).
+        ttft_overhead_s, ttft_overhead_s_per_token, ttft_overhead_s_per_sequence: of front ends, tokenizers, schedulers,
+            launches: they delay what is seen of a job and occupy nobody; the last two under continuous batching only.
         depth: sequences in flight that cost no speed (dataflow: pipeline depth).
         kv_capacity_tokens: context tokens that fit beside the weights; None: unknown, unlimited (hosted).
         power_w: electrical power of the replica when busy; None where the catalog has no figure.
@@ -50,6 +53,8 @@ class SpeedCurve:
     power_w: float | None
     prefill_fixed_s: float = 0.0
     tokens_per_pass: float = 1.0
+    ttft_overhead_s_per_token: float = 0.0
+    ttft_overhead_s_per_sequence: float = 0.0
 
     def spread(self, replicas: int) -> SpeedCurve:
         """The same through a balancer over so many replicas: each has its part of the sequences and their context."""
@@ -67,7 +72,7 @@ class SpeedCurve:
         )
 
     def prefill_s(self, input_tokens: float) -> float:
-        """Seconds to prefill `input_tokens` alone, without the overhead of a first token; 0 for none."""
+        """Seconds that `input_tokens` take to prefill, without the step that carries them; 0 for none."""
         if input_tokens <= 0:
             return 0.0
         per_token_s = self.prefill_s_per_token + self.prefill_s_per_token_squared * input_tokens
@@ -77,9 +82,18 @@ class SpeedCurve:
         """Seconds that a chunk of `tokens` adds to a step, after `done` tokens of the same prefill."""
         return tokens * (self.prefill_s_per_token + self.prefill_s_per_token_squared * (2 * done + tokens))
 
+    def overhead_s(self, input_tokens: float, jobs: int = 1) -> float:
+        """Seconds by which a client sees a job's tokens later than they are computed, with `jobs` running."""
+        return (
+            self.ttft_overhead_s
+            + self.ttft_overhead_s_per_token * input_tokens
+            + self.ttft_overhead_s_per_sequence * jobs
+        )
+
     def ttft_s(self, input_tokens: float) -> float:
         """Uncontended time to first token."""
-        return self.ttft_overhead_s + self.prefill_s(input_tokens)
+        carrier_s = self.step_s[0] if self.serving is Serving.BATCHING else 0.0
+        return self.overhead_s(input_tokens) + carrier_s + self.prefill_s(input_tokens)
 
     def tpot_s(self, batch: int = 1, context_tokens: float = 0.0) -> float:
         """Time per output token with `batch` sequences in flight, each holding `context_tokens`."""

@@ -155,8 +155,8 @@ class BackendState:
             self._room_tokens(),
             self._usd_per_input_token * r,
             self._usd_per_output_token * r,
-            (curve.ttft_overhead_s + curve.prefill_fixed_s + backlog_s) * ttft,
-            curve.prefill_s_per_token * ttft,
+            (curve.overhead_s(0.0, held) + curve.prefill_fixed_s + self._carrier_s() + backlog_s) * ttft,
+            (curve.prefill_s_per_token + curve.ttft_overhead_s_per_token) * ttft,
             curve.prefill_s_per_token_squared * ttft,
             (step_s + curve.kv_s_per_token * self.kv_tokens) * tpot,
             curve.kv_s_per_token * tpot,
@@ -168,6 +168,11 @@ class BackendState:
         """Context tokens that it can hold; infinite where nobody knows."""
         capacity = self._curve.kv_capacity_tokens
         return inf if capacity is None else float(capacity)
+
+    def _carrier_s(self) -> float:
+        """The step that carries a prompt, under continuous batching: of those that decode already."""
+        curve = self._curve
+        return curve.step_s[min(self.in_flight, curve.max_batch)] if curve.serving is Serving.BATCHING else 0.0
 
     def _room_tokens(self) -> float:
         """Tokens of context that a request may have and still start at once."""

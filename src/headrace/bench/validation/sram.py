@@ -25,7 +25,7 @@ from headrace.fleet import Accelerator, Deployment, catalog
 from headrace.perf import dataflow, rdu
 from headrace.perf.coefficients import Coefficient, coefficient, releases
 from headrace.perf.memory import require_accelerator
-from headrace.perf.roofline import touched_weight_bytes
+from headrace.perf.passes import touched_weight_bytes
 
 NAME = "sram"
 WSE, LPU, RDU = "WSE-3", "LPU", "SN40L"

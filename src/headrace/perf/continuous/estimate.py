@@ -8,13 +8,14 @@ estimate is refused.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from headrace.errors import ModelRangeError
 from headrace.fleet import Deployment
-from headrace.perf.continuous.loop import MEMORY_SHARE, Served, serve
+from headrace.perf.continuous.loop import Served, serve
 from headrace.perf.continuous.parameters import Levels, fitted, keys_of, levels_of, supports_of, theta_of
 from headrace.perf.continuous.points import Array, Load, Points, Split, points_of
 from headrace.perf.continuous.prompt import occupancy_s
@@ -30,7 +31,7 @@ from headrace.perf.continuous.step import (
     weights_s,
 )
 from headrace.perf.estimate import Estimate
-from headrace.perf.memory import weight_bytes
+from headrace.perf.memory import memory_fit, require_accelerator
 
 Asked = tuple[Deployment, Load, Split | None]
 UNSEEN = {
@@ -90,6 +91,14 @@ def serve_many(
     return Served(served.tpot_s * outputs["tpot"], served.ttft_s * outputs["ttft"], served.batch)
 
 
+def estimate_of(deployment: Deployment, output: str, value: float, p: Points, t: Theta, batch: float) -> Estimate:
+    """`value` with the interval of `output` (`tpot`, `ttft`) where this deployment belongs; `p` has one point."""
+    levels = levels_of([keys_of(deployment, split=False)])
+    at = np.array([batch])
+    why = _largest(_pass_parts(p, t, at)) if output == "tpot" else ["own prefill"]
+    return _estimates(np.array([value]), output, levels, why)[0]
+
+
 def _check(deployment: Deployment, load: Load) -> None:
     tokens, limit = load.input_tokens + load.output_tokens, deployment.model.context_tokens
     if load.input_tokens < 1 or load.output_tokens < 1 or load.concurrency < 1 or tokens > limit:
@@ -100,12 +109,12 @@ def _check(deployment: Deployment, load: Load) -> None:
 
 
 def _check_fit(deployment: Deployment, count: int) -> None:
-    chip = deployment.accelerator
-    if chip is not None and weight_bytes(deployment) > MEMORY_SHARE * count * chip.memory_bytes:
-        needed = weight_bytes(deployment) / MEMORY_SHARE / chip.memory_bytes
+    chip, fit = require_accelerator(deployment), memory_fit(replace(deployment, count=count))
+    if fit.weight_bytes > fit.usable_bytes:
+        needed = int(np.ceil(fit.weight_bytes / fit.usable_bytes * count))
         raise ModelRangeError(
             f"deployment {deployment.name!r}: the weights of {deployment.model.name} do not fit on {count} "
-            f"x {chip.name}; it takes at least {int(np.ceil(needed))}"
+            f"x {chip.name}; it takes at least {needed}"
         )
 
 
@@ -122,19 +131,22 @@ def _estimates(values: Array, output: str, levels: Levels, why: Sequence[str]) -
 
 def _why(p: Points, t: Theta, served: Served) -> list[str]:
     """The largest part of a pass: without speculation, of the time per output token."""
-    batch, tokens, local = served.batch, served.batch * p.checked, served.batch / p.ranks
-    share = np.where(p.split > 0.5, 0.0, batch / p.output_tokens * p.per_pass)
-    parts = {
+    share = np.where(p.split > 0.5, 0.0, np.maximum(0.0, served.batch - 1.0) / p.output_tokens * p.per_pass)
+    others = t["overlap"] * occupancy_s(p, t, p.count, p.width) * share
+    return _largest({**_pass_parts(p, t, served.batch), "prefill of others": others})
+
+
+def _pass_parts(p: Points, t: Theta, batch: Array) -> dict[str, Array]:
+    tokens = batch * p.checked
+    return {
         "weight reads": weights_s(p, t, tokens),
         "KV cache reads": cache_s(p, t, batch),
         "arithmetic": arithmetic_s(p, t, tokens),
         "layer latency": layers_s(p, t, tokens),
         "collectives": reduce_s(p, t, tokens / p.ranks, p.width) + dispatch_s(p, t, tokens / p.count),
-        "host": host_s(t, local),
+        "host": host_s(t, batch / p.ranks),
         "draft": p.draft_steps * decode_step_s(p, t, batch),
-        "prefill of others": t["overlap"] * occupancy_s(p, t, p.count, p.width) * share,
     }
-    return _largest(parts)
 
 
 def _why_ttft(p: Points, t: Theta, served: Served) -> list[str]:

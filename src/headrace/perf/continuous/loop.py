@@ -3,7 +3,7 @@
 Each of C clients sends its next request when the last one is answered. While a request decodes, the prompts of the
 others are prefilled in the same steps: its share of that work is what interference is. So
 
-    TPOT = token(batch) + (1 - early) * overlap * prompt * batch / output tokens
+    TPOT = token(batch) + (1 - early) * overlap * prompt * (batch - 1) / output tokens
     TTFT = fixed + tokens + clients + prompt alone + early * (clients - 1) * prompt + waits
 
 where `early` is the part of the others' prefill that a request meets before its first token (bursts of arrivals) and
@@ -21,8 +21,7 @@ from headrace.perf.continuous.points import Array, Points
 from headrace.perf.continuous.prompt import alone_s, occupancy_s
 from headrace.perf.continuous.step import Theta, kv_shards, rounded_max, token_s
 
-MEMORY_SHARE = 0.9  # what a model server takes of a chip's memory by default (vLLM gpu_memory_utilization)
-FEWEST_SEQUENCES = 4.0  # a replica that is measured at all holds a few
+MEMORY_SHARE = 0.9  # of what the weights leave, the KV cache (default of TensorRT-LLM: free_gpu_memory_fraction)
 
 
 class Served(NamedTuple):
@@ -45,13 +44,13 @@ def serve(p: Points, t: Theta) -> Served:
 
 
 def capacity(p: Points) -> Array:
-    """Sequences whose KV cache fits beside the weights of a replica."""
+    """Sequences whose KV cache, of input and output together, fits in what the weights leave; at least one."""
     dense = p.dense_bytes * np.where(p.ranks > 1, p.ranks, 1.0)
     weights = (p.attention_bytes + p.head_bytes) * p.ranks + dense + p.head_bytes
     weights = weights + p.moe_layers * p.experts * p.expert_bytes
     copies = p.width / kv_shards(p)
     sequence = (p.kv_bytes_token * (p.input_tokens + p.output_tokens) + p.window_bytes) * copies + p.state_bytes
-    return np.asarray(np.maximum(FEWEST_SEQUENCES, (p.count * p.memory * MEMORY_SHARE - weights) / sequence))
+    return np.asarray(np.maximum(1.0, MEMORY_SHARE * (p.count * p.memory - weights) / sequence))
 
 
 def _mixed(p: Points, t: Theta) -> Served:
@@ -64,7 +63,8 @@ def _mixed(p: Points, t: Theta) -> Served:
     fixed = fixed + np.where(p.ranks > 1, t["ttft_ranks_s"], 0.0) + alone + early * (held - 1.0) * prompt
     batch = held
     for _ in range(2):
-        tpot = token_s(p, t, batch) + (1.0 - early) * t["overlap"] * prompt * batch / p.output_tokens
+        others = np.maximum(0.0, batch - 1.0) / p.output_tokens
+        tpot = token_s(p, t, batch) + (1.0 - early) * t["overlap"] * prompt * others
         decoding = p.output_tokens * tpot
         ttft = fixed + t["wait_steps"] * tpot * p.per_pass + t["slot_wait"] * decoding / p.concurrency
         batch = np.maximum(1.0, held * decoding / (ttft + decoding))

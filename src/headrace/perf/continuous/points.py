@@ -164,25 +164,38 @@ def _draft_figures(deployment: Deployment) -> dict[str, float]:
 
 
 def _chip_figures(chip: Accelerator, deployment: Deployment) -> dict[str, float]:
-    if chip.memory_bandwidth_bytes_per_s is None or chip.flops_bf16 is None:
-        raise ModelRangeError(f"accelerator {chip.name!r}: its bandwidth or its 16-bit arithmetic is not known")
+    flops_16 = flops_of(chip, 16)
+    if chip.memory_bandwidth_bytes_per_s is None or flops_16 is None:
+        raise ModelRangeError(f"accelerator {chip.name!r} has no bandwidth or no FLOP/s figure: declare both")
     return {
         "bandwidth": chip.memory_bandwidth_bytes_per_s,
-        "flops": _peak_flops(chip, deployment),
-        "attention_flops": chip.flops_bf16,
+        "flops": _peak_flops(chip, deployment) or flops_16,
+        "attention_flops": flops_16,
         "link": chip.scale_up_bandwidth_bytes_per_s or np.inf,
         "memory": chip.memory_bytes,
     }
 
 
-def _peak_flops(chip: Accelerator, deployment: Deployment) -> float:
+def flops_of(chip: Accelerator, bits: int) -> float | None:
+    """Peak FLOP/s in arithmetic of so many bits (16, 8), half of the next narrower where that alone is known.
+
+    The ratio is that of every chip of the catalog that has both; None: no figure at all.
+    """
+    wide = chip.flops_bf16 if bits == 16 else chip.flops_fp8
+    if wide is not None:
+        return wide
+    narrower = flops_of(chip, 8) if bits == 16 else chip.flops_fp4
+    return None if narrower is None else narrower / 2.0
+
+
+def _peak_flops(chip: Accelerator, deployment: Deployment) -> float | None:
     """Peak in the arithmetic of the weights; four-bit checkpoints of 16-bit models multiply in the next wider one."""
     bits, widened = weight_bits(deployment), deployment.model.native_weight_bits == 4
-    if bits <= 4:
-        found = (chip.flops_fp8 if widened else chip.flops_fp4) if chip.flops_fp4 is not None else None
-    else:
-        found = chip.flops_fp8 if bits <= 8 else None
-    return found if found is not None else float(chip.flops_bf16 or 0.0)
+    if bits > 4:
+        return flops_of(chip, 8) if bits <= 8 else None
+    if chip.flops_fp4 is None:
+        return None
+    return flops_of(chip, 8) if widened else chip.flops_fp4
 
 
 def _bytes_per_parameter(deployment: Deployment) -> tuple[float, float, float]:

@@ -100,6 +100,11 @@ def host_s(t: Theta, sequences: Array) -> Array:
     return np.asarray(t["host"] * (t["step_s"] + t["sequence_s"] * sequences))
 
 
+def spread(p: Points, t: Theta) -> Array:
+    """Factor on what chips do together where they are many: the slowest decides."""
+    return np.asarray(1.0 + t["imbalance"] * np.maximum(0.0, np.log2(p.count / NODE_CHIPS)))
+
+
 def decode_step_s(p: Points, t: Theta, batch: Array) -> Array:
     """One decode step of a replica with `batch` sequences, one token each, and no prefill in it."""
     return _pass_s(p, t, batch, batch)
@@ -116,7 +121,6 @@ def token_s(p: Points, t: Theta, batch: Array) -> Array:
 def _pass_s(p: Points, t: Theta, batch: Array, tokens: Array) -> Array:
     """One pass over the weights with `tokens` tokens of `batch` sequences."""
     roof = rounded_max(weights_s(p, t, tokens) + cache_s(p, t, batch), arithmetic_s(p, t, tokens))
-    spread = 1.0 + t["imbalance"] * np.maximum(0.0, np.log2(p.count / NODE_CHIPS))
-    bound = (roof + dispatch_s(p, t, tokens / p.count)) * spread
+    bound = (roof + dispatch_s(p, t, tokens / p.count)) * spread(p, t)
     sums = reduce_s(p, t, tokens / p.ranks, p.width)
     return np.asarray(bound + layers_s(p, t, tokens) + sums + host_s(t, batch / p.ranks))
