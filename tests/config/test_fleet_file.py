@@ -427,7 +427,7 @@ def test_the_document_has_a_setting_for_every_field_of_what_it_builds() -> None:
     assert {"value_of_time_usd_per_s", "timeout_s", "expected_output_tokens", "slo", "match"} == set(
         ClassTable.__struct_fields__
     )
-    assert set(SloTable.__struct_fields__) == {"ttft_s", "tpot_s", "attainment"}
+    assert set(SloTable.__struct_fields__) == {"ttft_s", "tpot_s", "attainment", "priced"}
     assert set(MatchTable.__struct_fields__) == {"headers", "api_key_envs", "paths", "model_aliases"}
     assert "max_batch" in DeploymentTable.__struct_fields__
     assert "like" in AcceleratorTable.__struct_fields__

