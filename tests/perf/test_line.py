@@ -89,7 +89,7 @@ def test_a_larger_batch_never_has_a_shorter_step(chip: str, model: str, software
 def test_a_lone_client_waits_as_long_by_the_curve_as_in_the_closed_loop(
     chip: str, software: str | None, model: str, tokens: int
 ) -> None:
-    """Within a third; and the closed loop has a wait of about a step for the scheduler, which a lone arrival has not."""
+    """Within a third; and the closed loop waits about a step for the scheduler, which a lone arrival does not."""
     place = deployment(chip, model, software)
     curve, loop = speed_curve(place), closed_loop(place, [Load(tokens, 1)])[0]
     waits_s = loop.ttft.value - curve.ttft_s(tokens)
