@@ -66,6 +66,20 @@ def test_framed_blocks_never_cut_a_line(pieces: list[bytes], places: list[int]) 
         assert unframe(block).endswith(b"\n")
 
 
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_a_header_cut_within_its_crlf_is_no_header_yet(size: int) -> None:
+    """What stands before a lone CR reads like a known size, and a chunk of that size would seem to end at once."""
+    pieces = [b"x" * (each - 1) + b"\n" for each in (size, size + 2)]
+    whole = chunked(pieces)
+    ChunkedBody(Sink()).feed(whole)  # learns the sizes
+    place = whole.index(b"\r\n", whole.index(b"\n\r\n") + 3) + 1
+    sink = Sink()
+    body = ChunkedBody(sink)
+    for block in (whole[:place], whole[place:]):
+        body.feed(block)
+    assert sink.payload == b"".join(pieces)
+
+
 def test_aligned_lines_are_handed_on_as_they_came() -> None:
     sink = Sink()
     block = chunked([b"data: 1\n\n", b"data: 2\n\n"], b"")

@@ -117,7 +117,7 @@ class ChunkedBody:
             # A header line that is not known, is cut off or has an extension is left to the slow way, which learns it.
             # So is a chunk that does not end here, or not with a newline: then the slice is another, or shorter.
             line_end = data.find(b"\r\n", at, at + 18)
-            size = _known_size(data[at:line_end])
+            size = _known_size(data[at:line_end]) if line_end > 0 else None
             if size is None:
                 break
             end = line_end + size + 4
