@@ -26,6 +26,8 @@ CURVE = SpeedCurve(
     kv_capacity_tokens=1000,
     power_w=None,
     prefill_fixed_s=0.00417,
+    ttft_overhead_s_per_token=6.1e-5,
+    ttft_overhead_s_per_sequence=0.00293,
 )
 TICK_S = 0.0071931
 HASHED = 32  # tokens of a hashed block
@@ -46,7 +48,7 @@ class Script(NamedTuple):
     job: Job
     submit_s: float
     abort_s: float | None
-    received: bool = False  # prefilled elsewhere, its KV is here
+    received_lag_s: float | None = None  # prefilled elsewhere: its KV is here, and its tokens are seen that late
 
 
 class Held:
@@ -74,7 +76,7 @@ class Stepwise:
     def __init__(self, curve: SpeedCurve, kv: KvCache, scripts: list[Script]) -> None:
         self.curve, self.kv = curve, kv
         self.due = sorted(
-            [(s.submit_s, s.job.job_id, 2 if s.received else 0, s.job) for s in scripts]
+            [(s.submit_s, s.job.job_id, 0 if s.received_lag_s is None else 2, s.job) for s in scripts]
             + [(s.abort_s, s.job.job_id, 1, s.job) for s in scripts if s.abort_s is not None]
         )
         self.total = (curve.kv_capacity_tokens or 0) // BLOCK_TOKENS
@@ -85,6 +87,7 @@ class Stepwise:
         self.running: list[Held] = []
         self.idle: OrderedDict[int, None] = OrderedDict()
         self.tokens: dict[int, list[float]] = defaultdict(list)
+        self.lag_s = {s.job.job_id: s.received_lag_s for s in scripts if s.received_lag_s is not None}
         self.cached: dict[int, int] = {}
         self.preemptions = 0
 
@@ -135,12 +138,14 @@ class Stepwise:
             while self.due and self.due[0][0] <= now_s:
                 self.apply(*self.due.pop(0)[2:])
             copies_s, preempted = self.make_room()
+            held_back = 0
             if not preempted:
                 copies_s += self.admit()
+                held_back = self.held_back()
             assert self.allocated() + self.free() == self.total
             assert self.free() >= len(self.idle) * (HASHED // BLOCK_TOKENS)
             if self.running:
-                now_s = self.step(now_s + copies_s)
+                now_s = self.step(now_s + copies_s, len(self.running) + held_back)
             elif self.due:
                 now_s = self.due[0][0]
             else:
@@ -241,7 +246,17 @@ class Stepwise:
             room -= held.goal - held.done
         return copies_s
 
-    def step(self, now_s: float) -> float:
+    def held_back(self) -> int:
+        """Who would run if the chunk had room for all: first in line, with a slot, and blocks of its own."""
+        count, free = 0, self.free() - self.watermark
+        while not self.swapped and count < len(self.line) and len(self.running) + count < self.curve.max_batch:
+            free -= self.reserve(self.line[count])
+            if free < 0:
+                break
+            count += 1
+        return count
+
+    def step(self, now_s: float, jobs: int) -> float:
         curve, room = self.curve, self.curve.chunk_tokens
         decoding = [held for held in self.running if held.decoding]
         now_s += curve.step_s[len(decoding)] + curve.kv_s_per_token * sum(held.context for held in decoding)
@@ -258,7 +273,8 @@ class Stepwise:
         for held in decoding + completed:
             held.decoding = True
             held.tokens += 1
-            self.tokens[held.job.job_id].append(now_s + curve.ttft_overhead_s)
+            lag_s = self.lag_s.setdefault(held.job.job_id, curve.overhead_s(held.job.input_tokens, jobs))
+            self.tokens[held.job.job_id].append(now_s + lag_s)
             if held.tokens == held.job.output_tokens:
                 self.running.remove(held)
                 finished.append(held)

@@ -39,15 +39,16 @@ class Run:
             assert self.server.kv_tokens <= (CURVE.kv_capacity_tokens or 0)
         while (next_s := self.server.next_s()) is not None:
             assert next_s >= now_s
+            assert {report.at_s for report in self.advance(next_s)} <= {next_s}, "next_s is not after the next report"
             now_s = next_s
-            self.advance(now_s)
 
-    def advance(self, now_s: float) -> None:
+    def advance(self, now_s: float) -> list[Report]:
         reports = self.server.advance(now_s)
         self.reports += reports
         for report in reports:
             if report.milestone is Milestone.FINISHED:
                 assert self.server.produced(now_s, report.job_id) == self.live.pop(report.job_id).output_tokens
+        return reports
 
     def ask(self, now_s: float) -> None:
         for job_id, job in self.live.items():
@@ -94,15 +95,24 @@ def test_tokens_produced_at_any_time_equal_those_of_a_server_run_step_by_step(na
         assert produced == sum(t <= now_s for t in reference.tokens[job_id]), (now_s, job_id)
 
 
+@pytest.mark.parametrize(
+    ("kv", "capacity_tokens"), [(GROW, None), (KvCache(), CURVE.kv_capacity_tokens)], ids=["room for all", "reserved"]
+)
 @settings(max_examples=60, deadline=None)
 @given(scripts=script_lists())
-def test_with_memory_for_all_it_equals_the_batching_server(scripts: list[Script]) -> None:
-    curve = replace(CURVE, kv_capacity_tokens=None)
-    both = []
-    for server in (BatchingServer(curve), PagedServer(curve, GROW)):
-        for script in scripts:
-            server.advance(script.submit_s)
-            server.submit(script.submit_s, script.job)
-        both.append(server.advance(1e6))
+def test_without_preemption_it_equals_the_batching_server(
+    kv: KvCache, capacity_tokens: int | None, scripts: list[Script]
+) -> None:
+    curve = replace(CURVE, kv_capacity_tokens=capacity_tokens)
+    assert min(curve.ttft_overhead_s, curve.ttft_overhead_s_per_token, curve.ttft_overhead_s_per_sequence) > 0.0
+    events = [(s.submit_s, s.job.job_id, True, s.job) for s in scripts]
+    events += [(s.abort_s, s.job.job_id, False, s.job) for s in scripts if s.abort_s is not None]
+    both: list[list[Report]] = []
+    for server in (BatchingServer(curve), PagedServer(curve, kv)):
+        both.append([])
+        for at_s, job_id, is_submit, job in sorted(events):
+            both[-1] += server.advance(at_s)
+            server.submit(at_s, job) if is_submit else server.abort(at_s, job_id)
+        both[-1] += server.advance(1e6)
     assert [(r.job_id, r.milestone) for r in both[0]] == [(r.job_id, r.milestone) for r in both[1]]
     assert [r.at_s for r in both[0]] == pytest.approx([r.at_s for r in both[1]], abs=1e-9)

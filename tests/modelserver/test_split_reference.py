@@ -16,23 +16,21 @@ from headrace.modelserver import (
     Job,
     Link,
     Milestone,
-    ModelServer,
     PagedServer,
+    PrefillServer,
     ReplicatedServer,
     SplitServer,
 )
 
 LINK = Link(bytes_per_s=1.31e7, kv_bytes_per_token=KV_BYTES, latency_s=0.00313)
-PREFILL = replace(CURVE, ttft_overhead_s=0.0, chunk_tokens=512)
-
-
+PREFILL = replace(CURVE, chunk_tokens=512)
 ONE = Replicas(1, 1)
 
 
 def split_server(link: Link = LINK, kv: KvCache = GROW) -> SplitServer:
-    prefill: ReplicatedServer[ModelServer] = ReplicatedServer(lambda: PagedServer(PREFILL, KvCache()), ONE)
+    prefill = ReplicatedServer(lambda: PrefillServer(PREFILL, KvCache()), ONE)
     decode = DecodeReplicas(lambda: PagedServer(CURVE, kv), ONE)
-    return SplitServer(prefill, decode, link, CURVE.ttft_overhead_s, CURVE.kv_capacity_tokens)
+    return SplitServer(prefill, decode, link, CURVE.kv_capacity_tokens)
 
 
 def expected(scripts: list[Script], kv: KvCache) -> dict[tuple[int, Milestone], float]:
@@ -41,18 +39,18 @@ def expected(scripts: list[Script], kv: KvCache) -> dict[tuple[int, Milestone], 
     prefill = Stepwise(PREFILL, KvCache(), firsts)
     prefill.run()
     jobs = {script.job.job_id: script for script in scripts}
-    done = sorted((times[0], job_id) for job_id, times in prefill.tokens.items() if job_id in jobs)
+    done = sorted((times[0] - prefill.lag_s[job_id], job_id) for job_id, times in prefill.tokens.items())
     done = [(at_s, job_id) for at_s, job_id in done if (jobs[job_id].abort_s or at_s) >= at_s]
     found, free_s, arrivals = {}, 0.0, []
     for at_s, job_id in done:
-        job, abort_s = jobs[job_id].job, jobs[job_id].abort_s
-        found[job_id, Milestone.FIRST_TOKEN] = at_s + CURVE.ttft_overhead_s
+        job, abort_s, lag_s = jobs[job_id].job, jobs[job_id].abort_s, prefill.lag_s[job_id]
+        found[job_id, Milestone.FIRST_TOKEN] = at_s + lag_s
         if job.output_tokens == 1:
-            found[job_id, Milestone.FINISHED] = at_s + CURVE.ttft_overhead_s
+            found[job_id, Milestone.FINISHED] = at_s + lag_s
             continue
         free_s = max(free_s, at_s) + LINK.latency_s + job.input_tokens * KV_BYTES / LINK.bytes_per_s
         if abort_s is None or abort_s > free_s:
-            arrivals.append(Script(job, free_s, abort_s, received=True))
+            arrivals.append(Script(job, free_s, abort_s, lag_s))
     decode = Stepwise(CURVE, kv, arrivals)
     decode.run()
     for script in arrivals:
@@ -117,7 +115,7 @@ def test_decode_is_not_slowed_down_by_prefills_and_waits_for_its_kv() -> None:
     )
     steps = [CURVE.step_s[1] + CURVE.kv_s_per_token * (100 + token) for token in range(1, 40)]
     first_s = PREFILL.step_s[0] + PREFILL.prefill_s(100)
-    assert ends[1] == pytest.approx(first_s + LINK.transfer_s(100) + sum(steps) + CURVE.ttft_overhead_s)
+    assert ends[1] == pytest.approx(first_s + LINK.transfer_s(100) + sum(steps) + CURVE.overhead_s(100))
     assert ends[1] < mixed[1]
 
 

@@ -72,3 +72,12 @@ def test_compute_of_a_predicted_reference_is_a_token_of_a_full_batch() -> None:
 def test_compute_without_a_reference_is_refused() -> None:
     with pytest.raises(ModelRangeError, match="reference"):
         work_rate(Share("fast", ("p",), 0.1, ShareUnit.COMPUTE))
+
+
+@pytest.mark.parametrize("serving", [Serving.DATAFLOW, Serving.HOSTED])
+@pytest.mark.parametrize("part", ["ttft_overhead_s_per_token", "ttft_overhead_s_per_sequence"])
+def test_an_overhead_that_its_model_server_would_leave_out_is_refused(serving: Serving, part: str) -> None:
+    curve = replace(speed_curve(OBSERVED), serving=Serving.BATCHING, **{part: 0.001})
+    assert curve.overhead_s(10.0, 2) > curve.ttft_overhead_s
+    with pytest.raises(ModelRangeError, match="only continuous batching"):
+        replace(curve, serving=serving)

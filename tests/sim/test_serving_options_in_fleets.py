@@ -87,4 +87,6 @@ def test_a_curve_over_replicas_gives_each_its_part(replicas: int) -> None:
     for batch in (1, 7, curve.max_batch):
         assert whole.tpot_s(batch * replicas, 1000.0) == pytest.approx(curve.tpot_s(batch, 1000.0))
         assert whole.step_s[batch * replicas] == whole.step_s[(batch - 1) * replicas + 1]
-    assert whole.ttft_s(5000) == curve.ttft_s(5000)
+        assert whole.overhead_s(5000, batch * replicas) == pytest.approx(curve.overhead_s(5000, batch))
+    assert curve.ttft_overhead_s_per_sequence > 0.0
+    assert whole.prefill_s(5000) == curve.prefill_s(5000)

@@ -12,7 +12,7 @@ from headrace.modelserver.quota import QuotaGate
 from headrace.modelserver.replicas import Autoscaler, ReplicatedServer
 from headrace.modelserver.server import Job, Milestone, ModelServer, Report
 from headrace.modelserver.session_cache import SessionCache
-from headrace.modelserver.split import DecodeReplicas, Link, SplitServer
+from headrace.modelserver.split import DecodeReplicas, Link, PrefillServer, SplitServer
 
 __all__ = [
     "BLOCK_TOKENS",
@@ -28,6 +28,7 @@ __all__ = [
     "Milestone",
     "ModelServer",
     "PagedServer",
+    "PrefillServer",
     "PrefixCache",
     "ProviderTerms",
     "QuotaGate",

@@ -280,7 +280,7 @@ class BatchingServer:
         whole = (head.input_tokens - head.prefilled - 1) // chunk
         decode_s = curve.step_s[self._decoding] + curve.kv_s_per_token * self._context_tokens
         growth_s = curve.kv_s_per_token * self._decoding
-        first_s = decode_s + self._chunk_s(head.prefilled, chunk)
+        first_s = decode_s + curve.chunk_s(head.prefilled, chunk)
         chunk_growth_s = 2.0 * curve.prefill_s_per_token_squared * chunk * chunk
         if until_finish is not None and until_finish <= whole:
             return Span(self._clock_s, self._steps, until_finish, first_s, growth_s + chunk_growth_s)
@@ -289,26 +289,21 @@ class BatchingServer:
 
     def _fill_tail(self, head_prefilled: int) -> float:
         """Share the completing step's chunk among the oldest prefills; returns the seconds that they add."""
-        room = self._curve.chunk_tokens
+        curve, room = self._curve, self._curve.chunk_tokens
         prefilled = head_prefilled
         self._tail = []
         cost_s = 0.0
         for sequence in self._prefill:
             tokens = min(room, sequence.input_tokens - prefilled)
             self._tail.append((sequence, tokens))
-            cost_s += self._chunk_s(prefilled, tokens)
+            cost_s += curve.chunk_s(prefilled, tokens)
             if prefilled + tokens == sequence.input_tokens:
-                cost_s += self._curve.prefill_fixed_s
+                cost_s += curve.prefill_fixed_s
             room -= tokens
             if room == 0:
                 break
             prefilled = 0
         return cost_s
-
-    def _chunk_s(self, done: int, tokens: int) -> float:
-        """Seconds that a chunk of `tokens` adds to a step, after `done` tokens of the same prefill."""
-        curve = self._curve
-        return tokens * (curve.prefill_s_per_token + curve.prefill_s_per_token_squared * (2 * done + tokens))
 
     # -- where a step lies in time
 
@@ -335,7 +330,7 @@ class BatchingServer:
             return None
         if mark - span.mark <= span.total:
             return span.time_after(mark - span.mark)
-        curve, beyond = self._curve, mark - span.mark - span.total
+        curve = self._curve
         growth_s = curve.kv_s_per_token * self._decoding
         first_s = curve.step_s[self._decoding] + curve.kv_s_per_token * self._context_tokens + growth_s * span.total
-        return span.end_s + beyond * first_s + growth_s * (beyond * (beyond - 1) * 0.5)
+        return span.time_beyond(mark - span.mark - span.total, first_s, growth_s)

@@ -11,7 +11,7 @@ from headrace.modelserver.hosted import HostedServer, ProviderTerms
 from headrace.modelserver.paged import PagedServer
 from headrace.modelserver.replicas import ReplicatedServer
 from headrace.modelserver.server import ModelServer
-from headrace.modelserver.split import DecodeReplicas, Link, SplitServer
+from headrace.modelserver.split import DecodeReplicas, Link, PrefillServer, SplitServer
 from headrace.perf import kv_token_bytes
 from headrace.perf.speed import Serving, SpeedCurve
 from headrace.rng import stream
@@ -50,13 +50,12 @@ def _split(curve: SpeedCurve, deployment: Deployment, split: Split) -> SplitServ
     """The prefill station keeps shared prefixes, the decode station what else is said of the KV cache."""
     settings = deployment.kv_cache or KvCache()
     token_bytes = kv_token_bytes(deployment)
-    prefill, decoding = replace(curve, ttft_overhead_s=0.0), replace(settings, prefix_cache=False)
+    decoding = replace(settings, prefix_cache=False)
     first = KvCache(prefix_cache=settings.prefix_cache)
     return SplitServer(
-        ReplicatedServer(lambda: PagedServer(prefill, first), _fixed(split.prefill_replicas)),
+        ReplicatedServer(lambda: PrefillServer(curve, first), _fixed(split.prefill_replicas)),
         DecodeReplicas(lambda: PagedServer(curve, decoding, token_bytes), _fixed(split.decode_replicas)),
         Link(split.link_bytes_per_s, token_bytes, split.link_latency_s),
-        curve.ttft_overhead_s,
         curve.kv_capacity_tokens,
     )
 

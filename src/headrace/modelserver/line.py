@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import chain
 from operator import attrgetter
 
 from headrace.modelserver.pages import PagedSequence
@@ -26,12 +28,13 @@ class Line:
     def __len__(self) -> int:
         return len(self._resuming) + len(self._preempted) + len(self._new)
 
+    def __iter__(self) -> Iterator[PagedSequence]:
+        return chain(self._resuming, self._preempted, self._new.values())
+
     @property
     def first(self) -> PagedSequence | None:
         """Who is next; None when nobody waits."""
-        if self._resuming:
-            return self._resuming[0]
-        return self._preempted[0] if self._preempted else next(iter(self._new.values()), None)
+        return next(iter(self), None)
 
     def add(self, sequence: PagedSequence) -> None:
         """A new job, at the end; or one that was preempted, to its place by arrival."""

@@ -18,16 +18,20 @@ watermark and swapping as in its first version). There a prefill gets its blocks
 Nothing is decided before its time: a submission or an abort in the middle of a step ends the span at the boundary
 ahead, and the decisions fall when that boundary is reached, with all that is known by then. `pages.py` says in closed
 form after how many steps blocks run out, so a span still covers all steps up to the next change. A preempted job keeps
-what it has delivered; its next token comes when it is back. All reports lag by `ttft_overhead_s`, as in `batching.py`.
+what it has delivered; its next token comes when it is back.
+
+What is reported of a job lags by its overhead, as in `batching.py`; a preemption does not change it. Of the jobs that
+run beside it those count too, as there, that only wait for the chunk: a slot and blocks are free for them.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
+from itertools import islice
 
 from headrace.errors import ModelRangeError
-from headrace.fleet import KvCache, Preemption
+from headrace.fleet import KvCache
 from headrace.modelserver.clock import TokenClock
 from headrace.modelserver.kv import BLOCK_TOKENS
 from headrace.modelserver.line import BY_ARRIVAL, Line
@@ -55,20 +59,16 @@ class PagedServer:
         """
         if curve.max_batch < 1 or len(curve.step_s) <= curve.max_batch or curve.chunk_tokens < 1:
             raise ModelRangeError(f"paged: max_batch {curve.max_batch} needs step times 0 to {curve.max_batch}")
-        swaps = settings.preemption is Preemption.SWAP
-        if swaps and (kv_bytes_per_token <= 0.0 or settings.swap_bytes_per_s <= 0.0):
-            raise ModelRangeError("paged: swapping needs the KV bytes of a token and a swap_bytes_per_s above 0")
         self._curve = curve
-        self._swap_s_per_block = BLOCK_TOKENS * kv_bytes_per_token / settings.swap_bytes_per_s if swaps else 0.0
-        host_tokens = int(settings.swap_bytes / kv_bytes_per_token) if swaps else 0
-        self._pages = KvPages(curve.kv_capacity_tokens, settings, host_tokens)
+        self._pages = KvPages(curve.kv_capacity_tokens, settings, kv_bytes_per_token)
         self._outbox = Outbox(PagedSequence)
-        self._clock = TokenClock(curve.ttft_overhead_s)
+        self._clock = TokenClock(curve.overhead_s(0.0, jobs=0))
         self._line = Line()
         self._prefill: deque[PagedSequence] = deque()  # only the first may be partly done
         self._decode: dict[int, PagedSequence] = {}
         self._leaving: list[PagedSequence] = []  # aborted in the middle of the present step
         self._tail: list[tuple[PagedSequence, int]] = []  # who gets how many tokens in the span's irregular step
+        self._tail_jobs = 0  # how many run beside them, they included
         self._finish_marks: list[tuple[int, int, PagedSequence]] = []
         self._context_tokens = 0
         self._grown = False  # this boundary's growth is done
@@ -91,13 +91,18 @@ class PagedServer:
         self._line.add(sequence)
         self._notice(now_s)
 
-    def receive(self, now_s: float, job: Job) -> None:
-        """Accept a job that was prefilled elsewhere and has its first token: its KV is here and needs blocks only."""
+    def receive(self, now_s: float, job: Job, lag_s: float) -> None:
+        """Accept a job that was prefilled elsewhere and has its first token: its KV is here and needs blocks only.
+
+        Args:
+            lag_s: by how much its tokens are seen later than they are computed.
+        """
         self._run(now_s)
         sequence = self._outbox.register(job, self._pages.kv)
         sequence.resumes, sequence.kept = True, 1
         sequence.stints.append((-job.output_tokens, 1))  # before any step of this server
         sequence.first_due_s = now_s
+        sequence.lag_s = self._clock.noted(lag_s)
         self._line.add(sequence)
         self._notice(now_s)
 
@@ -118,9 +123,10 @@ class PagedServer:
     def next_s(self) -> float | None:
         """When `advance` next reports something or decides anew; None when nothing runs."""
         due_s, span = self._outbox.next_s(), self._clock.span
-        if due_s is not None or span is None:
+        if span is None:
             return due_s
-        return span.end_s + self._clock.lag_s
+        span_s = span.end_s + self._clock.least_lag_s
+        return span_s if due_s is None else min(due_s, span_s)
 
     def advance(self, now_s: float) -> list[Report]:
         """Move to `now_s` and report everything that happened up to then, in time order."""
@@ -134,14 +140,7 @@ class PagedServer:
         if sequence is None:
             return 0
         certain = sequence.tokens_certain(now_s)
-        if certain is not None:
-            return certain
-        steps = self._clock.delivered(now_s)
-        for mark, first, last in reversed(sequence.turns()):
-            tokens = min(steps - mark + 1, last)
-            if tokens >= first:
-                return tokens
-        return 0
+        return certain if certain is not None else sequence.tokens_after(self._clock.delivered(now_s, sequence.lag_s))
 
     def token_due_s(self, job_id: int, token: int) -> float | None:
         """When token number `token` (1-based) is due; past the present span, as if nothing else joined or finished.
@@ -153,13 +152,10 @@ class PagedServer:
             return None
         if sequence.first_due_s is None or token == 1:
             return sequence.first_due_s
-        step = next((mark + token - 1 for mark, first, last in sequence.turns() if first <= token <= last), None)
-        if step is None:
+        if (step := sequence.step_of(token)) is None:
             return None
-        end_s = self._clock.end_of(step)
-        if end_s is None and step > self._clock.steps:
-            end_s = self._beyond_span_s(step)
-        return None if end_s is None else end_s + self._clock.lag_s
+        end_s = self._clock.end_of(step, *self._decode_step_s())
+        return None if end_s is None else end_s + sequence.lag_s
 
     @property
     def running(self) -> int:
@@ -231,8 +227,13 @@ class PagedServer:
             self._start_decode(sequence, clock.steps - sequence.kept)
             self._pages.join(sequence, sequence.prefill_tokens + 1, clock.steps)
             if sequence.first_due_s is None:
-                sequence.first_due_s = clock.at_s + clock.lag_s
-                self._outbox.add(sequence.first_due_s, sequence, Milestone.FIRST_TOKEN)
+                sequence.lag_s = clock.noted(self._curve.overhead_s(sequence.input_tokens, self._tail_jobs))
+                sequence.first_due_s = clock.at_s + sequence.lag_s
+                self._report(sequence, Milestone.FIRST_TOKEN)
+
+    def _report(self, sequence: PagedSequence, milestone: Milestone) -> None:
+        """Something was computed at this boundary."""
+        self._outbox.add(self._clock.at_s + sequence.lag_s, sequence, milestone)
 
     def _start_decode(self, sequence: PagedSequence, first_mark: int) -> None:
         """From now on token n comes with step `first_mark` + n - 1."""
@@ -254,7 +255,7 @@ class PagedServer:
             self._stop_decode(sequence)
             self._pages.leave(sequence, decoding=True)
             sequence.stage = Stage.DELIVERY
-            self._outbox.add(clock.at_s + clock.lag_s, sequence, Milestone.FINISHED)
+            self._report(sequence, Milestone.FINISHED)
 
     def _next_finish(self) -> int | None:
         """The step with which the next sequence finishes; marks of sequences that left before are dropped."""
@@ -317,8 +318,8 @@ class PagedServer:
         self._line.add(sequence)
 
     def _drop_or_swap(self, sequence: PagedSequence) -> None:
-        if self._swap_s_per_block and self._pages.can_swap_out(sequence):
-            self._copy_s += self._pages.swap_out(sequence) * self._swap_s_per_block
+        if self._pages.can_swap_out(sequence):
+            self._copy_s += self._pages.swap_out(sequence)
         else:
             self._pages.leave(sequence, decoding=True)
             sequence.prefill_tokens = sequence.input_tokens + sequence.kept
@@ -334,7 +335,7 @@ class PagedServer:
             if sequence.resumes:
                 self._line.remove(sequence)
                 steps = self._clock.steps
-                self._copy_s += self._pages.resume(sequence, steps) * self._swap_s_per_block
+                self._copy_s += self._pages.resume(sequence, steps)
                 self._start_decode(sequence, steps + 1 - sequence.kept)
                 continue
             if room <= 0:
@@ -349,9 +350,8 @@ class PagedServer:
 
     def _next_span(self) -> Span:
         """The steps up to the first finish, the last block, or before the step that completes a prefill."""
-        curve, clock, batch = self._curve, self._clock, len(self._decode)
-        step_s = curve.step_s[batch] + curve.kv_s_per_token * self._context_tokens
-        growth_s = curve.kv_s_per_token * batch
+        curve, clock = self._curve, self._clock
+        step_s, growth_s = self._decode_step_s()
         limits = self._steps_until_change()
         if self._prefill:
             chunk, head = curve.chunk_tokens, self._prefill[0]
@@ -366,6 +366,11 @@ class PagedServer:
             return Span(clock.at_s, clock.steps, 0, step_s, 0.0, step_s + self._copy_s)
         return Span(clock.at_s, clock.steps, min(limits), step_s, growth_s)
 
+    def _decode_step_s(self) -> tuple[float, float]:
+        """The next step but for prefills and copies, and by how much each further one is longer."""
+        curve, batch = self._curve, len(self._decode)
+        return curve.step_s[batch] + curve.kv_s_per_token * self._context_tokens, curve.kv_s_per_token * batch
+
     def _steps_until_change(self) -> list[int]:
         """Steps until a sequence finishes, blocks run out, or an admission that was put off is due."""
         limits = [] if self._may_admit else [1]
@@ -378,7 +383,7 @@ class PagedServer:
     def _fill_chunk(self) -> float:
         """Share one step's chunk among the prefills; returns the seconds that they add."""
         curve, room = self._curve, self._curve.chunk_tokens
-        self._tail = []
+        self._tail, self._tail_jobs = [], self.running + self._held_back()
         cost_s = 0.0
         for sequence in self._prefill:
             tokens = min(room, sequence.prefill_tokens - sequence.prefilled)
@@ -389,12 +394,7 @@ class PagedServer:
             room -= tokens
         return cost_s
 
-    def _beyond_span_s(self, step: int) -> float | None:
-        """End of a step after the present span."""
-        span, curve = self._clock.span, self._curve
-        if span is None:
-            return None
-        beyond = step - span.mark - span.total
-        growth_s = curve.kv_s_per_token * len(self._decode)
-        first_s = curve.step_s[len(self._decode)] + curve.kv_s_per_token * self._context_tokens + growth_s * span.total
-        return span.end_s + beyond * first_s + growth_s * (beyond * (beyond - 1) * 0.5)
+    def _held_back(self) -> int:
+        """Jobs that nothing but the room in the chunk keeps from running."""
+        slots = self._curve.max_batch - self.running
+        return self._pages.fitting(islice(self._line, slots)) if self._may_admit else 0

@@ -12,9 +12,11 @@ Law: allocated + free = total; allocated is what sequences hold, each shared blo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence as Hashes
 
-from headrace.fleet import KvCache, KvPolicy
+from headrace.errors import ModelRangeError
+from headrace.fleet import KvCache, KvPolicy, Preemption
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
 from headrace.modelserver.prefix import PrefixCache
 from headrace.modelserver.sequence import Sequence, Stage
@@ -60,6 +62,17 @@ class PagedSequence(Sequence):
             found.append((int(self.first_mark), first, self.output_tokens))
         return found
 
+    def tokens_after(self, steps: int) -> int:
+        """Output tokens when the token clock reads `steps`."""
+        for mark, first, last in reversed(self.turns()):
+            if steps - mark + 1 >= first:
+                return min(steps - mark + 1, last)
+        return 0
+
+    def step_of(self, token: int) -> int | None:
+        """The step with which token number `token` (1-based) comes; None: it is not known yet."""
+        return next((mark + token - 1 for mark, first, last in self.turns() if first <= token <= last), None)
+
 
 class KvPages:
     """Who holds how many blocks, in closed form.
@@ -67,11 +80,18 @@ class KvPages:
     Attributes:
         kv: the blocks.
         host: blocks in host memory, for swapping.
+
+    Raises:
+        ModelRangeError: swapping without the bytes of a token, or without a speed.
     """
 
-    def __init__(self, capacity_tokens: int | None, settings: KvCache, swap_tokens: int = 0) -> None:
+    def __init__(self, capacity_tokens: int | None, settings: KvCache, kv_bytes_per_token: float) -> None:
+        swaps = settings.preemption is Preemption.SWAP
+        if swaps and (kv_bytes_per_token <= 0.0 or settings.swap_bytes_per_s <= 0.0):
+            raise ModelRangeError("paged: swapping needs the KV bytes of a token and a swap_bytes_per_s above 0")
         self.kv = KvBlocks(capacity_tokens)
-        self.host = KvBlocks(swap_tokens)
+        self.host = KvBlocks(int(settings.swap_bytes / kv_bytes_per_token) if swaps else 0)
+        self._copy_s = BLOCK_TOKENS * kv_bytes_per_token / settings.swap_bytes_per_s if swaps else 0.0
         self.cache = PrefixCache(self.kv)
         self._sharing = settings.prefix_cache
         self._grows = settings.policy is KvPolicy.GROW
@@ -89,11 +109,21 @@ class KvPages:
 
     def fits(self, sequence: PagedSequence, alone: bool) -> bool:
         """Whether the sequence can be admitted, or swapped in, now; `alone`, without regard to the watermark."""
-        blocks = self._to_resume(sequence) if sequence.resumes else self._to_admit(sequence)
+        blocks = self._needed(sequence)
         if sequence.hashes and not sequence.resumes:
             found = self.cache.found(sequence.hashes, sequence.prefill_tokens)
             blocks -= self.cache.room(sequence.hashes, found)
         return self.kv.fits(blocks + (0 if alone else self._watermark))
+
+    def fitting(self, sequences: Iterable[PagedSequence]) -> int:
+        """How many of these, from the first on, have room beside who is there, as if none shared a prefix."""
+        blocks = count = 0
+        for sequence in sequences:
+            blocks += self._needed(sequence)
+            if not self.kv.fits(blocks + self._watermark):
+                break
+            count += 1
+        return count
 
     def admit(self, sequence: PagedSequence) -> None:
         """Hand out the blocks of a prefill; what the prefix cache has is done already."""
@@ -159,31 +189,34 @@ class KvPages:
 
     # -- swap
 
-    def swap_out(self, sequence: PagedSequence) -> int:
-        """Move a decoding sequence's blocks to host memory, where they must fit; returns how many."""
+    def swap_out(self, sequence: PagedSequence) -> float:
+        """Move a decoding sequence's blocks to host memory, where they must fit; returns the seconds of the copy."""
         sequence.host_blocks = self.leave(sequence, decoding=True)
         self.host.allocate(sequence.host_blocks)
         sequence.resumes = True
-        return sequence.host_blocks
+        return sequence.host_blocks * self._copy_s
 
-    def resume(self, sequence: PagedSequence, step: int) -> int:
-        """Bring the KV of a sequence that resumes here; returns how many blocks came from host memory."""
-        blocks = self.forget_host(sequence)
+    def resume(self, sequence: PagedSequence, step: int) -> float:
+        """Bring the KV of a sequence that resumes here; returns the seconds of the copy from host memory, if any."""
+        copy_s = sequence.host_blocks * self._copy_s
+        self.forget_host(sequence)
         sequence.resumes, sequence.admitted = False, True
         sequence.blocks = self._to_resume(sequence)
         self.cache.allocate(sequence.blocks)
         self.join(sequence, sequence.input_tokens + sequence.kept, step)
-        return blocks
+        return copy_s
 
-    def forget_host(self, sequence: PagedSequence) -> int:
-        """Free the sequence's host memory; returns how many blocks it held there."""
-        blocks, sequence.host_blocks = sequence.host_blocks, 0
-        self.host.release(blocks)
-        return blocks
+    def forget_host(self, sequence: PagedSequence) -> None:
+        """Free the sequence's host memory."""
+        self.host.release(sequence.host_blocks)
+        sequence.host_blocks = 0
 
     def can_swap_out(self, sequence: PagedSequence) -> bool:
         """Whether host memory has room for a decoding sequence."""
         return self.host.fits(self._held(sequence, decoding=True))
+
+    def _needed(self, sequence: PagedSequence) -> int:
+        return self._to_resume(sequence) if sequence.resumes else self._to_admit(sequence)
 
     def _to_resume(self, sequence: PagedSequence) -> int:
         """Blocks of all its context, the token that its next step writes included."""

@@ -80,8 +80,8 @@ class ReplicatedServer(Generic[S]):
         self._scaler = Autoscaler(settings)
         self._replicas = [_Replica(start(), 0.0, 0.0) for _ in range(settings.min_replicas)]
         self._where: dict[int, _Replica[S]] = {}
-        self._ended: dict[int, int] = {}  # output tokens of the jobs that ended in the last `advance`
-        self._ending: dict[int, int] = {}  # of those that end in the next
+        self._ended: dict[int, tuple[int, float | None]] = {}  # tokens and first due time of who ended last `advance`
+        self._ending: dict[int, tuple[int, float | None]] = {}  # of those that end in the next
         self._reports: list[Report] = []
         self._tick_s = settings.interval_s
         self._now_s = 0.0
@@ -114,12 +114,17 @@ class ReplicatedServer(Generic[S]):
     def produced(self, now_s: float, job_id: int) -> int:
         """Tokens that this job has delivered by `now_s`; a job that ended in the last `advance` still counts."""
         replica = self._where.get(job_id)
-        return self._ended.get(job_id, 0) if replica is None else replica.server.produced(now_s, job_id)
+        return self._ended.get(job_id, (0, None))[0] if replica is None else replica.server.produced(now_s, job_id)
 
     def token_due_s(self, job_id: int, token: int) -> float | None:
-        """When token number `token` (1-based) is due; None if the job is not decoding."""
+        """When token number `token` (1-based) is due; None if the job is not decoding.
+
+        The first token of a job that ended in the last `advance` is still known.
+        """
         replica = self._where.get(job_id)
-        return None if replica is None else replica.server.token_due_s(job_id, token)
+        if replica is None:
+            return self._ended.get(job_id, (0, None))[1] if token == 1 else None
+        return replica.server.token_due_s(job_id, token)
 
     @property
     def replicas(self) -> int:
@@ -183,7 +188,8 @@ class ReplicatedServer(Generic[S]):
             found += reports
             for report in reports:
                 if report.milestone is Milestone.FINISHED:
-                    self._ending[report.job_id] = replica.server.produced(now_s, report.job_id)
+                    tokens = replica.server.produced(now_s, report.job_id)
+                    self._ending[report.job_id] = (tokens, replica.server.token_due_s(report.job_id, 1))
                     del self._where[report.job_id]
                     replica.in_flight -= 1
         self._reports += sorted(found, key=lambda report: report.at_s)

@@ -50,6 +50,10 @@ class Span:
             return self.end_s
         return self.start_s + steps * self.first_s + self.growth_s * (steps * (steps - 1) * 0.5)
 
+    def time_beyond(self, steps: int, first_s: float, growth_s: float) -> float:
+        """When so many steps more are done after the end, the first of `first_s`, each longer by `growth_s`."""
+        return self.end_s + steps * first_s + growth_s * (steps * (steps - 1) * 0.5)
+
     def steps_by(self, now_s: float, lag_s: float = 0.0) -> int:
         """Steps whose end, delivered `lag_s` later, is not after `now_s`."""
         if self.end_s + lag_s <= now_s:

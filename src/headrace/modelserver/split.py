@@ -8,6 +8,9 @@ station decodes the rest, undisturbed by prefills:
 The link takes one transfer at a time, in order of prefill. Room at the decode station is taken when the KV is there. A
 job that the decode station preempts by recompute is prefilled again there, as vLLM does.
 
+What is seen of a job lags by the overhead that it has where it is prefilled (`SpeedCurve.overhead_s`: its input tokens
+and the jobs that run there), the tokens that the other station decodes too.
+
 Law: with a link of no cost, the first token comes as from the prefill station alone, and no token of a job is earlier
 than the decode station alone could make it.
 """
@@ -19,27 +22,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from headrace.errors import ModelRangeError
+from headrace.errors import InvariantError, ModelRangeError
+from headrace.fleet import KvCache
+from headrace.modelserver.clock import TokenClock
 from headrace.modelserver.kv import KvBlocks
+from headrace.modelserver.paged import PagedServer
+from headrace.modelserver.pages import PagedSequence
 from headrace.modelserver.replicas import ReplicatedServer
 from headrace.modelserver.sequence import Outbox, Stage, check_time
 from headrace.modelserver.sequence import Sequence as Tracked
 from headrace.modelserver.server import Job, Milestone, ModelServer, Report
+from headrace.perf.speed import SpeedCurve
+
+
+class PrefillServer(PagedServer):
+    """A paged server that reports when a job's KV can go: at once. When its token is seen, `token_due_s` says."""
+
+    def __init__(self, curve: SpeedCurve, settings: KvCache) -> None:
+        super().__init__(curve, settings)
+        self._clock = TokenClock(0.0)
+
+    def _report(self, sequence: PagedSequence, milestone: Milestone) -> None:
+        self._outbox.add(self._clock.at_s, sequence, milestone)
 
 
 class DecodeServer(ModelServer, Protocol):
     """A model server that also takes jobs that were prefilled elsewhere."""
 
-    def receive(self, now_s: float, job: Job) -> None:
-        """Accept a job whose KV and first token are there."""
+    def receive(self, now_s: float, job: Job, lag_s: float) -> None:
+        """Accept a job whose KV and first token are there, and whose tokens are seen `lag_s` late."""
 
 
 class DecodeReplicas(ReplicatedServer[DecodeServer]):
     """Several replicas as one decode station."""
 
-    def receive(self, now_s: float, job: Job) -> None:
+    def receive(self, now_s: float, job: Job, lag_s: float) -> None:
         """Hand the job to the replica with the fewest; it stays there."""
-        self._hand_over(now_s, job, lambda server: server.receive(now_s, job))
+        self._hand_over(now_s, job, lambda server: server.receive(now_s, job, lag_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +98,18 @@ class SplitServer:
 
     def __init__(
         self,
-        prefill: ReplicatedServer[ModelServer],
+        prefill: ReplicatedServer[PrefillServer],
         decode: DecodeReplicas,
         link: Link,
-        lag_s: float,
         decode_kv_tokens: int | None,
     ) -> None:
         """
         Args:
-            prefill: reports without a lag.
-            decode: reports `lag_s` after the fact.
-            lag_s: the fixed part of TTFT, by which everything reported is later.
             decode_kv_tokens: context tokens that one replica of the decode station holds; None: no limit.
         """
         if link.bytes_per_s <= 0.0:
             raise ModelRangeError(f"split: a link of {link.bytes_per_s} bytes/s moves no KV")
-        self._prefill, self._decode, self._link, self._lag_s = prefill, decode, link, lag_s
+        self._prefill, self._decode, self._link = prefill, decode, link
         self._capacity = KvBlocks(decode_kv_tokens)
         self._outbox = Outbox(_Split)
         self._transfers: deque[tuple[float, _Split]] = deque()
@@ -194,15 +209,23 @@ class SplitServer:
             if split is None or report.milestone is Milestone.FIRST_TOKEN:
                 continue
             split.cached_tokens = report.cached_input_tokens
-            split.first_due_s = report.at_s + self._lag_s
+            due_s = split.first_due_s = self._first_due_s(report.job_id)
+            split.lag_s = due_s - report.at_s
             split.stage = Stage.DECODE
-            self._outbox.add(split.first_due_s, split, Milestone.FIRST_TOKEN)
+            self._outbox.add(due_s, split, Milestone.FIRST_TOKEN)
             if split.output_tokens == 1:
                 split.stage = Stage.DELIVERY
-                self._outbox.add(split.first_due_s, split, Milestone.FINISHED)
+                self._outbox.add(due_s, split, Milestone.FINISHED)
             else:
                 self._link_free_s = max(self._link_free_s, report.at_s) + self._link.transfer_s(split.input_tokens)
                 self._transfers.append((self._link_free_s, split))
+
+    def _first_due_s(self, job_id: int) -> float:
+        """When the first token of a job that was prefilled just now is seen."""
+        due_s = self._prefill.token_due_s(job_id, 1)
+        if due_s is None:
+            raise InvariantError(f"split: job {job_id} was prefilled and has no first token")
+        return due_s
 
     def _arrived(self, now_s: float) -> None:
         while self._transfers and self._transfers[0][0] <= now_s:
@@ -210,7 +233,7 @@ class SplitServer:
             if not split.dropped:
                 self._decoded(self._decode.advance(now_s))
                 split.sent = True
-                self._decode.receive(now_s, split.job)
+                self._decode.receive(now_s, split.job, split.lag_s)
 
     def _decoded(self, reports: Sequence[Report]) -> None:
         for report in reports:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from headrace.errors import ModelRangeError
+
 
 class Serving(StrEnum):
     """How a deployment serves: which model server simulates it."""
@@ -25,7 +27,8 @@ class SpeedCurve:
     decode step of B sequences that hold K context tokens together takes `step_s[B] + kv_s_per_token * K`; under
     continuous batching a prefill is carried by a step (`step_s[0]` if there is no sequence to decode). What a client
     sees comes later than that, by `ttft_overhead_s + ttft_overhead_s_per_token * T + ttft_overhead_s_per_sequence * N`
-    with N jobs running, its own included.
+    with N jobs running where its prefill is done, its own included, and all T tokens, those of a prefix hit too: they
+    are received and read like any others.
 
     Attributes:
         step_s: indexed by batch, 0 to `max_batch`. For dataflow and hosted it is constant up to `depth`.
@@ -38,6 +41,9 @@ class SpeedCurve:
         prefill_fixed_s: time that a prefill takes whatever its length, during which nothing else runs.
         tokens_per_pass: tokens that a sequence gets of one pass over the weights; above 1 with speculation. `step_s`
             is per token and has it in already.
+
+    Raises:
+        ModelRangeError: an overhead per token or per sequence, and no continuous batching.
     """
 
     serving: Serving
@@ -56,6 +62,15 @@ class SpeedCurve:
     ttft_overhead_s_per_token: float = 0.0
     ttft_overhead_s_per_sequence: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse what the model server of this curve would leave out."""
+        parts = (self.ttft_overhead_s_per_token, self.ttft_overhead_s_per_sequence)
+        if self.serving is not Serving.BATCHING and any(parts):
+            raise ModelRangeError(
+                f"a {self.serving} curve with a TTFT overhead per token or per sequence {parts}: only continuous "
+                "batching has them; put the first into prefill_s_per_token, leave the second out"
+            )
+
     def spread(self, replicas: int) -> SpeedCurve:
         """The same through a balancer over so many replicas: each has its part of the sequences and their context."""
         if replicas == 1:
@@ -69,6 +84,7 @@ class SpeedCurve:
             depth=self.depth * replicas,
             kv_capacity_tokens=None if self.kv_capacity_tokens is None else self.kv_capacity_tokens * replicas,
             power_w=None if self.power_w is None else self.power_w * replicas,
+            ttft_overhead_s_per_sequence=self.ttft_overhead_s_per_sequence / replicas,
         )
 
     def prefill_s(self, input_tokens: float) -> float:
