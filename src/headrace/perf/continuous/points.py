@@ -157,7 +157,7 @@ def _kv_bits(deployment: Deployment) -> int:
 
     Servers cache in 16 bits unless the checkpoint asks for 8, as those that Nvidia quantised do (`kv_cache_quant_algo`:
     https://nvidia.github.io/TensorRT-LLM/features/quantization.html, github vllm-project/vllm pull 29980). Eight for
-    every quantised deployment predicts unseen points better than 16 for all (docs/validation.md).
+    every quantised deployment predicts TTFT better than 16 for all, TPOT of unseen models worse (docs/validation.md).
     """
     return 16 if weight_bits(deployment) == 16 else 8
 
