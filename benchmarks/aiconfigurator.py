@@ -367,11 +367,17 @@ def main(
     chosen = sample(every, both, rows, seed)
     print(report(errors, about, answers, chosen, both))
     print("### Refusals of Headrace\n")
-    print(markdown(["reason", "rows"], our_refusals.most_common()))
-    print(f"All {len(theirs)} rows that aiconfigurator predicts, with those that Headrace refuses:\n")
-    print(overall(errors, theirs, (AIC, AIC_KV8, MODEL)))
+    print(our_refused(errors, theirs, our_refusals) if our_refusals else "None.\n")
     print("### Time per prediction, warm\n\nCPU time of one thread.\n")
     print(times(theirs_s, headrace_s(list(questions.values()))))
+
+
+def our_refused(errors: Errors, theirs: Sequence[int], refusals: Counter[str]) -> str:
+    """Why Headrace refuses, and the errors on every row that aiconfigurator predicts."""
+    title = f"All {len(theirs)} rows that aiconfigurator predicts, with those that Headrace refuses:\n"
+    return "\n".join(
+        [markdown(["reason", "rows"], refusals.most_common()), title, overall(errors, theirs, (AIC, AIC_KV8, MODEL))]
+    )
 
 
 def rows_of(asked: Sequence[Asked], answers: Sequence[Answer], ways: dict[str, Array]) -> list[dict[str, object]]:

@@ -21,7 +21,10 @@ from headrace.perf.continuous.points import Array, Points
 from headrace.perf.continuous.prompt import alone_s, occupancy_s
 from headrace.perf.continuous.step import Theta, kv_shards, rounded_max, token_s
 
-MEMORY_SHARE = 0.9  # of what the weights leave, the KV cache (default of TensorRT-LLM: free_gpu_memory_fraction)
+# The KV cache's part of what the weights leave: the default free_gpu_memory_fraction of TensorRT-LLM
+# (https://nvidia.github.io/TensorRT-LLM/examples/kvcacheconfig.html). vLLM and SGLang take a part of all memory: for
+# them it is an assumption.
+MEMORY_SHARE = 0.9
 
 
 class Served(NamedTuple):
