@@ -39,7 +39,7 @@ def expected(scripts: list[Script], kv: KvCache) -> dict[tuple[int, Milestone], 
     prefill = Stepwise(PREFILL, KvCache(), firsts)
     prefill.run()
     jobs = {script.job.job_id: script for script in scripts}
-    done = sorted((times[0] - prefill.lag_s[job_id], job_id) for job_id, times in prefill.tokens.items())
+    done = sorted((round(times[0] - prefill.lag_s[job_id], 12), job_id) for job_id, times in prefill.tokens.items())
     done = [(at_s, job_id) for at_s, job_id in done if (jobs[job_id].abort_s or at_s) >= at_s]
     found, free_s, arrivals = {}, 0.0, []
     for at_s, job_id in done:

@@ -20,6 +20,7 @@ from headrace import rng
 from headrace.config import load_fleet
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
+from headrace.perf import speed_curve
 from headrace.policy import (
     POLICIES,
     PRICES,
@@ -89,10 +90,17 @@ def known_from_s(steps: list[Step], differing: frozenset[int]) -> float:
     return next(ends_s, inf)
 
 
+def longest_lag_s(pair: Pair, max_in_flight: int) -> float:
+    """By how much an end may be seen later than it frees its place, and others' tokens feel it."""
+    longest = max(request.input_tokens for request in pair.first)
+    curves = [speed_curve(pool.deployment) for pool in fleet(max_in_flight).pools.values()]
+    return max(curve.overhead_s(longest, jobs=max_in_flight) for curve in curves)
+
+
 def until_known(pair: Pair, max_in_flight: int, policy: Policy) -> tuple[list[Step], list[Step]]:
     """Both runs, up to where either could have learnt of a difference."""
     runs = [steps_of(requests, max_in_flight, policy) for requests in (pair.first, pair.second)]
-    end_s = min(known_from_s(steps, pair.differing) for steps in runs)
+    end_s = min(known_from_s(steps, pair.differing) for steps in runs) - longest_lag_s(pair, max_in_flight)
     first, second = (list(takewhile(lambda step: step[0] < end_s, steps)) for steps in runs)
     return first, second
 
@@ -130,7 +138,8 @@ def test_an_arrival_says_the_clients_ceiling_and_never_the_length(output_tokens:
 
 def test_an_arrival_has_no_field_for_a_length() -> None:
     fields = {"request_id", "workload_class", "input_tokens", "tenant", "model", "max_output_tokens", "streamed"}
-    assert set(Arrived.__struct_fields__) == fields
+    context = {"prefix", "prefix_block_tokens", "session"}  # of the input, and of what came before
+    assert set(Arrived.__struct_fields__) == fields | context
 
 
 @given(st.floats(0.0, 1e6), st.floats(1e-3, 1e6))

@@ -185,11 +185,13 @@ class BackendState:
 
     def prefill_s(self, input_tokens: float, cached_tokens: float = 0.0) -> float:
         """Uncontended prefill seconds, of what is not cached."""
-        if not cached_tokens:
-            return self._curve.prefill_s(input_tokens)
+        seconds = self._curve.prefill_s(input_tokens)
+        return seconds - self._hit_s(cached_tokens) if cached_tokens else seconds
+
+    def _hit_s(self, cached_tokens: float) -> float:
+        """Prefill seconds that a hit saves, uncorrected; what a first token takes besides prefill stays."""
         curve = self._curve
-        saved_s = cached_tokens * (curve.prefill_s_per_token + curve.prefill_s_per_token_squared * cached_tokens)
-        return curve.prefill_s(input_tokens) - saved_s
+        return cached_tokens * (curve.prefill_s_per_token + curve.prefill_s_per_token_squared * cached_tokens)
 
     def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
         """Marginal cost of a request here."""
@@ -203,7 +205,7 @@ class BackendState:
         _, room_tokens, _, _, t0, t1, t2, p0, p1 = self.row or self.priced()
         seconds = t0 + input_tokens * (t1 + t2 * input_tokens)
         if cached_tokens:
-            seconds -= cached_tokens * (t1 + t2 * cached_tokens)
+            seconds -= self._hit_s(cached_tokens) * self.ttft_factor * (1.0 + self.failure_rate)
         ttft_s = seconds / (1.0 + self.failure_rate)
         tpot_s = p0 + p1 * input_tokens
         if input_tokens + output_tokens > room_tokens:
@@ -240,8 +242,9 @@ class BackendState:
             seconds += self.slot_wait_s(output_tokens, tpot_s) * (1.0 + self.failure_rate)
         usd = input_tokens * usd_in + output_tokens * usd_out + value_of_time_usd_per_s * seconds
         if cached_tokens:
-            saved_usd = (self._usd_per_input_token - self._usd_per_cached_input_token) * (1.0 + self.failure_rate)
-            usd -= cached_tokens * (saved_usd + value_of_time_usd_per_s * (t1 + t2 * cached_tokens))
+            saved_usd = cached_tokens * (self._usd_per_input_token - self._usd_per_cached_input_token)
+            saved_s = self._hit_s(cached_tokens) * self.ttft_factor
+            usd -= (saved_usd + value_of_time_usd_per_s * saved_s) * (1.0 + self.failure_rate)
         return usd
 
     # -- observation -------------------------------------------------------------------------------------------------
