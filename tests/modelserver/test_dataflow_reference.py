@@ -150,3 +150,15 @@ def test_a_sequence_beyond_the_depth_slows_all_of_them_down() -> None:
     assert last_s(1) == pytest.approx(alone_s)
     assert last_s(3) == pytest.approx(alone_s, abs=0.001)
     assert last_s(6) == pytest.approx(CURVE.ttft_s(1) + 2 * 99 * CURVE.step_s[1], rel=0.01)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.0, 0.2), st.integers(1, 3), st.integers(1, 2)), min_size=1, max_size=20))
+def test_no_job_ends_before_it_began_whatever_the_rounding(drawn: list[tuple[float, int, int]]) -> None:
+    server, begun = DataflowServer(CURVE), set()
+    for job_id, (at_s, input_tokens, output_tokens) in enumerate(sorted(drawn)):
+        server.submit(at_s, Job(job_id, input_tokens, output_tokens))
+    for report in server.advance(100.0):
+        if report.milestone is Milestone.FIRST_TOKEN:
+            begun.add(report.job_id)
+        assert report.job_id in begun

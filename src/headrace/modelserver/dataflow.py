@@ -186,6 +186,7 @@ class DataflowServer:
 
     def _finish(self, at_s: float) -> None:
         mark, _, sequence = heappop(self._finish_marks)
+        at_s = max(at_s, self._segment.start_s)  # rounding must not end a job before it began
         self._turn(at_s, mark, -1)
         self._kv.release(sequence.blocks)
         sequence.stage = Stage.DELIVERY
