@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import floor, inf
-
-MOST_FLAPS = 100_000  # of one incident: what flaps more often is slow, not down
+from itertools import count
+from math import inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +42,13 @@ class Flapping(Incident):
     period_s: float
     down_fraction: float
 
-    @property
-    def flaps(self) -> float:
-        """How often it goes down."""
-        return (self.to_s - self.from_s) / self.period_s
-
     def spells(self) -> Iterator[tuple[float, float]]:
         """Each time that it is down."""
-        for number in range(floor(self.flaps) + 1):
+        for number in count():
             start_s = self.from_s + number * self.period_s
-            if start_s < self.to_s:
-                yield start_s, min(start_s + self.down_fraction * self.period_s, self.to_s)
+            if start_s >= self.to_s:
+                return
+            yield start_s, min(start_s + self.down_fraction * self.period_s, self.to_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ forgotten, so memory follows what is in flight, not the length of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -194,10 +194,10 @@ class SimulationDriver:
         self._report(backend, backend.server.advance(now_s))
         self._wake_later(backend)
 
-    def break_connections(self, now_s: float, backend: SimulatedBackend) -> None:
-        """Every connection to a backend breaks: an answer that has begun is lost, any other attempt may be retried."""
+    def break_connections(self, now_s: float, backends: Collection[SimulatedBackend]) -> None:
+        """Every connection to these breaks: an answer that has begun is lost, any other attempt may be retried."""
         live = self._live
-        attempts = [a for a, request in self._requests_of.items() if live[request].attempts[a][0] is backend]
+        attempts = [a for a, request in self._requests_of.items() if live[request].attempts[a][0] in backends]
         for attempt_id in attempts:
             if attempt_id in self._requests_of:
                 committed = live[self._requests_of[attempt_id]].first_token_s is not None

@@ -127,9 +127,9 @@ class FaultTimeline:
             _set_speed(now_s, target)
             target.server.reachable = target not in lost and not target.held_down(now_s)
         self._record(now_s)
-        for target in targets:
-            if not target.server.reachable:
-                self._driver.break_connections(now_s, target.backend)
+        down = [target.backend for target in targets if not target.server.reachable]
+        if down:
+            self._driver.break_connections(now_s, down)
         for target in lost:
             target.server.lose_accelerator(now_s)
         for target in targets:
