@@ -105,4 +105,4 @@ def _left(incidents: tuple[Incident, ...], fleet: Fleet) -> tuple[tuple[Incident
     """The faults of the backends that a sample has left, and what there is to say about it."""
     left = limited_to(incidents, frozenset(backend.name for backend in fleet.backends))
     gone = sum(len(each.backends) for each in incidents) - sum(len(each.backends) for each in left)
-    return left, [f"{gone} faults of backends that the sample left out do not happen"] if gone else []
+    return left, [f"faults: {gone} of the backends that they hit are not in the sample"] if gone else []
