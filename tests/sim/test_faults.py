@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sim_rig import one_pool_fleet
 
+from headrace import rng
 from headrace.errors import InvariantError
 from headrace.fleet import (
     Down,
@@ -27,8 +28,18 @@ from headrace.fleet import (
 from headrace.metrics import AttemptRecord
 from headrace.modelserver import HostedServer, ImpairedServer, Job, ProviderTerms
 from headrace.perf import speed_curve
-from headrace.policy import AnyAction, AnyEvent, AttemptFailed, Dispatch, End, FailureKind, Finished, FirstToken
-from headrace.sim import FaultTimeline, SimulatedBackend, SimulationResult, simulate
+from headrace.policy import (
+    AnyAction,
+    AnyEvent,
+    AttemptFailed,
+    Dispatch,
+    End,
+    FailureKind,
+    Finished,
+    FirstToken,
+    PolicyEngine,
+)
+from headrace.sim import FaultTimeline, SimulatedBackend, SimulationDriver, SimulationResult, simulate
 from headrace.sim.run import _backends, eligible_pools
 from headrace.workload import Request
 
@@ -214,11 +225,18 @@ def test_a_share_is_not_judged_by_what_a_pool_could_not_do_while_it_was_down() -
 
 
 def test_pools_are_eligible_by_their_state_at_dispatch() -> None:
-    fleet = split_fleet()
+    """An attempt that ends after the outage, or before it began, is judged by when it was dispatched."""
+    fleet, records = split_fleet(), list[AttemptRecord]()
     backends: list[SimulatedBackend] = _backends(fleet, 0)
-    timeline = FaultTimeline(fleet, backends, (Down(backends=("q0", "b0"), from_s=1.0, to_s=2.0),), 0)
+    timeline = FaultTimeline(fleet, backends, (Down(backends=("q0", "b0"), from_s=5.0, to_s=15.0),), 0)
     eligible = timeline.up_when_dispatched(eligible_pools(fleet))
-    assert eligible(chat(0.0), 1.5) == ("p", "q"), "nothing has happened yet"
+    engine = PolicyEngine(fleet, rng.stream(0, "policy"))
+    driver = SimulationDriver(engine, backends, lambda record: None, records.append, eligible)
+    timeline.start(driver)
+    driver.run(iter([chat(0.3 * number) for number in range(100)]))
+    expected = [("p",) if 5.0 <= record.dispatch_s < 15.0 else ("p", "q") for record in records]
+    assert [record.eligible_pools for record in records] == expected
+    assert {record.pool for record in records if 5.0 <= record.dispatch_s < 15.0} == {"p", "q"}, "until it is known"
 
 
 def test_an_attempt_that_used_nothing_is_no_work_in_a_share_of_requests() -> None:
