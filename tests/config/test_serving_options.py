@@ -9,8 +9,16 @@ import pytest
 from test_fleet_file import BASE, changed, faults_of
 
 from headrace.config import parse_fleet
-from headrace.config.document import KvCacheTable, ObservedTable, QuotaTable, ReplicasTable, SplitTable, Table
-from headrace.fleet import KvCache, KvPolicy, Preemption, Quantiles, Quota, Replicas, Split
+from headrace.config.document import (
+    KvCacheTable,
+    ObservedTable,
+    QuotaTable,
+    ReplicasTable,
+    SparesTable,
+    SplitTable,
+    Table,
+)
+from headrace.fleet import KvCache, KvPolicy, Preemption, Quantiles, Quota, Replicas, Spares, Split
 from headrace.modelserver import BatchingServer, HostedServer, Job, PagedServer, SplitServer, model_server, replica_s
 from headrace.perf import kv_token_bytes, speed_curve
 
@@ -81,7 +89,19 @@ def test_defaults_of_the_file_are_those_of_the_fleet() -> None:
     assert QuotaTable() == QuotaTable(**{name: getattr(Quota(), name) for name in QuotaTable.__struct_fields__})
 
 
+def test_a_deployment_says_what_stands_by_for_a_lost_accelerator() -> None:
+    deployment = parse_fleet(gpu("spares = { count = 1, recover_s = 60, repair_s = 3600 }"), "x").deployments["gpu"]
+    assert deployment.spares == Spares(1, 60.0, 3600.0)
+
+
 FAULTS = [
+    (gpu("spares = { count = 1, recover_s = 60 }"), "deployments.gpu.spares.repair_s", "missing"),
+    (service("spares = { recover_s = 60, repair_s = 60 }"), "deployments.service.spares", "no accelerator"),
+    (
+        gpu("spares = { recover_s = 60, repair_s = 60 }\nreplicas = { min_replicas = 2 }"),
+        "deployments.gpu.spares",
+        "one replica",
+    ),
     (gpu('kv_cache = { policy = "growing" }'), "deployments.gpu.kv_cache.policy", "invalid enum value 'growing'"),
     (gpu("kv_cache = { watermark = 1.0 }"), "deployments.gpu.kv_cache.watermark", "< 1"),
     (gpu("kv_cache = { block = 16 }"), "deployments.gpu.kv_cache.block", "unknown setting"),
@@ -149,7 +169,7 @@ def test_what_the_documentation_declares_is_a_fleet(block: str) -> None:
     assert parse_fleet(f"{base}\n{block}", "docs").pools
 
 
-@pytest.mark.parametrize("table", [KvCacheTable, QuotaTable, ReplicasTable, SplitTable, ObservedTable])
+@pytest.mark.parametrize("table", [KvCacheTable, QuotaTable, ReplicasTable, SparesTable, SplitTable, ObservedTable])
 def test_every_option_is_documented(table: type[Table]) -> None:
     written = set(re.findall(r"^(\w+) = ", "\n".join(BLOCKS), re.MULTILINE))
     assert set(table.__struct_fields__) - {"batch"} <= written

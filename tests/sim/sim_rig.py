@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
 
@@ -127,9 +127,12 @@ def watched(fleet: Fleet, requests: Iterable[Request]) -> Watch:
     return watch
 
 
-def watched_on_server(curve: SpeedCurve, requests: Iterable[Request]) -> Watch:
+def watched_on_server(
+    curve: SpeedCurve, requests: Iterable[Request], classes: dict[str, WorkloadClass] | None = None
+) -> Watch:
     """As `watched`, but over one model server with this curve: who waits, waits there and not in the engine."""
     fleet = one_pool_fleet(max_in_flight=10**9)
+    fleet = fleet if classes is None else replace(fleet, classes=classes)
     free = marginal_cost(fleet.pools["p"], speed_curve(fleet.deployments["d"]))
     return _drive(fleet, curve, free, requests)
 
@@ -139,7 +142,7 @@ def _drive(fleet: Fleet, curve: SpeedCurve, cost: MarginalCost, requests: Iterab
     backend = SimulatedBackend("b0", "p", model_server(curve), cost)
     engine = PolicyEngine(fleet, rng.stream(0, "policy"))
     driver = SimulationDriver(
-        engine, [backend], lambda record: None, lambda record: None, lambda request: ("p",), None, watch
+        engine, [backend], lambda record: None, lambda record: None, lambda request, at_s: ("p",), None, watch
     )
     driver.run(iter(requests))
     return watch

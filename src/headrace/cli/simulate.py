@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,11 +30,18 @@ from headrace.cli.options import (
 )
 from headrace.cli.output import JsonPath, say, say_all
 from headrace.cli.running import show_result, write_timing
-from headrace.config import load_fleet
-from headrace.fleet import Fleet, thinned
+from headrace.config import load_fleet, load_incidents
+from headrace.fleet import Fleet, Incident, limited_to, thinned
 from headrace.study import load_simulated_policy, sample_notes, simulate_and_compare, tail_note
 from headrace.traces import TraceOptions, check_ahead, open_traces
 from headrace.workload import Request
+
+FaultFile = Annotated[
+    Path | None, typer.Option("--faults", help="Faults on a timeline (TOML): who is down, slow or cut, and when.")
+]
+Workers = Annotated[
+    int, typer.Option(min=1, max=256, help="Gateway workers: so many engines, each with a view of its own.")
+]
 
 
 def simulate(
@@ -50,18 +58,23 @@ def simulate(
     start: Start = 0.0,
     duration: Duration = None,
     skip_bad_lines: SkipBadLines = 0,
+    faults: FaultFile = None,
+    workers: Workers = 1,
     json: JsonPath = None,
     timing: TimingPath = None,
 ) -> None:
     """Simulate traffic over a fleet and report share, latency, cost and value against hindsight."""
     loaded = load_fleet(fleet)
     chosen = load_simulated_policy(policy or loaded.policy)
+    incidents = () if faults is None else load_incidents(faults, loaded)
     traces = parse_traces(trace or [], loaded)
     options = TraceOptions(
         trace_format, skip_bad_lines, speedup, start, duration, load=load, sample=sample, rate_per_s=rate, seed=seed
     )
     options.check()
     loaded, notes = _sampled(loaded, sample) if traces else (loaded, [])
+    incidents, spared = _left(incidents, loaded)
+    say_all(spared)
     say_all(notes + (check_ahead(traces, options) + load_notes(options) if traces else []))
 
     def requests() -> Iterable[Request]:
@@ -69,7 +82,7 @@ def simulate(
 
     started_s = time.perf_counter()
     with Status(f"simulating {chosen.name}", console=Console(stderr=True)):
-        report = simulate_and_compare(loaded, requests, chosen, seed)
+        report = simulate_and_compare(loaded, requests, chosen, seed, incidents=incidents, workers=workers)
     wall_s = time.perf_counter() - started_s
     say(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s")
     if not report.requests.arrived:
@@ -86,3 +99,10 @@ def _sampled(fleet: Fleet, fraction: float) -> tuple[Fleet, list[str]]:
         return fleet, []
     thin, pools = thinned(fleet, fraction)
     return thin, sample_notes(fraction, pools)
+
+
+def _left(incidents: tuple[Incident, ...], fleet: Fleet) -> tuple[tuple[Incident, ...], list[str]]:
+    """The faults of the backends that a sample has left, and what there is to say about it."""
+    left = limited_to(incidents, frozenset(backend.name for backend in fleet.backends))
+    gone = sum(len(each.backends) for each in incidents) - sum(len(each.backends) for each in left)
+    return left, [f"faults: {gone} of the backends that they hit are not in the sample"] if gone else []

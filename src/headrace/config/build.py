@@ -18,7 +18,7 @@ from headrace.config.calibration import load_calibration
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
 from headrace.config.policies import load_policy
-from headrace.config.serving import kv_cache, operating_point, quota, replicas, split
+from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, split
 from headrace.errors import ConfigError
 from headrace.fleet import (
     Accelerator,
@@ -264,6 +264,7 @@ class _Builder:
             quota=quota(table.quota),
             replicas=replicas(table.replicas),
             split=split(table.split),
+            spares=spares(table.spares),
         )
 
     def _calibration(self, path: str, file: str | None) -> Calibration | None:

@@ -177,6 +177,14 @@ class SplitTable(Table, frozen=True, kw_only=True):
     link_latency_s: NotNegative = 0.0
 
 
+class SparesTable(Table, frozen=True, kw_only=True):
+    """`[deployments.NAME.spares]`: see `fleet.Spares`; how long it takes has no default."""
+
+    count: NotNegativeCount = 0
+    recover_s: NotNegative
+    repair_s: NotNegative
+
+
 class SpeculationTable(Table, frozen=True, kw_only=True):
     """`[deployments.NAME.speculation]`: a draft as it was measured. See `fleet.Speculation`."""
 
@@ -208,6 +216,7 @@ class DeploymentTable(Table, frozen=True, kw_only=True):
     quota: QuotaTable | None = None
     replicas: ReplicasTable | None = None
     split: SplitTable | None = None
+    spares: SparesTable | None = None
 
 
 class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):

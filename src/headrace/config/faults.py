@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -62,25 +62,8 @@ class Faults:
             return {}
         return {name: self.table(value, kind, _join(path, name)) for name, value in raw.items()}
 
-    def _value(self, raw: object, kind: Any, path: str) -> Any:
-        struct_types = _structs_in(kind)
-        if isinstance(raw, bool) and bool in get_args(kind):
-            return raw
-        if len(struct_types) > 1:
-            return self._tagged(raw, struct_types, path)
-        if struct_types and get_origin(kind) is list:
-            return self._array(raw, struct_types[0], path)
-        if struct_types:
-            return self.table(raw, struct_types[0], path)
-        return self._plain(raw, kind, path)
-
-    def _array(self, raw: object, kind: type[msgspec.Struct], path: str) -> list[Any]:
-        if not isinstance(raw, list):
-            self.add(path, f"expected an array of tables [[{path}]], got {_type_name(raw)}")
-            return []
-        return [self.table(item, kind, f"{path}[{index}]") for index, item in enumerate(raw)]
-
-    def _tagged(self, raw: object, kinds: list[type[msgspec.Struct]], path: str) -> msgspec.Struct | None:
+    def tagged(self, raw: object, kinds: Sequence[type[msgspec.Struct]], path: str) -> msgspec.Struct | None:
+        """`raw` as the one of `kinds` that its tag names, or None when it has a fault (all of them are noted)."""
         tag_field = str(kinds[0].__struct_config__.tag_field)
         by_tag = {str(kind.__struct_config__.tag): kind for kind in kinds}
         if not isinstance(raw, Mapping):
@@ -92,6 +75,24 @@ class Faults:
             self.add(_join(path, tag_field), f"{said}; write one of {', '.join(map(repr, by_tag))}")
             return None
         return self.table(raw, by_tag[tag], path)
+
+    def _value(self, raw: object, kind: Any, path: str) -> Any:
+        struct_types = _structs_in(kind)
+        if isinstance(raw, bool) and bool in get_args(kind):
+            return raw
+        if len(struct_types) > 1:
+            return self.tagged(raw, struct_types, path)
+        if struct_types and get_origin(kind) is list:
+            return self._array(raw, struct_types[0], path)
+        if struct_types:
+            return self.table(raw, struct_types[0], path)
+        return self._plain(raw, kind, path)
+
+    def _array(self, raw: object, kind: type[msgspec.Struct], path: str) -> list[Any]:
+        if not isinstance(raw, list):
+            self.add(path, f"expected an array of tables [[{path}]], got {_type_name(raw)}")
+            return []
+        return [self.table(item, kind, f"{path}[{index}]") for index, item in enumerate(raw)]
 
     def _plain(self, raw: object, kind: Any, path: str) -> Any:
         if isinstance(raw, float) and not math.isfinite(raw):

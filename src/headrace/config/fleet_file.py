@@ -30,7 +30,12 @@ def load_silicon(path: Path) -> Silicon:
     Raises:
         ConfigError: as in `load_fleet`.
     """
-    return build_silicon(_parse(_read(path), str(path)), str(path), path.parent)
+    return build_silicon(read_document(path), str(path), path.parent)
+
+
+def read_document(path: Path) -> dict[str, object]:
+    """The TOML document at `path`, as it is. Raises ConfigError: it cannot be read, or is not TOML."""
+    return _parse(_read(path), str(path))
 
 
 def _read(path: Path) -> str:

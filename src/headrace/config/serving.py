@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace.config import document as doc
-from headrace.fleet import KvCache, OperatingPoint, Quantiles, Quota, Replicas, Split
+from headrace.fleet import KvCache, OperatingPoint, Quantiles, Quota, Replicas, Spares, Split
 
 PERCENT = 100
 
@@ -34,6 +34,11 @@ def replicas(table: doc.ReplicasTable | None) -> Replicas | None:
 def split(table: doc.SplitTable | None) -> Split | None:
     """Prefill and decode apart; None: together."""
     return None if table is None else Split(**msgspec.structs.asdict(table))
+
+
+def spares(table: doc.SparesTable | None) -> Spares | None:
+    """What stands by for a lost accelerator; None where nothing is said."""
+    return None if table is None else Spares(**msgspec.structs.asdict(table))
 
 
 def operating_point(table: doc.ObservedTable | None) -> OperatingPoint | None:

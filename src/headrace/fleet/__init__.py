@@ -6,6 +6,7 @@ from headrace.fleet.calibration import Calibration, Measured
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
+from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, limited_to
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
@@ -22,12 +23,16 @@ __all__ = [
     "Backend",
     "Calibration",
     "Deployment",
+    "Down",
+    "Flapping",
     "Fleet",
     "Hourly",
+    "Incident",
     "KvCache",
     "KvPolicy",
     "Limits",
     "ListPrice",
+    "LostAccelerator",
     "Measured",
     "Memory",
     "Model",
@@ -40,15 +45,18 @@ __all__ = [
     "PriceTerms",
     "Quantiles",
     "Quota",
+    "QuotaCut",
     "Replicas",
     "Route",
     "Share",
     "ShareUnit",
+    "Slow",
     "Spares",
     "Speculation",
     "Split",
     "System",
     "ThinnedPool",
+    "limited_to",
     "parameter_counts",
     "thinned",
 ]

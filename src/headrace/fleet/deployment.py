@@ -10,6 +10,7 @@ from headrace.fleet.kv_cache import KvCache
 from headrace.fleet.model import Model
 from headrace.fleet.quota import Quantiles, Quota
 from headrace.fleet.replicas import Replicas
+from headrace.fleet.spare import Spares
 from headrace.fleet.split import Split
 
 
@@ -71,6 +72,7 @@ class Deployment:
         quota: rate limits of each backend of an observed service; None: none.
         replicas: how many replicas stand behind one backend; None: one.
         split: prefill and decode on replicas of their own; None: together.
+        spares: what stands by for a lost accelerator; None: what a loss means is not said.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Deployment:
     quota: Quota | None = None
     replicas: Replicas | None = None
     split: Split | None = None
+    spares: Spares | None = None
 
     @property
     def decoding_replicas(self) -> int:

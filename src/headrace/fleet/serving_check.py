@@ -25,6 +25,8 @@ def serving_faults(path: str, deployment: Deployment) -> Iterator[Fault]:
         yield from _replicas(f"{path}.replicas", deployment, deployment.replicas)
     if deployment.split is not None:
         yield from _split(f"{path}.split", deployment)
+    if deployment.spares is not None:
+        yield from _spares(f"{path}.spares", deployment)
     observed = deployment.observed
     if observed is not None:
         yield from _quantiles(f"{path}.observed.ttft_quantiles_s", observed.ttft_quantiles)
@@ -81,6 +83,13 @@ def _split(path: str, deployment: Deployment) -> Iterator[Fault]:
         yield Fault(path, f"{chip.name!r} serves as a pipeline with a prefill lane of its own; remove it")
     if deployment.replicas is not None:
         yield Fault(path, "says itself how many replicas there are; remove replicas")
+
+
+def _spares(path: str, deployment: Deployment) -> Iterator[Fault]:
+    if deployment.accelerator is None:
+        yield Fault(path, "no accelerator of it is known that could be lost; name it, or remove spares")
+    if deployment.replicas is not None or deployment.split is not None:
+        yield Fault(path, "stand by for one replica; give each replica a backend of its own, or remove spares")
 
 
 def _quota(path: str, deployment: Deployment, quota: Quota) -> Iterator[Fault]:

@@ -112,9 +112,11 @@ class ShareMeter:
         return self._total
 
     def book(self, attempt: AttemptRecord) -> None:
-        """Book the actual work of an ended attempt at its dispatch time."""
+        """Book the actual work of an ended attempt at its dispatch time; one that used nothing is no work at all."""
         per_request, per_input, per_output = self._rate
-        work = per_request + per_input * attempt.input_tokens + per_output * attempt.output_tokens
+        work = per_input * attempt.input_tokens + per_output * attempt.output_tokens
+        if attempt.input_tokens or attempt.output_tokens:
+            work += per_request
         inside = attempt.pool in self._pools
         self._total += work
         if inside:

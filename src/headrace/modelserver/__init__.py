@@ -4,6 +4,7 @@ from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
 from headrace.modelserver.factory import model_server, replica_s, shares_prefixes
 from headrace.modelserver.hosted import HostedServer, ProviderTerms
+from headrace.modelserver.impaired import ImpairedServer
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
 from headrace.modelserver.outage import FragileServer
 from headrace.modelserver.paged import PagedServer
@@ -22,6 +23,7 @@ __all__ = [
     "DecodeReplicas",
     "FragileServer",
     "HostedServer",
+    "ImpairedServer",
     "Job",
     "KvBlocks",
     "Link",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from headrace.fleet import Deployment, KvCache, Preemption, Replicas, Split
 from headrace.modelserver.batching import BatchingServer
@@ -39,7 +40,15 @@ def model_server(curve: SpeedCurve, deployment: Deployment | None = None, seed: 
 
 def replica_s(server: ModelServer, now_s: float) -> float:
     """Seconds of replicas up to `now_s`: what is paid for by the hour."""
-    return server.replica_s(now_s) if isinstance(server, ReplicatedServer | SplitServer) else now_s
+    return server.replica_s(now_s) if isinstance(server, _PaidByReplica) else now_s
+
+
+@runtime_checkable
+class _PaidByReplica(Protocol):
+    """A server that counts its replicas itself."""
+
+    def replica_s(self, now_s: float) -> float:
+        """Seconds of all replicas up to `now_s`."""
 
 
 def _replica(curve: SpeedCurve, deployment: Deployment | None) -> ModelServer:

@@ -105,6 +105,11 @@ class HostedServer:
             self._count(now_s, sequence, -1)
             self._true_up(now_s, sequence, self._tokens_by(now_s, sequence))
 
+    def grant(self, now_s: float, fraction: float, pace: float) -> None:
+        """Grant `fraction` of every declared rate limit from now on; see `QuotaGate.grant`."""
+        if self._gate is not None:
+            self._gate.grant(now_s, fraction, pace)
+
     def next_s(self) -> float | None:
         """When `advance` will next have something to report; None when nothing runs."""
         return self._outbox.next_s()

@@ -37,9 +37,19 @@ class Bucket:
 
     def __init__(self, limit: float, window_s: float) -> None:
         self.limit = limit
+        self._declared = limit
+        self._window_s = window_s
         self._per_s = limit / window_s
         self._level = limit
         self._as_of_s = 0.0
+
+    def grant(self, now_s: float, fraction: float, pace: float) -> None:
+        """From now on `fraction` of the declared limit, refilled `pace` times as fast as on this clock."""
+        level = self.level(now_s)
+        self.limit = self._declared * fraction
+        self._per_s = self.limit / self._window_s * pace
+        self._level = min(level, self.limit)
+        self._as_of_s = now_s
 
     def level(self, now_s: float) -> float:
         """What is there now; negative when more was used than had been reserved."""
@@ -61,6 +71,7 @@ class QuotaGate:
 
     def __init__(self, quota: Quota) -> None:
         self._quota = quota
+        self._most_in_flight = quota.max_in_flight
         self._requests = _buckets(quota.requests_per_minute, quota.requests_per_day)
         self._tokens = _buckets(quota.tokens_per_minute, quota.tokens_per_day)
 
@@ -80,7 +91,7 @@ class QuotaGate:
                     f"job {job.job_id}: {tokens} tokens with its ceiling on output, of a limit of {bucket.limit:g}; "
                     "lower max_completion_tokens, or send it elsewhere"
                 )
-        if self._quota.max_in_flight is not None and in_flight >= self._quota.max_in_flight:
+        if self._most_in_flight is not None and in_flight >= self._most_in_flight:
             raise CapacityError(f"provider: {in_flight} requests in flight are as many as it takes; try again later")
         wait_s = max(
             [bucket.wait_s(now_s, 1.0) for bucket in self._requests]
@@ -91,6 +102,17 @@ class QuotaGate:
             raise QuotaExceeded(f"provider: rate limit reached; try again in {wait_s:.3g} s", wait_s)
         self._take(now_s, 1.0, tokens)
         return tokens
+
+    def grant(self, now_s: float, fraction: float, pace: float = 1.0) -> None:
+        """Grant `fraction` of every declared limit from now on; of requests at the same time at least one.
+
+        Args:
+            pace: seconds that pass outside while one passes on the clock of `now_s`.
+        """
+        for bucket in (*self._requests, *self._tokens):
+            bucket.grant(now_s, fraction, pace)
+        most = self._quota.max_in_flight
+        self._most_in_flight = None if most is None else max(1, int(most * fraction))
 
     def cached(self, now_s: float, tokens: int) -> int:
         """Give back cached input where it does not count; returns how much."""

@@ -62,6 +62,7 @@ class ModelServer(Protocol):
             ModelRangeError: it can never fit.
             QuotaExceeded: a provider turns it away (429) and says when to come back.
             CapacityError: a provider is full (503).
+            BackendError: it cannot be reached.
         """
 
     def abort(self, now_s: float, job_id: int) -> None:

@@ -176,14 +176,14 @@ class PolicyEngine:
 
     def _first_token(self, now_s: float, event: FirstToken) -> list[AnyAction]:
         attempt = self._attempts.get(event.attempt_id)
-        if attempt is not None and attempt.first_token_s is None:
-            attempt.first_token_s = now_s
-            backend = attempt.backend
-            backend.prefilled(attempt.prefill_s)
-            backend.observe_ttft(attempt.ttft_s, now_s - attempt.dispatched_s)
-            backend.breaker.succeeded(attempt.probe)
-            attempt.probe = False
-        return []
+        if attempt is None or attempt.first_token_s is not None:
+            return []
+        attempt.first_token_s = now_s
+        backend, probe, attempt.probe = attempt.backend, attempt.probe, False
+        backend.prefilled(attempt.prefill_s)
+        backend.observe_ttft(attempt.ttft_s, now_s - attempt.dispatched_s)
+        backend.breaker.succeeded(probe)
+        return self._serve_queue(now_s) if probe else []  # the breaker is closed
 
     def _finished(self, now_s: float, event: Finished) -> list[AnyAction]:
         attempt = self._attempts.get(event.attempt_id)

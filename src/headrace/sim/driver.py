@@ -7,12 +7,13 @@ forgotten, so memory follows what is in flight, not the length of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Protocol
 
 import msgspec
 
 from headrace.cost import MarginalCost, request_cost_usd
-from headrace.errors import CapacityError, InvariantError, ModelRangeError
+from headrace.errors import BackendError, CapacityError, InvariantError, ModelRangeError
 from headrace.metrics import AttemptRecord, RequestRecord
 from headrace.modelserver import Job, Milestone, ModelServer, Report
 from headrace.policy import (
@@ -27,7 +28,6 @@ from headrace.policy import (
     Finished,
     FirstToken,
     Outcome,
-    PolicyEngine,
     SetTimer,
     TimerFired,
 )
@@ -35,7 +35,14 @@ from headrace.sim.kernel import Kernel
 from headrace.sim.oracle import OraclePredictor
 from headrace.workload import ClosedLoop, EndedTask, Request
 
-EligiblePools = Callable[[Request], tuple[str, ...]]
+EligiblePools = Callable[[Request, float], tuple[str, ...]]
+
+
+class Engine(Protocol):
+    """What the driver needs of a policy engine."""
+
+    def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
+        """Apply one event and return what the driver must do, in order."""
 
 
 class SimulatedBackend:
@@ -70,7 +77,7 @@ class SimulationDriver:
 
     def __init__(
         self,
-        engine: PolicyEngine,
+        engine: Engine,
         backends: Iterable[SimulatedBackend],
         on_request: Callable[[RequestRecord], None],
         on_attempt: Callable[[AttemptRecord], None],
@@ -81,7 +88,7 @@ class SimulationDriver:
     ) -> None:
         """
         Args:
-            eligible_pools: what an independent feasibility check may assign a request to.
+            eligible_pools: what an independent feasibility check may assign a request to, if it is dispatched then.
             oracle: told every true length before its arrival.
             on_step: called with every event and the engine's answer (a journal).
             on_task: called with every task of sessions when it is over.
@@ -164,6 +171,8 @@ class SimulationDriver:
             backend.server.submit(now_s, _job(action.attempt_id, request))
         except ModelRangeError:
             self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id, FailureKind.SERVER_ERROR))
+        except BackendError:
+            self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id, FailureKind.REFUSED))
         except CapacityError as error:
             wait_s = error.retry_after_s
             self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id, FailureKind.OVERLOADED, wait_s))
@@ -174,17 +183,40 @@ class SimulationDriver:
         self.kernel.at(action.at_s, lambda at_s: self._handle(at_s, event))
 
     def _fail(self, now_s: float, attempt_id: int, kind: FailureKind, retry_after_s: float | None = None) -> None:
-        """The model server refused the job: it can never fit, or not now."""
+        """The model server did not take the job: it can never fit, not now, or there is nobody."""
+        if attempt_id not in self._requests_of:
+            return  # cancelled, or cut off, at the same instant
         self._close_attempt(now_s, attempt_id, 0, 0)
         self._handle(now_s, AttemptFailed(attempt_id, kind, retry_after_s=retry_after_s))
 
+    def settle(self, now_s: float, backend: SimulatedBackend) -> None:
+        """Tell what is due on a backend, before something changes there; then see what comes next."""
+        self._report(backend, backend.server.advance(now_s))
+        self._wake_later(backend)
+
+    def break_connections(self, now_s: float, backends: Collection[SimulatedBackend]) -> None:
+        """Every connection to these breaks: an answer that has begun is lost, any other attempt may be retried."""
+        live = self._live
+        attempts = [a for a, request in self._requests_of.items() if live[request].attempts[a][0] in backends]
+        for attempt_id in attempts:
+            if attempt_id in self._requests_of:
+                committed = live[self._requests_of[attempt_id]].first_token_s is not None
+                produced = self._drop(now_s, attempt_id)
+                failed = AttemptFailed(attempt_id, FailureKind.RESET, committed, output_tokens=produced)
+                self._handle(now_s, failed)
+
     def _cancel(self, now_s: float, attempt_id: int) -> None:
-        backend, _ = self._live[self._requests_of[attempt_id]].attempts[attempt_id]
+        self._drop(now_s, attempt_id)
+
+    def _drop(self, now_s: float, attempt_id: int) -> int:
+        """End an attempt where it is; returns the tokens that it had produced."""
+        live = self._live[self._requests_of[attempt_id]]
+        backend, _ = live.attempts[attempt_id]
         produced = backend.server.produced(now_s, attempt_id)
         backend.server.abort(now_s, attempt_id)
-        live = self._live[self._requests_of[attempt_id]]
         self._close_attempt(now_s, attempt_id, live.request.input_tokens if produced else 0, produced)
         self._wake_later(backend)
+        return produced
 
     def _wake_later(self, backend: SimulatedBackend) -> None:
         next_s = backend.server.next_s()
@@ -227,7 +259,7 @@ class SimulationDriver:
         backend, dispatch_s = live.attempts.pop(attempt_id)
         cost_usd = request_cost_usd(backend.cost, input_tokens, output_tokens, cached)
         live.cost_usd += cost_usd
-        pools = self._eligible_pools(live.request)
+        pools = self._eligible_pools(live.request, dispatch_s)
         self._on_attempt(
             AttemptRecord(backend.pool, dispatch_s, now_s, input_tokens, output_tokens, cost_usd, pools, cached)
         )

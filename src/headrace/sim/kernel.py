@@ -19,15 +19,17 @@ class Kernel:
     Attributes:
         now_s: time of the entry that runs, in virtual seconds.
         events: entries run so far.
+        background: entries scheduled that alone do not keep a run going.
     """
 
-    __slots__ = ("_heap", "_sequence", "events", "now_s")
+    __slots__ = ("_heap", "_sequence", "background", "events", "now_s")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callback]] = []
         self._sequence = 0
         self.now_s = 0.0
         self.events = 0
+        self.background = 0
 
     def at(self, at_s: float, callback: Callback) -> None:
         """Run `callback(at_s)` at `at_s`; a time that has passed counts as now."""
@@ -46,6 +48,6 @@ class Kernel:
         self.now_s = max(self.now_s, end_s)
 
     def run(self) -> None:
-        """Run until nothing is left."""
-        while self._heap:
+        """Run until nothing but the background is left."""
+        while len(self._heap) > self.background:
             self.run_until(self._heap[0][0])

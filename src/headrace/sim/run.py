@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from headrace import rng
 from headrace.cost import marginal_cost
-from headrace.fleet import Fleet
+from headrace.fleet import Fleet, Incident
 from headrace.metrics import RunMetrics
 from headrace.modelserver import model_server, replica_s
 from headrace.perf import Claim, check_conservation, speed_curve, work_rate
 from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
+from headrace.sim.faults import FaultTimeline
 from headrace.sim.oracle import OraclePredictor
+from headrace.sim.workers import Workers
 from headrace.workload import Request
 
 ORACLE = Policy("oracle", "prices with true lengths: what knowing them would be worth; simulated only")
@@ -44,29 +46,39 @@ def simulate(
     policy: Policy = PRICES,
     seed: int = 0,
     on_step: Callable[[float, AnyEvent, list[AnyAction]], None] | None = None,
+    *,
+    incidents: tuple[Incident, ...] = (),
+    workers: int = 1,
 ) -> SimulationResult:
     """Run `requests` over `fleet`; the same arguments give the same result.
 
     Args:
         policy: any policy of the engine, or `ORACLE`: prices with true lengths, which only a simulator can know.
+        incidents: what goes wrong with backends, and when.
+        workers: gateway workers, each with an engine of its own.
 
     Raises:
         InvariantError: a law of the system was broken (conservation too), or arrivals are out of order.
     """
     oracle = OraclePredictor() if policy is ORACLE else None
-    engine = PolicyEngine(fleet, rng.stream(seed, "policy"), policy, oracle)
+    backends, eligible, faults = _backends(fleet, seed), eligible_pools(fleet), None
+    if incidents:
+        faults = FaultTimeline(fleet, backends, incidents, seed)
+        eligible = faults.up_when_dispatched(eligible)
     rates = {share.name: work_rate(share) for share in fleet.shares.values()}
     metrics = RunMetrics(fleet, rates)
     driver = SimulationDriver(
-        engine,
-        _backends(fleet, seed),
+        _engine(fleet, seed, policy, oracle, workers),
+        backends,
         metrics.request,
         metrics.attempt,
-        eligible_pools(fleet),
+        eligible,
         oracle,
         on_step,
         metrics.task,
     )
+    if faults is not None:
+        faults.start(driver)
     counted = _Counted(requests)
     end_s = driver.run(counted)
     busy_s, there_s = dict.fromkeys(fleet.pools, 0.0), dict.fromkeys(fleet.pools, 0.0)
@@ -77,6 +89,17 @@ def simulate(
     utilization = {name: busy_s[name] / there_s[name] if there_s[name] > 0 else None for name in fleet.pools}
     last_arrival_s = max(counted.last_arrival_s, driver.sessions.last_start_s)
     return SimulationResult(metrics, end_s, last_arrival_s, utilization, busy_s, there_s)
+
+
+def _engine(
+    fleet: Fleet, seed: int, policy: Policy, oracle: OraclePredictor | None, workers: int
+) -> PolicyEngine | Workers:
+    """The gateway's engine, or those of its workers; one worker is the engine itself."""
+    if workers == 1:
+        return PolicyEngine(fleet, rng.stream(seed, "policy"), policy, oracle)
+    streams = (rng.stream(seed, f"policy.{worker}") for worker in range(workers))
+    engines = tuple(PolicyEngine(fleet, stream, policy, oracle) for stream in streams)
+    return Workers(engines, rng.stream(seed, "sim.workers"))
 
 
 def _claims(fleet: Fleet, metrics: RunMetrics, busy_s: dict[str, float]) -> Iterator[Claim]:
@@ -98,7 +121,7 @@ def eligible_pools(fleet: Fleet) -> EligiblePools:
     """Pools that the fleet's routes allow a request, by the first route that matches."""
     cache: dict[tuple[str | None, str, str], tuple[str, ...]] = {}
 
-    def pools(request: Request) -> tuple[str, ...]:
+    def pools(request: Request, dispatch_s: float) -> tuple[str, ...]:
         key = (request.model, request.tenant, request.workload_class)
         if key not in cache:
             found = (route.pools for route in fleet.routes if route.matches(*key))

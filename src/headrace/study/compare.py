@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
+
 from headrace.config import load_policy
 from headrace.cost import capacity_cost_usd
-from headrace.fleet import Fleet
+from headrace.fleet import Fleet, Incident
 from headrace.metrics import PolicyReport, Report, RunFacts
 from headrace.perf import speed_curve
 from headrace.plan import Hindsight
@@ -19,6 +21,7 @@ from headrace.sim import ORACLE, SimulationResult, simulate
 from headrace.workload import Request
 
 OpenRequests = Callable[[], Iterable[Request]]
+Run = Callable[[Iterable[Request], Policy], SimulationResult]
 
 
 def load_simulated_policy(name: str) -> Policy:
@@ -31,15 +34,30 @@ def load_simulated_policy(name: str) -> Policy:
 
 
 def simulate_and_compare(
-    fleet: Fleet, open_requests: OpenRequests, policy: Policy, seed: int, command: str = "simulate"
+    fleet: Fleet,
+    open_requests: OpenRequests,
+    policy: Policy,
+    seed: int,
+    command: str = "simulate",
+    *,
+    incidents: tuple[Incident, ...] = (),
+    workers: int = 1,
 ) -> Report:
     """Simulate `policy` and report it, with value captured and regret where a share is steered.
 
     Args:
         open_requests: opens the same requests afresh at every call; they are read up to three times.
+        incidents, workers: as in `simulate`; the baseline meets the same ones. Hindsight knows no incidents, and could
+            be beaten: with some there is no regret.
     """
-    result = simulate(fleet, iter(open_requests()), policy, seed)
-    found = _value(fleet, open_requests, result, policy.name, seed)
+
+    def run(requests: Iterable[Request], chosen: Policy) -> SimulationResult:
+        return simulate(fleet, iter(requests), chosen, seed, incidents=incidents, workers=workers)
+
+    result = run(open_requests(), policy)
+    found = _value(fleet, open_requests, result, policy.name, run)
+    if incidents:
+        found = msgspec.structs.replace(found, hindsight_value_usd=None, regret=None)
     return result.metrics.finish(run_facts(fleet, result, command, seed, found))
 
 
@@ -63,12 +81,12 @@ def run_facts(fleet: Fleet, result: SimulationResult, command: str, seed: int, p
     )
 
 
-def _value(fleet: Fleet, open_requests: OpenRequests, result: SimulationResult, policy: str, seed: int) -> PolicyReport:
+def _value(fleet: Fleet, open_requests: OpenRequests, result: SimulationResult, policy: str, run: Run) -> PolicyReport:
     share = fleet.steered_share()
     if share is None:
         return PolicyReport(policy)
     hindsight = Hindsight(fleet)
-    baseline = simulate(fleet, _watched(open_requests(), hindsight), GPU_ONLY, seed)
+    baseline = run(_watched(open_requests(), hindsight), GPU_ONLY)
     captured = baseline.metrics.j_usd - result.metrics.j_usd
     best = hindsight.value_usd(result.metrics.shares[share.name].realized)
     return PolicyReport(policy, captured, best, 1.0 - captured / best if best > 0.0 else None)
