@@ -15,12 +15,9 @@ from random import Random
 
 from headrace.fleet import Fleet
 from headrace.policy.prices import ReportedShare, ShareController
-from headrace.policy.pricing import BackendState
+from headrace.policy.pricing import BackendState, Side
 from headrace.policy.routing import PolicyName
 from headrace.policy.state import AttemptState, RequestState
-
-Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
-
 
 Best = tuple[float, int, float, BackendState, Side]  # total, index, score, backend, side: the cheapest of its side
 
@@ -49,10 +46,6 @@ class Chooser:
         self._rates = tuple(tuple(share.rate) for share in shares)
         self._static = policy is PolicyName.STATIC
         self._rng = rng
-        counts = [not share.report_only for share in fleet.shares.values()]
-        sides = [tuple(i and c for i, c in zip(b.inside, counts, strict=True)) for b in backends]
-        self._sides = tuple(dict.fromkeys(sides))
-        self._side_of = tuple(self._sides.index(side) for side in sides)
 
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
@@ -63,16 +56,14 @@ class Chooser:
             return None
         for k, controller in self._priced:
             bests = _surcharged(bests, k, controller, request.work[k])
-        chosen, outside = bests[0], None
+        _, _, score, chosen, _ = min(bests)
         steered = self._steered_index
-        for best in bests:
-            if best < chosen:  # equal totals go by the order of the fleet file
-                chosen = best
-            if steered is not None and not best[4][steered] and (outside is None or best < outside):
-                outside = best
-        if outside is None:
-            return chosen[3], chosen[2], None, None
-        return chosen[3], chosen[2], outside[3], outside[2]
+        if steered is not None:
+            outsiders = [best for best in bests if not best[4][steered]]
+            if outsiders:
+                _, _, outside_score, outside, _ = min(outsiders)
+                return chosen, score, outside, outside_score
+        return chosen, score, None, None
 
     def work(self, input_tokens: float, output_tokens: float) -> tuple[float, ...]:
         """Work of a request of this size, for each share by index."""
@@ -93,23 +84,26 @@ class Chooser:
 
     def _bests(self, now_s: float, request: RequestState) -> list[Best]:
         """The cheapest candidate of every side that has one."""
-        tried, side_of = request.tried, self._side_of
-        i, o = request.input_tokens, request.expected_output_tokens
-        after_first, size, v = o - 1.0, i + o, request.workload_class.value_of_time_usd_per_s
-        found: dict[int, Best] = {}
-        for backend in request.candidates:
-            free_from_s, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = backend.row or backend.priced()
-            if free_from_s > now_s or (tried and tried >> backend.index & 1):
-                continue
-            tpot_s = p0 + p1 * i
-            score = i * usd_in + o * usd_out + v * (t0 + i * (t1 + t2 * i) + after_first * tpot_s)
-            if size > room_tokens:
-                score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
-            side = side_of[backend.index]
-            best = found.get(side)
-            if best is None or score < best[0]:
-                found[side] = (score, backend.index, score, backend, self._sides[side])
-        return list(found.values())
+        tried, v = request.tried, request.workload_class.value_of_time_usd_per_s
+        i, o = float(request.input_tokens), request.expected_output_tokens
+        after_first, size = o - 1.0, i + o
+        bests: list[Best] = []
+        for side, backends in request.candidates.sides:
+            lowest, cheapest = inf, None
+            for backend in backends:
+                row = backend.row or backend.priced(now_s)
+                if row is None or (tried and tried >> backend.index & 1):
+                    continue
+                room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = row
+                tpot_s = p0 + p1 * i
+                score = i * usd_in + o * usd_out + v * (t0 + i * (t1 + t2 * i) + after_first * tpot_s)
+                if size > room_tokens:
+                    score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
+                if score < lowest:  # equal scores go by the order of the fleet file
+                    lowest, cheapest = score, backend
+            if cheapest is not None:
+                bests.append((lowest, cheapest.index, lowest, cheapest, side))
+        return bests
 
     def _drawn(self, bests: list[Best]) -> list[Best]:
         """The `static` policy: a coin decides the side; the other side serves if that one cannot."""

@@ -87,8 +87,8 @@ class PolicyEngine:
         self._attempts: dict[int, AttemptState] = {}
         self._room = WaitingRoom(fleet.limits.queue_depth, fleet.limits.queue_timeout_s)
         self._deadlines = {
-            FIRST_BYTE_TIMER: Deadlines(fleet.limits.first_byte_timeout_s, self._waits),
-            ANSWER_TIMER: Deadlines(fleet.limits.answer_timeout_s, self._waits),
+            FIRST_BYTE_TIMER: Deadlines(fleet.limits.first_byte_timeout_s),
+            ANSWER_TIMER: Deadlines(fleet.limits.answer_timeout_s),
         }
         self._timers: set[int] = set()
         self._wakes_s = inf  # when the queue is next served, whatever happens
@@ -150,7 +150,7 @@ class PolicyEngine:
             return []
         class_name, tenant, input_tokens = event.workload_class, event.tenant, event.input_tokens
         candidates = self._router.candidates(event.model, tenant, class_name)
-        if not candidates:
+        if not candidates.backends:
             return _turn_away(request_id, RejectReason.NO_ROUTE, 0.0, Outcome.REJECTED)
         expected = self._predictor.predict(request_id, class_name, tenant, input_tokens)
         if event.max_output_tokens is not None and event.max_output_tokens < expected:
@@ -169,11 +169,11 @@ class PolicyEngine:
 
     def _first_token(self, now_s: float, event: FirstToken) -> list[AnyAction]:
         attempt = self._attempts.get(event.attempt_id)
-        if attempt is not None and attempt.first_token_s is None:
+        if attempt is not None and attempt.waits:
             attempt.first_token_s = now_s
+            attempt.waits = False
             backend = attempt.backend
-            backend.prefilled(attempt.prefill_s)
-            backend.observe_ttft(attempt.ttft_s, now_s - attempt.dispatched_s)
+            backend.first_token(attempt.prefill_s, attempt.ttft_s, now_s - attempt.dispatched_s)
             backend.breaker.succeeded(attempt.probe)
             attempt.probe = False
         return []
@@ -262,7 +262,7 @@ class PolicyEngine:
         self._next_attempt_id = attempt_id + 1
         backend, score_usd, outside, outside_score_usd = choice
         input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
-        ttft_s, tpot_s = backend.latency(input_tokens, output_tokens)
+        ttft_s, tpot_s = backend.latency(now_s, input_tokens, output_tokens)
         prefill_s, kv_tokens = backend.prefill_s(input_tokens), input_tokens + output_tokens
         probe = backend.took(prefill_s, kv_tokens)
         attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
@@ -289,7 +289,7 @@ class PolicyEngine:
     def _expect(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
         """Note by when the attempt's first byte must have come: its first token, or its whole answer."""
         timer_id = FIRST_BYTE_TIMER if attempt.request.streamed else ANSWER_TIMER
-        first_s = self._deadlines[timer_id].add(now_s, attempt.attempt_id)
+        first_s = self._deadlines[timer_id].add(now_s, attempt)
         return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
 
     def _release(self, attempt: AttemptState, used_input: float, used_output: float) -> None:
@@ -297,7 +297,8 @@ class PolicyEngine:
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
-        backend.gave_back(0.0 if attempt.first_token_s is not None else attempt.prefill_s, attempt.kv_tokens)
+        backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens)
+        attempt.waits = False
         self._chooser.true_up(attempt, used_input, used_output)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
@@ -305,7 +306,7 @@ class PolicyEngine:
     def _wait_or_reject(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Queue a request while something that could take it is up; else turn it away."""
         outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
-        if not any(b.up(now_s) for b in request.candidates if not request.tried >> b.index & 1):
+        if not any(b.up(now_s) for b in request.candidates.untried(request.tried)):
             return self._reject(request, RejectReason.NO_BACKEND, self._retry_after_s(now_s, request), outcome)
         if self._room.full:
             return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
@@ -343,7 +344,7 @@ class PolicyEngine:
 
     def _retry_after_s(self, now_s: float, request: RequestState) -> float:
         """When the first candidate may be asked again, at least one second."""
-        waits = [b.breaker.blocked_until_s - now_s for b in request.candidates if not b.drained]
+        waits = [b.breaker.blocked_until_s - now_s for b in request.candidates.backends if not b.drained]
         return max(1.0, min(waits, default=1.0))
 
     def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
@@ -356,16 +357,11 @@ class PolicyEngine:
     def _fail_late_attempts(self, now_s: float, timer_id: int) -> list[AnyAction]:
         """Give up on attempts whose first byte is overdue; set the timer for the next one."""
         actions: list[AnyAction] = []
-        for attempt_id in self._deadlines[timer_id].overdue(now_s):
-            actions.append(Cancel(attempt_id))
-            actions += self._attempt_failed(now_s, AttemptFailed(attempt_id, FailureKind.TIMEOUT))
+        for attempt in self._deadlines[timer_id].overdue(now_s):
+            actions.append(Cancel(attempt.attempt_id))
+            actions += self._attempt_failed(now_s, AttemptFailed(attempt.attempt_id, FailureKind.TIMEOUT))
         next_s = self._deadlines[timer_id].next_s()
         return actions if next_s is None else actions + self._set_timer(timer_id, next_s)
-
-    def _waits(self, attempt_id: int) -> bool:
-        """Whether an attempt is live and has no first token."""
-        attempt = self._attempts.get(attempt_id)
-        return attempt is not None and attempt.first_token_s is None
 
     def _reject_late_waiters(self, now_s: float) -> list[AnyAction]:
         """Turn away requests that waited too long; set the timer for the next one."""

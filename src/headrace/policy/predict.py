@@ -16,6 +16,7 @@ gradient boosting on input length, fitted offline, could reach (docs/decisions/2
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Protocol
 
 SHRINK = (20.0, 30.0, 10.0)
@@ -23,6 +24,9 @@ PRIOR_REQUESTS = 1.0
 MEMORY = 1000.0
 MAX_BINS = 2048  # of one class, tenant and fineness
 MAX_TRAFFIC = 128  # classes times tenants
+
+# Requests and output tokens by bin, oldest first. A dict would look for its oldest key past all that were dropped.
+Bins = OrderedDict[int, list[float]]
 
 
 class LengthPredictor(Protocol):
@@ -42,7 +46,7 @@ class _Traffic:
 
     def __init__(self, prior: float) -> None:
         self.whole = [PRIOR_REQUESTS, PRIOR_REQUESTS * prior]
-        self.finer: tuple[dict[int, list[float]], ...] = ({}, {}, {})
+        self.finer: tuple[Bins, ...] = (OrderedDict(), OrderedDict(), OrderedDict())
 
 
 class BinnedPredictor:
@@ -78,7 +82,7 @@ class BinnedPredictor:
             held = bins.get(key)
             if held is None:
                 if len(bins) >= MAX_BINS:
-                    del bins[next(iter(bins))]  # the oldest bin; a busy one is learnt again at once
+                    bins.popitem(last=False)  # the oldest bin; a busy one is learnt again at once
                 bins[key] = [1.0, float(output_tokens)]
             else:
                 _learn(held, output_tokens)

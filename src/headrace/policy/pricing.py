@@ -37,7 +37,8 @@ LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
 FAILURE_RATE_PRIOR = 0.001
 MIN_TOKENS_FOR_TPOT = 8
 
-Row = tuple[float, float, float, float, float, float, float, float, float]
+Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
+Row = tuple[float, float, float, float, float, float, float, float]
 
 
 class BackendState:
@@ -50,13 +51,23 @@ class BackendState:
         ttft_factor, tpot_factor: observed over predicted, smoothed.
         failure_rate: smoothed chance that an attempt fails by the backend's fault.
         inside: for each share, by index, whether this backend's pool belongs to it.
+        side: the same for steered shares only.
         drained: it finishes what it has and takes no more.
-        row: free_from_s, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module); None: something happened.
+        row: room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module) while it may be picked; None: ask
+            `priced`, for something happened or it may not be picked.
     """
 
     __slots__ = (
         "_curve",
         "_hosted",
+        "_kv_capacity_tokens",
+        "_kv_s_per_token",
+        "_max_batch",
+        "_prefill_s_per_token",
+        "_prefill_s_per_token_squared",
+        "_slots",
+        "_start_s",
+        "_step_s",
         "_usd_per_input_token",
         "_usd_per_output_token",
         "breaker",
@@ -71,6 +82,7 @@ class BackendState:
         "pool",
         "prefill_backlog_s",
         "row",
+        "side",
         "signals",
         "tpot_factor",
         "ttft_factor",
@@ -83,6 +95,7 @@ class BackendState:
         curve: SpeedCurve,
         cost: MarginalCost,
         inside: tuple[bool, ...],
+        side: Side,
         limits: Limits,
     ) -> None:
         self.index = index
@@ -90,6 +103,7 @@ class BackendState:
         self.pool = backend.pool
         self.limit = backend.max_in_flight
         self.inside = inside
+        self.side = side
         self.breaker = Breaker(limits.breaker_failures, limits.breaker_cooldown_s, limits.breaker_cooldown_max_s)
         self.drained = False
         self.in_flight = 0
@@ -99,11 +113,20 @@ class BackendState:
         self.tpot_factor = 1.0
         self.failure_rate = FAILURE_RATE_PRIOR
         self.signals: dict[str, tuple[float, float]] = {}
-        self._curve = curve
-        self._hosted = curve.serving is Serving.HOSTED
+        self.row: Row | None = None
         self._usd_per_input_token = cost.usd_per_input_token
         self._usd_per_output_token = cost.usd_per_output_token
-        self.row: Row | None = None
+        self._curve = curve
+        self._hosted = curve.serving is Serving.HOSTED
+        unlimited = self._hosted or curve.kv_capacity_tokens is None
+        self._kv_capacity_tokens = inf if unlimited else float(curve.kv_capacity_tokens or 0)
+        self._slots = inf if self._hosted else curve.max_batch
+        self._max_batch = curve.max_batch
+        self._step_s = curve.step_s
+        self._kv_s_per_token = curve.kv_s_per_token
+        self._start_s = curve.ttft_overhead_s + curve.prefill_fixed_s
+        self._prefill_s_per_token = curve.prefill_s_per_token
+        self._prefill_s_per_token_squared = curve.prefill_s_per_token_squared
 
     # -- load --------------------------------------------------------------------------------------------------------
 
@@ -114,11 +137,6 @@ class BackendState:
         self.prefill_backlog_s += prefill_s
         self.row = None
         return self.breaker.dispatched()
-
-    def prefilled(self, prefill_s: float) -> None:
-        """An attempt's prompt is processed."""
-        self.prefill_backlog_s -= prefill_s
-        self.row = None
 
     def gave_back(self, prefill_s: float, kv_tokens: float) -> None:
         """An attempt ended; `prefill_s` is 0 if it had its first token. Raises InvariantError: there was none."""
@@ -135,35 +153,24 @@ class BackendState:
 
     # -- price -------------------------------------------------------------------------------------------------------
 
-    def priced(self) -> Row:
-        """The row at the present load, kept until something happens."""
-        curve, held = self._curve, self.in_flight + 1
+    def priced(self, now_s: float) -> Row | None:
+        """The row at the present load, kept until something happens; None: it may not be picked now."""
+        if self.drained or self.in_flight >= self.limit or self.breaker.allows_from_s > now_s:
+            return None
+        held, kv_s, tpot = self.in_flight + 1, self._kv_s_per_token, self.tpot_factor
         r = 1.0 + self.failure_rate
         ttft = self.ttft_factor * r
-        backlog_s = 0.0 if self._hosted else self.prefill_backlog_s
-        step_s = curve.step_s[held if held < curve.max_batch else curve.max_batch]
-        tpot = self.tpot_factor
-        row = self.row = (
-            inf if self.drained or self.in_flight >= self.limit else self.breaker.allows_from_s,
-            self._room_tokens(),
+        self.row = row = (
+            0.0 if self.in_flight >= self._slots else self._kv_capacity_tokens - self.kv_tokens,
             self._usd_per_input_token * r,
             self._usd_per_output_token * r,
-            (curve.ttft_overhead_s + curve.prefill_fixed_s + backlog_s) * ttft,
-            curve.prefill_s_per_token * ttft,
-            curve.prefill_s_per_token_squared * ttft,
-            (step_s + curve.kv_s_per_token * self.kv_tokens) * tpot,
-            curve.kv_s_per_token * tpot,
+            (self._start_s if self._hosted else self._start_s + self.prefill_backlog_s) * ttft,
+            self._prefill_s_per_token * ttft,
+            self._prefill_s_per_token_squared * ttft,
+            (self._step_s[held if held < self._max_batch else self._max_batch] + kv_s * self.kv_tokens) * tpot,
+            kv_s * tpot,
         )
         return row
-
-    def _room_tokens(self) -> float:
-        """Tokens of context that a request may have and still start at once."""
-        if self._hosted:
-            return inf
-        curve = self._curve
-        if self.in_flight >= curve.max_batch:
-            return 0.0
-        return inf if curve.kv_capacity_tokens is None else curve.kv_capacity_tokens - self.kv_tokens
 
     def prefill_s(self, input_tokens: float) -> float:
         """Uncontended prefill seconds."""
@@ -173,9 +180,16 @@ class BackendState:
         """Marginal cost of a request here."""
         return input_tokens * self._usd_per_input_token + output_tokens * self._usd_per_output_token
 
-    def latency(self, input_tokens: float, output_tokens: float) -> tuple[float, float]:
-        """(TTFT, TPOT) in seconds expected now, as corrected by what was observed."""
-        _, room_tokens, _, _, t0, t1, t2, p0, p1 = self.row or self.priced()
+    def latency(self, now_s: float, input_tokens: float, output_tokens: float) -> tuple[float, float]:
+        """(TTFT, TPOT) in seconds expected now, as corrected by what was observed.
+
+        Raises:
+            InvariantError: it may not be picked now.
+        """
+        row = self.row or self.priced(now_s)
+        if row is None:
+            raise InvariantError(f"backend {self.name!r} was picked, and is drained, full or to be left alone")
+        room_tokens, _, _, t0, t1, t2, p0, p1 = row
         ttft_s = (t0 + input_tokens * (t1 + t2 * input_tokens)) / (1.0 + self.failure_rate)
         tpot_s = p0 + p1 * input_tokens
         if input_tokens + output_tokens > room_tokens:
@@ -185,16 +199,17 @@ class BackendState:
     def slot_wait_s(self, output_tokens: float, tpot_s: float) -> float:
         """Wait for a slot of the batch: one frees every (lifetime / slots held) seconds."""
         batch = self.in_flight + 1
-        held = min(batch, self._curve.max_batch)
+        held = min(batch, self._max_batch)
         return max(batch - held, 1) * output_tokens * tpot_s / held
 
     # -- observation -------------------------------------------------------------------------------------------------
 
-    def observe_ttft(self, predicted_s: float, observed_s: float) -> None:
-        """Correct the TTFT factor by one attempt; `predicted_s` was made with the factor of its time."""
+    def first_token(self, prefill_s: float, predicted_s: float, observed_s: float) -> None:
+        """An attempt's prompt is processed: correct the TTFT factor; `predicted_s` was made with that of its time."""
+        self.prefill_backlog_s -= prefill_s
         if predicted_s > 0.0:
             self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s)
-            self.row = None
+        self.row = None
 
     def observe_tpot(self, predicted_s: float, observed_s: float) -> None:
         """Correct the TPOT factor by one attempt."""
@@ -209,23 +224,21 @@ class BackendState:
 
 
 def _corrected(factor: float, ratio: float) -> float:
-    moved = factor * (1.0 + LEARNING_RATE * (_bounded(ratio) - 1.0))
-    return _bounded(moved)
-
-
-def _bounded(factor: float) -> float:
-    if factor < LOWEST_FACTOR:
-        return LOWEST_FACTOR
-    return factor if factor < HIGHEST_FACTOR else HIGHEST_FACTOR
+    """The factor, moved towards `ratio` of itself; both are bounded."""
+    bounded = LOWEST_FACTOR if ratio < LOWEST_FACTOR else HIGHEST_FACTOR if ratio > HIGHEST_FACTOR else ratio
+    moved = factor * (1.0 + LEARNING_RATE * (bounded - 1.0))
+    return LOWEST_FACTOR if moved < LOWEST_FACTOR else HIGHEST_FACTOR if moved > HIGHEST_FACTOR else moved
 
 
 def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:
     """A state for every backend, in the order of the fleet file, with its pool's speed and cost."""
     states: list[BackendState] = []
+    steered = [not share.report_only for share in fleet.shares.values()]
     for pool in fleet.pools.values():
         curve = speed_curve(pool.deployment)
         cost = marginal_cost(pool, curve)
         inside = tuple(pool.name in share.pools for share in fleet.shares.values())
+        side = tuple(i and s for i, s in zip(inside, steered, strict=True))
         for backend in pool.backends:
-            states.append(BackendState(len(states), backend, curve, cost, inside, fleet.limits))
+            states.append(BackendState(len(states), backend, curve, cost, inside, side, fleet.limits))
     return tuple(states)

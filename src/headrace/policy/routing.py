@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from headrace.fleet import Fleet
-from headrace.policy.pricing import BackendState
+from headrace.policy.pricing import BackendState, Side
 
 
 class PolicyName(StrEnum):
@@ -21,19 +21,36 @@ class PolicyName(StrEnum):
     FAST_ONLY = "fast_only"
 
 
+class Candidates:
+    """Backends that a request may go to, in the order of the fleet file, as a whole and by side of the shares."""
+
+    __slots__ = ("backends", "sides")
+
+    def __init__(self, backends: tuple[BackendState, ...]) -> None:
+        self.backends = backends
+        sides: dict[Side, list[BackendState]] = {}
+        for backend in backends:
+            sides.setdefault(backend.side, []).append(backend)
+        self.sides = tuple((side, tuple(members)) for side, members in sides.items())
+
+    def untried(self, tried: int) -> tuple[BackendState, ...]:
+        """Those that are not in the bit mask `tried`."""
+        return tuple(b for b in self.backends if not tried >> b.index & 1)
+
+
 class Router:
-    """First route that matches (model, tenant, class), as a cached tuple of backends."""
+    """First route that matches (model, tenant, class), as cached candidates."""
 
     def __init__(self, fleet: Fleet, backends: tuple[BackendState, ...], policy: PolicyName) -> None:
         self._routes = fleet.routes
         self._backends = backends
-        self._cache: dict[tuple[str | None, str, str], tuple[BackendState, ...]] = {}
+        self._cache: dict[tuple[str | None, str, str], Candidates] = {}
         share = fleet.steered_share()
         self.inside_pools = frozenset(share.pools) if share else frozenset[str]()
         self._policy = policy
 
-    def candidates(self, model: str | None, tenant: str, workload_class: str) -> tuple[BackendState, ...]:
-        """Backends that this request may go to; empty if no route serves it."""
+    def candidates(self, model: str | None, tenant: str, workload_class: str) -> Candidates:
+        """Backends that this request may go to; none if no route serves it."""
         key = (model, tenant, workload_class)
         found = self._cache.get(key)
         if found is None:
@@ -42,12 +59,12 @@ class Router:
                 self._cache[key] = found
         return found
 
-    def _find(self, model: str | None, tenant: str, workload_class: str) -> tuple[BackendState, ...]:
+    def _find(self, model: str | None, tenant: str, workload_class: str) -> Candidates:
         for route in self._routes:
             if route.matches(model, tenant, workload_class):
                 pools = set(route.pools)
-                return tuple(b for b in self._backends if b.pool in pools and self._allowed(b))
-        return ()
+                return Candidates(tuple(b for b in self._backends if b.pool in pools and self._allowed(b)))
+        return Candidates(())
 
     def _allowed(self, backend: BackendState) -> bool:
         if self._policy is PolicyName.GPU_ONLY:

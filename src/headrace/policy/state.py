@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace.policy.pricing import BackendState
+from headrace.policy.routing import Candidates
 from headrace.workload import WorkloadClass
 
 
@@ -12,7 +13,7 @@ class RequestState(msgspec.Struct, eq=False):
     """A request between `Arrived` and `End`.
 
     Attributes:
-        candidates: backends that its route allows.
+        candidates: the backends that its route allows.
         work: what it counts for in each share, by index, at its predicted length.
         streamed: whether its first byte comes with its first token, not with its last.
         tried: bit mask of the backends tried, by index.
@@ -25,7 +26,7 @@ class RequestState(msgspec.Struct, eq=False):
     tenant: str
     input_tokens: int
     expected_output_tokens: float
-    candidates: tuple[BackendState, ...]
+    candidates: Candidates
     work: tuple[float, ...]
     streamed: bool
     tried: int = 0
@@ -42,6 +43,7 @@ class AttemptState(msgspec.Struct, eq=False):
         prefill_s, kv_tokens: what it was dispatched with, to be given back.
         probe: it decides whether a half-open breaker closes.
         first_token_s: when that came.
+        waits: it is live and has no first token.
     """
 
     attempt_id: int
@@ -54,3 +56,4 @@ class AttemptState(msgspec.Struct, eq=False):
     kv_tokens: float
     probe: bool
     first_token_s: float | None = None
+    waits: bool = True
