@@ -14,6 +14,7 @@ from math import inf
 from random import Random
 
 from headrace.fleet import Fleet
+from headrace.policy.columns import MANY, PriceTable
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState, Side
 from headrace.policy.routing import PolicyName
@@ -46,10 +47,12 @@ class Chooser:
         self._rates = tuple(tuple(share.rate) for share in shares)
         self._static = policy is PolicyName.STATIC
         self._rng = rng
+        self._table = PriceTable(backends, backends[0].stale) if len(backends) >= MANY else None
 
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
-        bests = self._bests(now_s, request)
+        table = self._table
+        bests = self._bests(now_s, request) if table is None else _bests_of_many(table, now_s, request)
         if self._static:
             bests = self._drawn(bests)
         if not bests:
@@ -112,6 +115,19 @@ class Chooser:
             return bests
         inside = self._rng.random() < self._target
         return [best for best in bests if best[4][k] is inside] or bests
+
+
+def _bests_of_many(table: PriceTable, now_s: float, request: RequestState) -> list[Best]:
+    """As `Chooser._bests`, for a fleet of many backends: the first of the lowest scores of every side."""
+    candidates, scores = request.candidates, table.scores(now_s, request)
+    bests: list[Best] = []
+    for (side, backends), indexes in zip(candidates.sides, candidates.indexes, strict=True):
+        of_side = scores[indexes]
+        first = int(of_side.argmin())
+        score = float(of_side[first])
+        if score < inf:
+            bests.append((score, backends[first].index, score, backends[first], side))
+    return bests
 
 
 def _surcharged(bests: list[Best], k: int, controller: ShareController, work: float) -> list[Best]:

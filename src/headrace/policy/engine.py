@@ -251,8 +251,7 @@ class PolicyEngine:
 
     def _fleet_changed(self, now_s: float, event: FleetChanged) -> list[AnyAction]:
         for backend in self._backends:
-            backend.drained = backend.name in event.drained
-            backend.row = None
+            backend.drain(backend.name in event.drained)
         return self._serve_queue(now_s)
 
     # -- attempts ----------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ class BackendState:
         failure_rate: smoothed chance that an attempt fails by the backend's fault.
         inside: for each share, by index, whether this backend's pool belongs to it.
         side: the same for steered shares only.
+        stale: shared by all backends, a byte for each by index: set when something happened to it.
         drained: it finishes what it has and takes no more.
         row: room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module) while it may be picked; None: ask
             `priced`, for something happened or it may not be picked.
@@ -84,6 +85,7 @@ class BackendState:
         "row",
         "side",
         "signals",
+        "stale",
         "tpot_factor",
         "ttft_factor",
     )
@@ -97,6 +99,7 @@ class BackendState:
         inside: tuple[bool, ...],
         side: Side,
         limits: Limits,
+        stale: bytearray,
     ) -> None:
         self.index = index
         self.name = backend.name
@@ -114,6 +117,7 @@ class BackendState:
         self.failure_rate = FAILURE_RATE_PRIOR
         self.signals: dict[str, tuple[float, float]] = {}
         self.row: Row | None = None
+        self.stale = stale
         self._usd_per_input_token = cost.usd_per_input_token
         self._usd_per_output_token = cost.usd_per_output_token
         self._curve = curve
@@ -136,6 +140,7 @@ class BackendState:
         self.kv_tokens += kv_tokens
         self.prefill_backlog_s += prefill_s
         self.row = None
+        self.stale[self.index] = True
         return self.breaker.dispatched()
 
     def gave_back(self, prefill_s: float, kv_tokens: float) -> None:
@@ -146,6 +151,13 @@ class BackendState:
         self.kv_tokens = self.kv_tokens - kv_tokens if self.in_flight else 0.0
         self.prefill_backlog_s = self.prefill_backlog_s - prefill_s if self.in_flight else 0.0
         self.row = None
+        self.stale[self.index] = True
+
+    def drain(self, drained: bool) -> None:
+        """Take no more attempts, or take them again."""
+        self.drained = drained
+        self.row = None
+        self.stale[self.index] = True
 
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
@@ -198,9 +210,14 @@ class BackendState:
 
     def slot_wait_s(self, output_tokens: float, tpot_s: float) -> float:
         """Wait for a slot of the batch: one frees every (lifetime / slots held) seconds."""
+        held, queued, _ = self.slots()
+        return queued * output_tokens * tpot_s / held
+
+    def slots(self) -> tuple[int, int, float]:
+        """(slots held with one attempt more, those before it that wait for one, 1 + failure rate)."""
         batch = self.in_flight + 1
         held = min(batch, self._max_batch)
-        return max(batch - held, 1) * output_tokens * tpot_s / held
+        return held, max(batch - held, 1), 1.0 + self.failure_rate
 
     # -- observation -------------------------------------------------------------------------------------------------
 
@@ -210,16 +227,15 @@ class BackendState:
         if predicted_s > 0.0:
             self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s)
         self.row = None
+        self.stale[self.index] = True
 
     def observe_tpot(self, predicted_s: float, observed_s: float) -> None:
-        """Correct the TPOT factor by one attempt."""
+        """Correct the TPOT factor by one attempt; `gave_back` follows."""
         if predicted_s > 0.0:
             self.tpot_factor = _corrected(self.tpot_factor, observed_s / predicted_s)
-            self.row = None
 
     def observe_outcome(self, failed: bool) -> None:
-        """Learn whether an attempt failed by this backend's fault."""
-        self.row = None
+        """Learn whether an attempt failed by this backend's fault; `gave_back` follows."""
         self.failure_rate += LEARNING_RATE * ((1.0 if failed else FAILURE_RATE_PRIOR) - self.failure_rate)
 
 
@@ -233,6 +249,7 @@ def _corrected(factor: float, ratio: float) -> float:
 def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:
     """A state for every backend, in the order of the fleet file, with its pool's speed and cost."""
     states: list[BackendState] = []
+    stale = bytearray(b"\1" * len(fleet.backends))
     steered = [not share.report_only for share in fleet.shares.values()]
     for pool in fleet.pools.values():
         curve = speed_curve(pool.deployment)
@@ -240,5 +257,5 @@ def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:
         inside = tuple(pool.name in share.pools for share in fleet.shares.values())
         side = tuple(i and s for i, s in zip(inside, steered, strict=True))
         for backend in pool.backends:
-            states.append(BackendState(len(states), backend, curve, cost, inside, side, fleet.limits))
+            states.append(BackendState(len(states), backend, curve, cost, inside, side, fleet.limits, stale))
     return tuple(states)

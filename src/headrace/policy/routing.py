@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from headrace.fleet import Fleet
+import numpy as np
+
+from headrace.fleet import Fleet, Route
 from headrace.policy.pricing import BackendState, Side
 
 
@@ -22,9 +24,13 @@ class PolicyName(StrEnum):
 
 
 class Candidates:
-    """Backends that a request may go to, in the order of the fleet file, as a whole and by side of the shares."""
+    """Backends that a request may go to, in the order of the fleet file: as a whole, and by side of the shares.
 
-    __slots__ = ("backends", "sides")
+    Attributes:
+        indexes: of the backends of each of the `sides`.
+    """
+
+    __slots__ = ("backends", "indexes", "sides")
 
     def __init__(self, backends: tuple[BackendState, ...]) -> None:
         self.backends = backends
@@ -32,6 +38,7 @@ class Candidates:
         for backend in backends:
             sides.setdefault(backend.side, []).append(backend)
         self.sides = tuple((side, tuple(members)) for side, members in sides.items())
+        self.indexes = tuple(np.array([b.index for b in members]) for _, members in self.sides)
 
     def untried(self, tried: int) -> tuple[BackendState, ...]:
         """Those that are not in the bit mask `tried`."""
@@ -42,12 +49,12 @@ class Router:
     """First route that matches (model, tenant, class), as cached candidates."""
 
     def __init__(self, fleet: Fleet, backends: tuple[BackendState, ...], policy: PolicyName) -> None:
-        self._routes = fleet.routes
-        self._backends = backends
         self._cache: dict[tuple[str | None, str, str], Candidates] = {}
         share = fleet.steered_share()
         self.inside_pools = frozenset(share.pools) if share else frozenset[str]()
         self._policy = policy
+        self._routes = tuple((route, self._candidates(route, backends)) for route in fleet.routes)
+        self._nowhere = Candidates(())
 
     def candidates(self, model: str | None, tenant: str, workload_class: str) -> Candidates:
         """Backends that this request may go to; none if no route serves it."""
@@ -60,11 +67,12 @@ class Router:
         return found
 
     def _find(self, model: str | None, tenant: str, workload_class: str) -> Candidates:
-        for route in self._routes:
-            if route.matches(model, tenant, workload_class):
-                pools = set(route.pools)
-                return Candidates(tuple(b for b in self._backends if b.pool in pools and self._allowed(b)))
-        return Candidates(())
+        found = (c for route, c in self._routes if route.matches(model, tenant, workload_class))
+        return next(found, self._nowhere)
+
+    def _candidates(self, route: Route, backends: tuple[BackendState, ...]) -> Candidates:
+        pools = set(route.pools)
+        return Candidates(tuple(b for b in backends if b.pool in pools and self._allowed(b)))
 
     def _allowed(self, backend: BackendState) -> bool:
         if self._policy is PolicyName.GPU_ONLY:
