@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from headrace.policy.pricing import BackendState, Row
 from headrace.policy.state import RequestState
 
-MANY = 48  # backends from which on the table is faster than the loop (benchmarks/engine.py)
+MANY = 128  # backends from which on the table is not slower than the loop (docs/performance.md)
 ROW = 8  # figures of a row; held, queued and r of `BackendState.slots` follow
 BLOCKED: Row = (inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
