@@ -296,8 +296,11 @@ class PolicyEngine:
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
-        backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens)
-        attempt.waits = False
+        if attempt.waits:
+            attempt.waits = False
+            backend.gave_back(attempt.prefill_s, attempt.kv_tokens)
+        else:
+            backend.gave_back(0.0, attempt.kv_tokens)
         self._chooser.true_up(attempt, used_input, used_output)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------

@@ -66,9 +66,11 @@ class BinnedPredictor:
             return max(self._priors[workload_class], 1.0)
         count, total = traffic.whole
         mean = total / count
-        for shrink, bins, key in zip(SHRINK, traffic.finer, _keys(input_tokens), strict=True):
-            held = bins.get(key)
+        finer = traffic.finer
+        for fineness, key in enumerate(_keys(input_tokens)):
+            held = finer[fineness].get(key)
             if held is not None:
+                shrink = SHRINK[fineness]
                 mean = (held[1] + shrink * mean) / (held[0] + shrink)
         return mean if mean > 1.0 else 1.0
 
@@ -78,7 +80,8 @@ class BinnedPredictor:
         if traffic is None:
             traffic = self._new_traffic(workload_class, tenant)
         _learn(traffic.whole, output_tokens)
-        for bins, key in zip(traffic.finer, _keys(input_tokens), strict=True):
+        for fineness, key in enumerate(_keys(input_tokens)):
+            bins = traffic.finer[fineness]
             held = bins.get(key)
             if held is None:
                 if len(bins) >= MAX_BINS:
