@@ -8,6 +8,7 @@ forgotten, so memory follows what is in flight, not the length of the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -39,7 +40,7 @@ EligiblePools = Callable[[Request], tuple[str, ...]]
 
 
 class SimulatedBackend:
-    """A model server behind a backend's name, and when it was last asked to be woken."""
+    """A model server behind a backend's name, and when it was last asked to be woken; None: nothing is due there."""
 
     __slots__ = ("cost", "name", "pool", "server", "wakes_s")
 
@@ -52,17 +53,20 @@ class SimulatedBackend:
 
 
 class _Live:
-    """A request that has not ended."""
+    """A request that has not ended; `attempts` counts those of its attempts that are live."""
 
     __slots__ = ("attempts", "cost_usd", "first_token_s", "last_token_s", "output_tokens", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.attempts: dict[int, tuple[SimulatedBackend, float]] = {}
+        self.attempts = 0
         self.cost_usd = 0.0
         self.first_token_s: float | None = None
         self.last_token_s: float | None = None
         self.output_tokens = 0
+
+
+_Attempt = tuple[_Live, SimulatedBackend, float]  # its request, where it is, dispatched when
 
 
 class SimulationDriver:
@@ -96,7 +100,8 @@ class SimulationDriver:
         self._on_step = on_step
         self.sessions = ClosedLoop(self.kernel.at, self._arrive, on_task)
         self._live: dict[int, _Live] = {}
-        self._requests_of: dict[int, int] = {}
+        self._attempts: dict[int, _Attempt] = {}
+        self._wakes = {name: partial(self._wake, backend) for name, backend in self.backends.items()}
         self._next_request_id = 1
 
     def run(self, requests: Iterator[Request]) -> float:
@@ -156,10 +161,11 @@ class SimulationDriver:
     def _dispatch(self, now_s: float, action: Dispatch) -> None:
         live = self._live[action.request_id]
         backend = self.backends[action.backend]
-        live.attempts[action.attempt_id] = (backend, now_s)
-        self._requests_of[action.attempt_id] = action.request_id
+        live.attempts += 1
+        self._attempts[action.attempt_id] = (live, backend, now_s)
         request = live.request
-        self._report(backend, backend.server.advance(now_s))
+        if backend.wakes_s is not None and backend.wakes_s <= now_s:
+            self._report(backend.server.advance(now_s))
         try:
             backend.server.submit(now_s, _job(action.attempt_id, request))
         except ModelRangeError:
@@ -179,10 +185,9 @@ class SimulationDriver:
         self._handle(now_s, AttemptFailed(attempt_id, kind, retry_after_s=retry_after_s))
 
     def _cancel(self, now_s: float, attempt_id: int) -> None:
-        backend, _ = self._live[self._requests_of[attempt_id]].attempts[attempt_id]
+        live, backend, _ = self._attempts[attempt_id]
         produced = backend.server.produced(now_s, attempt_id)
         backend.server.abort(now_s, attempt_id)
-        live = self._live[self._requests_of[attempt_id]]
         self._close_attempt(now_s, attempt_id, live.request.input_tokens if produced else 0, produced)
         self._wake_later(backend)
 
@@ -192,23 +197,23 @@ class SimulationDriver:
             backend.wakes_s = None
         elif next_s != backend.wakes_s:
             backend.wakes_s = next_s
-            self.kernel.at(next_s, lambda at_s: self._wake(at_s, backend))
+            self.kernel.at(next_s, self._wakes[backend.name])
 
-    def _wake(self, now_s: float, backend: SimulatedBackend) -> None:
+    def _wake(self, backend: SimulatedBackend, now_s: float) -> None:
         if backend.wakes_s is None or now_s < backend.wakes_s:
             return  # an older appointment: something changed since
         backend.wakes_s = None
-        self._report(backend, backend.server.advance(now_s))
+        self._report(backend.server.advance(now_s))
         self._wake_later(backend)
 
-    def _report(self, backend: SimulatedBackend, reports: list[Report]) -> None:
+    def _report(self, reports: list[Report]) -> None:
         now_s = self.kernel.now_s
         for report in reports:
             attempt_id = report.job_id
-            request_id = self._requests_of.get(attempt_id)
-            if request_id is None:
+            attempt = self._attempts.get(attempt_id)
+            if attempt is None:
                 continue
-            live = self._live[request_id]
+            live = attempt[0]
             if report.milestone is Milestone.FIRST_TOKEN:
                 live.first_token_s = now_s
                 self._handle(now_s, FirstToken(attempt_id))
@@ -223,8 +228,8 @@ class SimulationDriver:
     def _close_attempt(
         self, now_s: float, attempt_id: int, input_tokens: int, output_tokens: int, cached: int = 0
     ) -> None:
-        live = self._live[self._requests_of.pop(attempt_id)]
-        backend, dispatch_s = live.attempts.pop(attempt_id)
+        live, backend, dispatch_s = self._attempts.pop(attempt_id)
+        live.attempts -= 1
         cost_usd = request_cost_usd(backend.cost, input_tokens, output_tokens, cached)
         live.cost_usd += cost_usd
         pools = self._eligible_pools(live.request)
@@ -235,7 +240,7 @@ class SimulationDriver:
     def _end(self, now_s: float, action: End) -> None:
         live = self._live.pop(action.request_id)
         if live.attempts:
-            raise InvariantError(f"request {action.request_id} ended with live attempts {sorted(live.attempts)}")
+            raise InvariantError(f"request {action.request_id} ended with {live.attempts} live attempts")
         request = live.request
         ttft_s = tpot_s = e2e_s = None
         if action.outcome is Outcome.COMPLETED and live.first_token_s is not None and live.last_token_s is not None:
@@ -246,7 +251,7 @@ class SimulationDriver:
         self._on_request(
             RequestRecord(
                 request.workload_class,
-                action.outcome.value,
+                action.outcome,
                 request.arrival_s,
                 request.input_tokens,
                 live.output_tokens,
@@ -273,7 +278,7 @@ def _job(attempt_id: int, request: Request) -> Job:
     return Job(
         attempt_id,
         request.input_tokens,
-        max(request.output_tokens, 1),
+        request.output_tokens or 1,
         () if prefix is None else prefix.blocks,
         0 if prefix is None else prefix.block_tokens,
         request.max_output_tokens,
