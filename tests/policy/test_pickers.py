@@ -27,6 +27,7 @@ from headrace.policy import (
 )
 from headrace.policy.choice import Chooser
 from headrace.policy.pricing import BackendState, backend_states
+from headrace.policy.routing import Candidates
 from headrace.policy.state import RequestState
 
 A_FEW = settings(max_examples=25, deadline=None)
@@ -34,7 +35,7 @@ CHAT = SAMPLE.classes["chat"]
 
 
 def asking(input_tokens: int = 1000, output_tokens: float = 200.0) -> RequestState:
-    return RequestState(1, CHAT, "default", input_tokens, output_tokens, (), (), True, 0.0)
+    return RequestState(1, CHAT, "default", input_tokens, output_tokens, Candidates(()), (), True, 0.0)
 
 
 def loaded(seed: int = 0) -> tuple[BackendState, ...]:
@@ -124,7 +125,7 @@ def test_a_score_asked_for_is_the_score_that_prices_compare(seed: int, input_tok
     backends = loaded(seed)
     request = asking(input_tokens, float(output_tokens))
     for backend in backends:
-        request.candidates = (backend,)
+        request.candidates = Candidates((backend,))
         choice = Chooser(SAMPLE, backends, ()).choose(0.0, request) if backend.free(0.0) else None
         if choice is not None:
             scored = backend.score_usd(input_tokens, float(output_tokens), CHAT.value_of_time_usd_per_s)

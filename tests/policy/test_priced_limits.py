@@ -27,6 +27,7 @@ from headrace.policy import GPU_ONLY, STATIC, AnyAction, AnyEvent, EngineView, P
 from headrace.policy.journal import decode_entries, first_difference
 from headrace.policy.kv_price import HIGHEST, RISE_S, KvPrice
 from headrace.policy.pricing import backend_states
+from headrace.policy.routing import Candidates
 from headrace.policy.slo_price import SloPrice
 from headrace.policy.state import AttemptState, RequestState
 from headrace.sim import SimulatedBackend, SimulationDriver
@@ -189,16 +190,16 @@ def test_the_slo_price_rises_with_each_miss_and_falls_with_each_hit(missed: list
 
 
 def answered(price: SloPrice, ttft_s: float) -> None:
-    request = RequestState(1, SAMPLE.classes["chat"], "default", 100, 10.0, (), (), True, 0.0)
+    request = RequestState(1, SAMPLE.classes["chat"], "default", 100, 10.0, Candidates(()), (), True, 0.0)
     price.completed(20.0, AttemptState(1, request, BACKENDS[1], 0.0, 0.1, 0.01, 0.0, 0.0, False, ttft_s), 10.0)
 
 
 def test_a_rejected_or_failed_request_is_a_miss_and_other_classes_are_not() -> None:
     price = SloPrice(replace(SAMPLE.classes["chat"], slo=Slo(0.5, None, 0.95, True)))
-    other = RequestState(1, SAMPLE.classes["coding"], "default", 100, 10.0, (), (), True, 0.0)
+    other = RequestState(1, SAMPLE.classes["coding"], "default", 100, 10.0, Candidates(()), (), True, 0.0)
     price.lost(other)
     assert price.view().use == 0.0
-    price.lost(RequestState(1, SAMPLE.classes["chat"], "default", 100, 10.0, (), (), True, 0.0))
+    price.lost(RequestState(1, SAMPLE.classes["chat"], "default", 100, 10.0, Candidates(()), (), True, 0.0))
     assert price.view().use > 0.0
 
 

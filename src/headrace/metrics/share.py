@@ -48,6 +48,15 @@ class WindowSettings:
 DEFAULT_WINDOWS = WindowSettings()
 
 
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Whether an attempt went into the share's pools, and whether it could go inside, and outside."""
+
+    inside: bool
+    may_inside: bool
+    may_outside: bool
+
+
 @dataclass(slots=True)
 class _Slot:
     """Work dispatched within one slide; `free` are the items that could go to either side."""
@@ -58,6 +67,20 @@ class _Slot:
     must_outside: float = 0.0
     largest_free: float = 0.0
     free: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, work: float, side: _Side) -> None:
+        """Count one item."""
+        self.total += work
+        if side.inside:
+            self.inside += work
+        if side.may_inside and side.may_outside:
+            self.free.append(work)
+            if work > self.largest_free:
+                self.largest_free = work
+        elif side.may_inside:
+            self.must_inside += work
+        else:
+            self.must_outside += work
 
 
 class ShareMeter:
@@ -91,11 +114,12 @@ class ShareMeter:
         self._pools = frozenset(pools)
         self._rate = rate
         self._settings = settings
+        self._slide_s = settings.slide_s
         self._span = round(settings.window_s / settings.slide_s)
         self._capacity_work = capacity_work
         self._on_window = on_window
         self._slots: dict[int, _Slot] = {}
-        self._sides: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
+        self._sides: dict[tuple[str, tuple[str, ...]], _Side] = {}
         self._next = 0  # first window that is not judged; windows are numbered by their first slot
         self._judge_at_s = settings.window_s + settings.horizon_s
         self._total = 0.0
@@ -117,15 +141,16 @@ class ShareMeter:
         work = per_input * attempt.input_tokens + per_output * attempt.output_tokens
         if attempt.input_tokens or attempt.output_tokens:
             work += per_request
-        inside = attempt.pool in self._pools
+        way = attempt.pool, attempt.eligible_pools
+        side = self._sides.get(way) or self._side_of(*way)
         self._total += work
-        if inside:
+        if side.inside:
             self._inside += work
-        index = int(attempt.dispatch_s // self._settings.slide_s)
+        index = int(attempt.dispatch_s // self._slide_s)
         if index < self._next:
             self.late += 1
         elif work > 0:
-            self._collect(index, work, inside, attempt)
+            (self._slots.get(index) or self._new_slot(index)).add(work, side)
         if attempt.end_s >= self._judge_at_s:
             self._judge_until(attempt.end_s - self._settings.horizon_s)
 
@@ -144,31 +169,16 @@ class ShareMeter:
         """Judge every full window inside [0, end_s] that is left. Nothing can be booked in them afterwards."""
         self._judge_until(end_s)
 
-    def _collect(self, index: int, work: float, inside: bool, attempt: AttemptRecord) -> None:
-        slot = self._slots.get(index)
-        if slot is None:
-            slot = self._slots[index] = _Slot()
-        slot.total += work
-        if inside:
-            slot.inside += work
-        may_inside, may_outside = self._sides_of(attempt.pool, attempt.eligible_pools)
-        if may_inside and may_outside:
-            slot.free.append(work)
-            if work > slot.largest_free:
-                slot.largest_free = work
-        elif may_inside:
-            slot.must_inside += work
-        else:
-            slot.must_outside += work
+    def _new_slot(self, index: int) -> _Slot:
+        slot = self._slots[index] = _Slot()
+        return slot
 
-    def _sides_of(self, pool: str, eligible: tuple[str, ...]) -> tuple[bool, bool]:
-        """Whether an attempt could go inside, and outside. Where it really went was possible."""
-        sides = self._sides.get((pool, eligible))
-        if sides is None:
-            possible = (pool, *eligible)
-            sides = any(p in self._pools for p in possible), any(p not in self._pools for p in possible)
-            self._sides[(pool, eligible)] = sides
-        return sides
+    def _side_of(self, pool: str, eligible: tuple[str, ...]) -> _Side:
+        """Where an attempt went, and could go. Where it really went was possible."""
+        possible = (pool, *eligible)
+        inside = [p in self._pools for p in possible]
+        side = self._sides[(pool, eligible)] = _Side(inside[0], any(inside), not all(inside))
+        return side
 
     def _judge_until(self, end_s: float) -> None:
         """Judge, in order, every window that ends by `end_s`, and drop the slots that no later window needs."""

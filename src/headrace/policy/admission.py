@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import inf
 
 from headrace.policy.pricing import BackendState
+from headrace.policy.routing import Candidates
 from headrace.policy.state import RequestState
 
 Line = deque[RequestState]
@@ -34,15 +35,14 @@ class WaitingRoom:
         """Whether nobody more may enter."""
         return self.waiting >= self._depth
 
-    def has_line(self, candidates: tuple[BackendState, ...]) -> bool:
+    def has_line(self, candidates: Candidates) -> bool:
         """Whether somebody with the same choices waits already."""
-        return candidates in self._lines
+        return candidates.backends in self._lines
 
     def enter(self, now_s: float, request: RequestState) -> float:
         """Join the line of the backends that are left to this request; returns when its wait is over at the latest."""
         request.queued_s = now_s
-        left = tuple(b for b in request.candidates if not request.tried >> b.index & 1)
-        self._lines.setdefault(left, deque()).append(request)
+        self._lines.setdefault(request.candidates.untried(request.tried), deque()).append(request)
         self.waiting += 1
         return now_s + self._timeout_s
 
@@ -79,9 +79,9 @@ class WaitingRoom:
         return request.queued_s is not None and request.queued_s + self._timeout_s <= now_s
 
 
-def retry_after_s(now_s: float, candidates: tuple[BackendState, ...]) -> float:
+def retry_after_s(now_s: float, candidates: Candidates) -> float:
     """Seconds until the first candidate may be asked again, at least one."""
-    waits = [b.breaker.blocked_until_s - now_s for b in candidates if not b.drained]
+    waits = [b.breaker.blocked_until_s - now_s for b in candidates.backends if not b.drained]
     return max(1.0, min(waits, default=1.0))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from math import inf
 
 from headrace.fleet import Fleet
+from headrace.policy.columns import MANY, PriceTable
 from headrace.policy.limit import Best
 from headrace.policy.limits import PricedLimits
 from headrace.policy.prefix import PrefixIndex, Prompt
@@ -49,34 +50,25 @@ class Chooser:
         self._backends = backends
         self._prefixes = PrefixIndex([b.kv_capacity_tokens for b in backends], fleet.limits.prefix_index_entries)
         self._rates = tuple(tuple(share.rate) for share in shares)
-        counts = [not share.report_only for share in fleet.shares.values()]
-        sides = [tuple(i and c for i, c in zip(b.inside, counts, strict=True)) for b in backends]
-        keys = [(side, "" if limits is None else b.pool) for side, b in zip(sides, backends, strict=True)]
-        distinct = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        self._sides = tuple(side for side, _ in distinct)
-        self._side_of = tuple(distinct[key] for key in keys)
+        self._table = PriceTable(backends, backends[0].stale) if len(backends) >= MANY else None
 
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
         bests = self._bests(now_s, request)
-        if request.prompt is not None:
-            bests = self._beside_hits(now_s, request, request.prompt, bests)
         if not bests:
             return None
         for k, controller in self._priced:
             bests = _surcharged(bests, k, controller, request.work[k])
         if self.limits is not None:
             bests = self.limits.surcharged(bests, request)
-        chosen, outside = bests[0], None
+        _, _, score, chosen, _ = min(bests)  # equal totals go by the order of the fleet file
         steered = self._steered_index
-        for best in bests:
-            if best < chosen:  # equal totals go by the order of the fleet file
-                chosen = best
-            if steered is not None and not best[4][steered] and (outside is None or best < outside):
-                outside = best
-        if outside is None:
-            return chosen[3], chosen[2], None, None
-        return chosen[3], chosen[2], outside[3], outside[2]
+        if steered is not None:
+            outsiders = [best for best in bests if not best[4][steered]]
+            if outsiders:
+                _, _, outside_score, outside, _ = min(outsiders)
+                return chosen, score, outside, outside_score
+        return chosen, score, None, None
 
     def work(self, input_tokens: float, output_tokens: float) -> tuple[float, ...]:
         """Work of a request of this size, for each share by index."""
@@ -107,39 +99,63 @@ class Chooser:
             self._prefixes.answered(prompt, attempt.backend.index, int(used_input + used_output))
 
     def _bests(self, now_s: float, request: RequestState) -> list[Best]:
-        """The cheapest candidate of every side that has one."""
-        tried, side_of = request.tried, self._side_of
-        i, o = request.input_tokens, request.expected_output_tokens
-        after_first, size, v = o - 1.0, i + o, request.workload_class.value_of_time_usd_per_s
-        found: dict[int, Best] = {}
-        for backend in request.candidates:
-            free_from_s, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = backend.row or backend.priced()
-            if free_from_s > now_s or (tried and tried >> backend.index & 1):
-                continue
-            tpot_s = p0 + p1 * i
-            score = i * usd_in + o * usd_out + v * (t0 + i * (t1 + t2 * i) + after_first * tpot_s)
-            if size > room_tokens:
-                score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
-            side = side_of[backend.index]
-            best = found.get(side)
-            if best is None or score < best[0]:
-                found[side] = (score, backend.index, score, backend, self._sides[side])
-        return list(found.values())
+        """The cheapest candidate of every side that has one, with what prefix hits save."""
+        table = self._table
+        bests = _bests_of_few(now_s, request) if table is None else _bests_of_many(table, now_s, request)
+        return bests if request.prompt is None else self._beside_hits(now_s, request, request.prompt, bests)
 
     def _beside_hits(self, now_s: float, request: RequestState, prompt: Prompt, bests: list[Best]) -> list[Best]:
         """The cheapest of every side where some backends hold the prompt's beginning: only those are scored again."""
         request.hits = hits = self._prefixes.hits(prompt)
-        found = {self._side_of[best[1]]: best for best in bests}
+        side_of = request.candidates.side_of
+        found = {side_of[best[1]]: best for best in bests}
         value = request.workload_class.value_of_time_usd_per_s
         for index in hits:
-            backend, side = self._backends[index], self._side_of[index]
-            if backend not in request.candidates or request.tried >> index & 1 or not backend.free(now_s):
+            backend, number = self._backends[index], side_of.get(index)
+            if number is None or request.tried >> index & 1 or not backend.free(now_s):
                 continue
             cached = request.cached_tokens(backend)
             score = backend.score_usd(request.input_tokens, request.expected_output_tokens, value, cached)
-            if score < found[side][0]:
-                found[side] = (score, index, score, backend, self._sides[side])
+            if score < found[number][0]:
+                found[number] = (score, index, score, backend, backend.side)
         return list(found.values())
+
+
+def _bests_of_few(now_s: float, request: RequestState) -> list[Best]:
+    """The cheapest candidate of every side that has one, without prefix hits."""
+    tried, v = request.tried, request.workload_class.value_of_time_usd_per_s
+    i, o = float(request.input_tokens), request.expected_output_tokens
+    after_first, size = o - 1.0, i + o
+    bests: list[Best] = []
+    for side, backends in request.candidates.sides:
+        lowest, cheapest = inf, None
+        for backend in backends:
+            row = backend.row or backend.priced(now_s)
+            if row is None or (tried and tried >> backend.index & 1):
+                continue
+            room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = row
+            tpot_s = p0 + p1 * i
+            score = i * usd_in + o * usd_out + v * (t0 + i * (t1 + t2 * i) + after_first * tpot_s)
+            if size > room_tokens:
+                score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
+            if score < lowest:  # equal scores go by the order of the fleet file
+                lowest, cheapest = score, backend
+        if cheapest is not None:
+            bests.append((lowest, cheapest.index, lowest, cheapest, side))
+    return bests
+
+
+def _bests_of_many(table: PriceTable, now_s: float, request: RequestState) -> list[Best]:
+    """As `_bests_of_few`, for a fleet of many backends: the first of the lowest scores of every side."""
+    candidates, scores = request.candidates, table.scores(now_s, request)
+    bests: list[Best] = []
+    for (side, backends), indexes in zip(candidates.sides, candidates.indexes, strict=True):
+        of_side = scores[indexes]
+        first = int(of_side.argmin())
+        score = float(of_side[first])
+        if score < inf:
+            bests.append((score, backends[first].index, score, backends[first], side))
+    return bests
 
 
 def _surcharged(bests: list[Best], k: int, controller: ShareController, work: float) -> list[Best]:

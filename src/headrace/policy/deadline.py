@@ -7,36 +7,31 @@ them. What has ended or begun to answer is passed over at its head, so the queue
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+
+from headrace.policy.state import AttemptState
 
 
 class Deadlines:
-    """Deadlines of one kind.
+    """Deadlines of one kind, each `timeout_s` after its attempt was made."""
 
-    Args:
-        timeout_s: how far ahead they lie.
-        waits: whether an attempt, by its id, still waits for what has the deadline.
-    """
+    __slots__ = ("_queue", "_timeout_s")
 
-    __slots__ = ("_queue", "_timeout_s", "_waits")
-
-    def __init__(self, timeout_s: float, waits: Callable[[int], bool]) -> None:
+    def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._waits = waits
-        self._queue: deque[tuple[float, int]] = deque()
+        self._queue: deque[tuple[float, AttemptState]] = deque()
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, now_s: float, attempt_id: int) -> float:
+    def add(self, now_s: float, attempt: AttemptState) -> float:
         """Set the deadline of an attempt that was just made; returns the earliest one."""
         self._pass_over()
-        self._queue.append((now_s + self._timeout_s, attempt_id))
+        self._queue.append((now_s + self._timeout_s, attempt))
         return self._queue[0][0]
 
-    def overdue(self, now_s: float) -> list[int]:
+    def overdue(self, now_s: float) -> list[AttemptState]:
         """Attempts whose deadline has passed while they wait; they are forgotten here."""
-        late: list[int] = []
+        late: list[AttemptState] = []
         while self._pass_over() and self._queue[0][0] <= now_s:
             late.append(self._queue.popleft()[1])
         return late
@@ -47,7 +42,6 @@ class Deadlines:
 
     def _pass_over(self) -> bool:
         """Drop from the head what waits no more; returns whether anything is left."""
-        queue, waits = self._queue, self._waits
-        while queue and not waits(queue[0][1]):
-            queue.popleft()
-        return bool(queue)
+        while self._queue and not self._queue[0][1].waits:
+            self._queue.popleft()
+        return bool(self._queue)

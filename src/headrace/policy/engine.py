@@ -83,7 +83,7 @@ class PolicyEngine:
         self._by_name = {backend.name: backend for backend in self._backends}
         self._shares = share_meters(fleet, steer=policy.steers)
         self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
-        self._router = Router(fleet, self._backends, policy)
+        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.limits is not None)
         priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
         self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
@@ -91,8 +91,8 @@ class PolicyEngine:
         self._attempts: dict[int, AttemptState] = {}
         self._room = WaitingRoom(fleet.limits.queue_depth, fleet.limits.queue_timeout_s)
         self._deadlines = {
-            FIRST_BYTE_TIMER: Deadlines(fleet.limits.first_byte_timeout_s, self._waits),
-            ANSWER_TIMER: Deadlines(fleet.limits.answer_timeout_s, self._waits),
+            FIRST_BYTE_TIMER: Deadlines(fleet.limits.first_byte_timeout_s),
+            ANSWER_TIMER: Deadlines(fleet.limits.answer_timeout_s),
         }
         self._timers: set[int] = set()
         self._wakes_s = inf  # when the queue is next served, whatever happens
@@ -155,7 +155,7 @@ class PolicyEngine:
             return []
         class_name, tenant, input_tokens = event.workload_class, event.tenant, event.input_tokens
         candidates = self._router.candidates(event.model, tenant, class_name)
-        if not candidates:
+        if not candidates.backends:
             return [Reject(request_id, RejectReason.NO_ROUTE, 0.0), End(request_id, Outcome.REJECTED)]
         expected = self._predictor.predict(request_id, class_name, tenant, input_tokens)
         if event.max_output_tokens is not None and event.max_output_tokens < expected:
@@ -176,12 +176,12 @@ class PolicyEngine:
 
     def _first_token(self, now_s: float, event: FirstToken) -> list[AnyAction]:
         attempt = self._attempts.get(event.attempt_id)
-        if attempt is None or attempt.first_token_s is not None:
+        if attempt is None or not attempt.waits:
             return []
         attempt.first_token_s = now_s
+        attempt.waits = False
         backend, probe, attempt.probe = attempt.backend, attempt.probe, False
-        backend.prefilled(attempt.prefill_s)
-        backend.observe_ttft(attempt.ttft_s, now_s - attempt.dispatched_s)
+        backend.first_token(attempt.prefill_s, attempt.ttft_s, now_s - attempt.dispatched_s)
         backend.breaker.succeeded(probe)
         return self._serve_queue(now_s) if probe else []  # the breaker is closed
 
@@ -260,8 +260,7 @@ class PolicyEngine:
 
     def _fleet_changed(self, now_s: float, event: FleetChanged) -> list[AnyAction]:
         for backend in self._backends:
-            backend.drained = backend.name in event.drained
-            backend.row = None
+            backend.drain(backend.name in event.drained)
         return self._serve_queue(now_s)
 
     # -- attempts ----------------------------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ class PolicyEngine:
     def _expect(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
         """Note by when the attempt's first byte must have come: its first token, or its whole answer."""
         timer_id = FIRST_BYTE_TIMER if attempt.request.streamed else ANSWER_TIMER
-        first_s = self._deadlines[timer_id].add(now_s, attempt.attempt_id)
+        first_s = self._deadlines[timer_id].add(now_s, attempt)
         return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
 
     def _release(self, attempt: AttemptState, used_input: float, used_output: float, completed: bool = False) -> None:
@@ -308,7 +307,8 @@ class PolicyEngine:
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
-        backend.gave_back(0.0 if attempt.first_token_s is not None else attempt.prefill_s, attempt.kv_tokens)
+        backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens)
+        attempt.waits = False
         self._chooser.ended(self._now_s, attempt, used_input, used_output, completed)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
@@ -316,8 +316,9 @@ class PolicyEngine:
     def _wait_or_reject(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Queue a request while something that could take it is up; else turn it away."""
         outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
-        if not any(b.up(now_s) for b in request.candidates if not request.tried >> b.index & 1):
-            return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), outcome)
+        if not any(b.up(now_s) for b in request.candidates.untried(request.tried)):
+            retry_s = retry_after_s(now_s, request.candidates)
+            return self._reject(request, RejectReason.NO_BACKEND, retry_s, outcome)
         if self._room.full:
             return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
         due_s = self._room.enter(now_s, request)
@@ -360,16 +361,11 @@ class PolicyEngine:
     def _fail_late_attempts(self, now_s: float, timer_id: int) -> list[AnyAction]:
         """Give up on attempts whose first byte is overdue; set the timer for the next one."""
         actions: list[AnyAction] = []
-        for attempt_id in self._deadlines[timer_id].overdue(now_s):
-            actions.append(Cancel(attempt_id))
-            actions += self._attempt_failed(now_s, AttemptFailed(attempt_id, FailureKind.TIMEOUT))
+        for attempt in self._deadlines[timer_id].overdue(now_s):
+            actions.append(Cancel(attempt.attempt_id))
+            actions += self._attempt_failed(now_s, AttemptFailed(attempt.attempt_id, FailureKind.TIMEOUT))
         next_s = self._deadlines[timer_id].next_s()
         return actions if next_s is None else actions + self._set_timer(timer_id, next_s)
-
-    def _waits(self, attempt_id: int) -> bool:
-        """Whether an attempt is live and has no first token."""
-        attempt = self._attempts.get(attempt_id)
-        return attempt is not None and attempt.first_token_s is None
 
     def _reject_late_waiters(self, now_s: float) -> list[AnyAction]:
         """Turn away requests that waited too long; set the timer for the next one."""

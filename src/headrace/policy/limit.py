@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.policy.pricing import BackendState
-
-Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
+from headrace.policy.pricing import BackendState, Side
 
 Best = tuple[float, int, float, BackendState, Side]  # total, index, score, backend, side: the cheapest of its side
 

@@ -46,12 +46,10 @@ class PickerChooser(Chooser):
             InvariantError: the picker raised, or picked what is not free.
         """
         bests = self._bests(now_s, request)
-        if request.prompt is not None:
-            bests = self._beside_hits(now_s, request, request.prompt, bests)
         if not bests:
             return None
         tried = request.tried
-        free = [b for b in request.candidates if b.free(now_s) and not tried >> b.index & 1]
+        free = [b for b in request.candidates.backends if b.free(now_s) and not tried >> b.index & 1]
         try:
             picked: object = self._picker.pick(now_s, request, tuple(free))
         except Exception as error:

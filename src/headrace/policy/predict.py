@@ -16,6 +16,7 @@ gradient boosting on input length, fitted offline, could reach (docs/decisions/2
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Protocol
 
 SHRINK = (20.0, 30.0, 10.0)
@@ -23,6 +24,9 @@ PRIOR_REQUESTS = 1.0
 MEMORY = 1000.0
 MAX_BINS = 2048  # of one class, tenant and fineness
 MAX_TRAFFIC = 128  # classes times tenants
+
+# Requests and output tokens by bin, oldest first. A dict would look for its oldest key past all that were dropped.
+Bins = OrderedDict[int, list[float]]
 
 
 class LengthPredictor(Protocol):
@@ -42,7 +46,7 @@ class _Traffic:
 
     def __init__(self, prior: float) -> None:
         self.whole = [PRIOR_REQUESTS, PRIOR_REQUESTS * prior]
-        self.finer: tuple[dict[int, list[float]], ...] = ({}, {}, {})
+        self.finer: tuple[Bins, ...] = (OrderedDict(), OrderedDict(), OrderedDict())
 
 
 class BinnedPredictor:
@@ -62,9 +66,11 @@ class BinnedPredictor:
             return max(self._priors[workload_class], 1.0)
         count, total = traffic.whole
         mean = total / count
-        for shrink, bins, key in zip(SHRINK, traffic.finer, _keys(input_tokens), strict=True):
-            held = bins.get(key)
+        finer = traffic.finer
+        for fineness, key in enumerate(_keys(input_tokens)):
+            held = finer[fineness].get(key)
             if held is not None:
+                shrink = SHRINK[fineness]
                 mean = (held[1] + shrink * mean) / (held[0] + shrink)
         return mean if mean > 1.0 else 1.0
 
@@ -74,11 +80,12 @@ class BinnedPredictor:
         if traffic is None:
             traffic = self._new_traffic(workload_class, tenant)
         _learn(traffic.whole, output_tokens)
-        for bins, key in zip(traffic.finer, _keys(input_tokens), strict=True):
+        for fineness, key in enumerate(_keys(input_tokens)):
+            bins = traffic.finer[fineness]
             held = bins.get(key)
             if held is None:
                 if len(bins) >= MAX_BINS:
-                    del bins[next(iter(bins))]  # the oldest bin; a busy one is learnt again at once
+                    bins.popitem(last=False)  # the oldest bin; a busy one is learnt again at once
                 bins[key] = [1.0, float(output_tokens)]
             else:
                 _learn(held, output_tokens)

@@ -39,7 +39,8 @@ LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
 FAILURE_RATE_PRIOR = 0.001
 MIN_TOKENS_FOR_TPOT = 8
 
-Row = tuple[float, float, float, float, float, float, float, float, float]
+Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
+Row = tuple[float, float, float, float, float, float, float, float]
 
 
 class BackendState:
@@ -53,13 +54,24 @@ class BackendState:
         failure_rate: smoothed chance that an attempt fails by the backend's fault.
         hit_factor: cached input tokens as reported over those predicted (`prefix.py`), smoothed, 0 to 1.
         inside: for each share, by index, whether this backend's pool belongs to it.
+        side: the same for steered shares only.
+        stale: shared by all backends, a byte for each by index: set when something happened to it.
         drained: it finishes what it has and takes no more.
-        row: free_from_s, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module); None: something happened.
+        row: room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module) while it may be picked; None: ask
+            `priced`, for something happened or it may not be picked.
     """
 
     __slots__ = (
         "_curve",
         "_hosted",
+        "_kv_room_tokens",
+        "_kv_s_per_token",
+        "_max_batch",
+        "_prefill_s_per_token",
+        "_prefill_s_per_token_squared",
+        "_slots",
+        "_starts_s",
+        "_step_s",
         "_usd_per_cached_input_token",
         "_usd_per_input_token",
         "_usd_per_output_token",
@@ -76,7 +88,9 @@ class BackendState:
         "pool",
         "prefill_backlog_s",
         "row",
+        "side",
         "signals",
+        "stale",
         "tpot_factor",
         "ttft_factor",
     )
@@ -87,14 +101,23 @@ class BackendState:
         backend: Backend,
         curve: SpeedCurve,
         cost: MarginalCost,
+        starts_s: tuple[float, ...],
+        *,
         inside: tuple[bool, ...],
+        side: Side,
         limits: Limits,
+        stale: bytearray,
     ) -> None:
+        """
+        Args:
+            starts_s: `start_s` by attempts in flight, as far as it was worked out ahead.
+        """
         self.index = index
         self.name = backend.name
         self.pool = backend.pool
         self.limit = backend.max_in_flight
         self.inside = inside
+        self.side = side
         self.breaker = Breaker(limits.breaker_failures, limits.breaker_cooldown_s, limits.breaker_cooldown_max_s)
         self.drained = False
         self.in_flight = 0
@@ -104,13 +127,23 @@ class BackendState:
         self.tpot_factor = 1.0
         self.failure_rate = FAILURE_RATE_PRIOR
         self.signals: dict[str, tuple[float, float]] = {}
-        self._curve = curve
-        self._hosted = curve.serving is Serving.HOSTED
         self.hit_factor = 1.0
+        self.row: Row | None = None
+        self.stale = stale
         self._usd_per_cached_input_token = cost.usd_per_cached_input_token
         self._usd_per_input_token = cost.usd_per_input_token
         self._usd_per_output_token = cost.usd_per_output_token
-        self.row: Row | None = None
+        self._curve = curve
+        self._hosted = curve.serving is Serving.HOSTED
+        unlimited = self._hosted or curve.kv_capacity_tokens is None
+        self._kv_room_tokens = inf if unlimited else float(curve.kv_capacity_tokens or 0)
+        self._slots = inf if self._hosted else curve.max_batch
+        self._max_batch = curve.max_batch
+        self._step_s = curve.step_s
+        self._kv_s_per_token = curve.kv_s_per_token
+        self._starts_s = starts_s
+        self._prefill_s_per_token = curve.prefill_s_per_token + curve.ttft_overhead_s_per_token
+        self._prefill_s_per_token_squared = curve.prefill_s_per_token_squared
 
     # -- load --------------------------------------------------------------------------------------------------------
 
@@ -120,12 +153,8 @@ class BackendState:
         self.kv_tokens += kv_tokens
         self.prefill_backlog_s += prefill_s
         self.row = None
+        self.stale[self.index] = True
         return self.breaker.dispatched()
-
-    def prefilled(self, prefill_s: float) -> None:
-        """An attempt's prompt is processed."""
-        self.prefill_backlog_s -= prefill_s
-        self.row = None
 
     def gave_back(self, prefill_s: float, kv_tokens: float) -> None:
         """An attempt ended; `prefill_s` is 0 if it had its first token. Raises InvariantError: there was none."""
@@ -135,6 +164,13 @@ class BackendState:
         self.kv_tokens = self.kv_tokens - kv_tokens if self.in_flight else 0.0
         self.prefill_backlog_s = self.prefill_backlog_s - prefill_s if self.in_flight else 0.0
         self.row = None
+        self.stale[self.index] = True
+
+    def drain(self, drained: bool) -> None:
+        """Take no more attempts, or take them again."""
+        self.drained = drained
+        self.row = None
+        self.stale[self.index] = True
 
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
@@ -142,46 +178,36 @@ class BackendState:
 
     # -- price -------------------------------------------------------------------------------------------------------
 
-    def priced(self) -> Row:
-        """The row at the present load, kept until something happens."""
-        curve, held = self._curve, self.in_flight + 1
+    def priced(self, now_s: float) -> Row | None:
+        """The row at the present load, kept until something happens; None: it may not be picked now."""
+        if self.drained or self.in_flight >= self.limit or self.breaker.allows_from_s > now_s:
+            return None
+        row = self.row = self._coefficients()
+        return row
+
+    def _coefficients(self) -> Row:
+        """What the row holds, whether it may be picked or not."""
+        in_flight, kv_s, tpot = self.in_flight, self._kv_s_per_token, self.tpot_factor
+        held = in_flight + 1
+        start_s = self._starts_s[in_flight] if in_flight < len(self._starts_s) else _start_s(self._curve, in_flight)
         r = 1.0 + self.failure_rate
         ttft = self.ttft_factor * r
-        backlog_s = 0.0 if self._hosted else self.prefill_backlog_s
-        step_s = curve.step_s[held if held < curve.max_batch else curve.max_batch]
-        tpot = self.tpot_factor
-        row = self.row = (
-            inf if self.drained or self.in_flight >= self.limit else self.breaker.allows_from_s,
-            self._room_tokens(),
+        return (
+            0.0 if in_flight >= self._slots else self._kv_room_tokens - self.kv_tokens,
             self._usd_per_input_token * r,
             self._usd_per_output_token * r,
-            (curve.overhead_s(0.0, held) + curve.prefill_fixed_s + self._carrier_s() + backlog_s) * ttft,
-            (curve.prefill_s_per_token + curve.ttft_overhead_s_per_token) * ttft,
-            curve.prefill_s_per_token_squared * ttft,
-            (step_s + curve.kv_s_per_token * self.kv_tokens) * tpot,
-            curve.kv_s_per_token * tpot,
+            (start_s if self._hosted else start_s + self.prefill_backlog_s) * ttft,
+            self._prefill_s_per_token * ttft,
+            self._prefill_s_per_token_squared * ttft,
+            (self._step_s[held if held < self._max_batch else self._max_batch] + kv_s * self.kv_tokens) * tpot,
+            kv_s * tpot,
         )
-        return row
 
     @property
     def kv_capacity_tokens(self) -> float:
         """Context tokens that it can hold; infinite where nobody knows."""
         capacity = self._curve.kv_capacity_tokens
         return inf if capacity is None else float(capacity)
-
-    def _carrier_s(self) -> float:
-        """The step that carries a prompt, under continuous batching: of those that decode already."""
-        curve = self._curve
-        return curve.step_s[min(self.in_flight, curve.max_batch)] if curve.serving is Serving.BATCHING else 0.0
-
-    def _room_tokens(self) -> float:
-        """Tokens of context that a request may have and still start at once."""
-        if self._hosted:
-            return inf
-        curve = self._curve
-        if self.in_flight >= curve.max_batch:
-            return 0.0
-        return inf if curve.kv_capacity_tokens is None else curve.kv_capacity_tokens - self.kv_tokens
 
     def prefill_s(self, input_tokens: float, cached_tokens: float = 0.0) -> float:
         """Uncontended prefill seconds, of what is not cached."""
@@ -202,7 +228,7 @@ class BackendState:
 
     def latency(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> tuple[float, float]:
         """(TTFT, TPOT) in seconds expected now, as corrected by what was observed."""
-        _, room_tokens, _, _, t0, t1, t2, p0, p1 = self.row or self.priced()
+        room_tokens, _, _, t0, t1, t2, p0, p1 = self.row or self._coefficients()
         seconds = t0 + input_tokens * (t1 + t2 * input_tokens)
         if cached_tokens:
             seconds -= self._hit_s(cached_tokens) * self.ttft_factor * (1.0 + self.failure_rate)
@@ -214,13 +240,18 @@ class BackendState:
 
     def slot_wait_s(self, output_tokens: float, tpot_s: float) -> float:
         """Wait for a slot of the batch: one frees every (lifetime / slots held) seconds."""
+        held, queued, _ = self.slots()
+        return queued * output_tokens * tpot_s / held
+
+    def slots(self) -> tuple[int, int, float]:
+        """(slots held with one attempt more, those before it that wait for one, 1 + failure rate)."""
         batch = self.in_flight + 1
-        held = min(batch, self._curve.max_batch)
-        return max(batch - held, 1) * output_tokens * tpot_s / held
+        held = min(batch, self._max_batch)
+        return held, max(batch - held, 1), 1.0 + self.failure_rate
 
     def free(self, now_s: float) -> bool:
         """Whether it may be picked now: not drained, not full, breaker not open."""
-        return (self.row or self.priced())[0] <= now_s
+        return (self.row or self.priced(now_s)) is not None
 
     def alone_s(self, input_tokens: float, output_tokens: float) -> float:
         """E2E seconds of a request that has the backend to itself, by its speed curve alone."""
@@ -235,7 +266,7 @@ class BackendState:
         cached_tokens: float = 0.0,
     ) -> float:
         """The score of the module's head, for one backend; `choice` has it inline for all of them."""
-        _, room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = self.row or self.priced()
+        room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = self.row or self._coefficients()
         tpot_s = p0 + p1 * input_tokens
         seconds = t0 + input_tokens * (t1 + t2 * input_tokens) + (output_tokens - 1.0) * tpot_s
         if input_tokens + output_tokens > room_tokens:
@@ -249,17 +280,18 @@ class BackendState:
 
     # -- observation -------------------------------------------------------------------------------------------------
 
-    def observe_ttft(self, predicted_s: float, observed_s: float) -> None:
-        """Correct the TTFT factor by one attempt; `predicted_s` was made with the factor of its time."""
+    def first_token(self, prefill_s: float, predicted_s: float, observed_s: float) -> None:
+        """An attempt's prompt is processed: correct the TTFT factor; `predicted_s` was made with that of its time."""
+        self.prefill_backlog_s -= prefill_s
         if predicted_s > 0.0:
             self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s)
-            self.row = None
+        self.row = None
+        self.stale[self.index] = True
 
     def observe_tpot(self, predicted_s: float, observed_s: float) -> None:
-        """Correct the TPOT factor by one attempt."""
+        """Correct the TPOT factor by one attempt; `gave_back` follows."""
         if predicted_s > 0.0:
             self.tpot_factor = _corrected(self.tpot_factor, observed_s / predicted_s)
-            self.row = None
 
     def observe_hit(self, predicted_tokens: float, cached_tokens: float) -> None:
         """Correct the hit factor by one answer, whose backend says what it found in its cache."""
@@ -269,30 +301,51 @@ class BackendState:
         self.hit_factor += LEARNING_RATE * (found - self.hit_factor)
 
     def observe_outcome(self, failed: bool) -> None:
-        """Learn whether an attempt failed by this backend's fault."""
-        self.row = None
+        """Learn whether an attempt failed by this backend's fault; `gave_back` follows."""
         self.failure_rate += LEARNING_RATE * ((1.0 if failed else FAILURE_RATE_PRIOR) - self.failure_rate)
 
 
+def _start_s(curve: SpeedCurve, in_flight: int) -> float:
+    """Seconds to a first token that the prompt's length has no part in, beside so many attempts in flight.
+
+    Under continuous batching a step carries the prompt: that of the attempts which decode already.
+    """
+    carrier_s = curve.step_s[min(in_flight, curve.max_batch)] if curve.serving is Serving.BATCHING else 0.0
+    return curve.overhead_s(0.0, in_flight + 1) + curve.prefill_fixed_s + carrier_s
+
+
 def _corrected(factor: float, ratio: float) -> float:
-    moved = factor * (1.0 + LEARNING_RATE * (_bounded(ratio) - 1.0))
-    return _bounded(moved)
-
-
-def _bounded(factor: float) -> float:
-    if factor < LOWEST_FACTOR:
-        return LOWEST_FACTOR
-    return factor if factor < HIGHEST_FACTOR else HIGHEST_FACTOR
+    """The factor, moved towards `ratio` of itself; both are bounded."""
+    bounded = LOWEST_FACTOR if ratio < LOWEST_FACTOR else HIGHEST_FACTOR if ratio > HIGHEST_FACTOR else ratio
+    moved = factor * (1.0 + LEARNING_RATE * (bounded - 1.0))
+    return LOWEST_FACTOR if moved < LOWEST_FACTOR else HIGHEST_FACTOR if moved > HIGHEST_FACTOR else moved
 
 
 def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:
     """A state for every backend, in the order of the fleet file, with its pool's speed and cost."""
     states: list[BackendState] = []
+    stale = bytearray(b"\1" * len(fleet.backends))
+    steered = [not share.report_only for share in fleet.shares.values()]
     for pool in fleet.pools.values():
         curve = speed_curve(pool.deployment)
         cost = marginal_cost(pool, curve)
         inside = tuple(pool.name in share.pools for share in fleet.shares.values())
+        side = tuple(i and s for i, s in zip(inside, steered, strict=True))
+        whole = curve.spread(pool.deployment.decoding_replicas)
+        most = min(whole.max_batch, max((b.max_in_flight for b in pool.backends), default=0))
+        starts_s = tuple(_start_s(whole, in_flight) for in_flight in range(most + 1))
         for backend in pool.backends:
-            whole = curve.spread(pool.deployment.decoding_replicas)
-            states.append(BackendState(len(states), backend, whole, cost, inside, fleet.limits))
+            states.append(
+                BackendState(
+                    len(states),
+                    backend,
+                    whole,
+                    cost,
+                    starts_s,
+                    inside=inside,
+                    side=side,
+                    limits=fleet.limits,
+                    stale=stale,
+                )
+            )
     return tuple(states)

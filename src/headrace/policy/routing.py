@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
-from headrace.fleet import Fleet
+import numpy as np
+
+from headrace.fleet import Fleet, Route
 from headrace.policy.policies import Policy
-from headrace.policy.pricing import BackendState
+from headrace.policy.pricing import BackendState, Side
+
+
+class Candidates:
+    """Backends that a request may go to, in the order of the fleet file: as a whole, and by side of the shares.
+
+    Attributes:
+        sides: each side with its backends; where a limit is priced each pool is a side of its own.
+        side_of: which of the `sides` a backend is in, by its index.
+        indexes: of the backends of each of the `sides`.
+    """
+
+    __slots__ = ("backends", "indexes", "side_of", "sides")
+
+    def __init__(self, backends: tuple[BackendState, ...], pools_apart: bool = False) -> None:
+        self.backends = backends
+        sides: dict[tuple[Side, str], list[BackendState]] = {}
+        for backend in backends:
+            sides.setdefault((backend.side, backend.pool if pools_apart else ""), []).append(backend)
+        self.sides = tuple((side, tuple(members)) for (side, _), members in sides.items())
+        self.side_of = {b.index: number for number, (_, members) in enumerate(self.sides) for b in members}
+        self.indexes = tuple(np.array([b.index for b in members]) for _, members in self.sides)
+
+    def untried(self, tried: int) -> tuple[BackendState, ...]:
+        """Those that are not in the bit mask `tried`."""
+        return tuple(b for b in self.backends if not tried >> b.index & 1)
 
 
 class Router:
-    """First route that matches (model, tenant, class), as a cached tuple of backends."""
+    """First route that matches (model, tenant, class), as cached candidates."""
 
-    def __init__(self, fleet: Fleet, backends: tuple[BackendState, ...], policy: Policy) -> None:
-        self._routes = fleet.routes
-        self._backends = backends
-        self._cache: dict[tuple[str | None, str, str], tuple[BackendState, ...]] = {}
+    def __init__(
+        self, fleet: Fleet, backends: tuple[BackendState, ...], policy: Policy, pools_apart: bool = False
+    ) -> None:
+        """
+        Args:
+            pools_apart: a limit is priced (`Candidates.sides`).
+        """
+        self._cache: dict[tuple[str | None, str, str], Candidates] = {}
+        self._pools_apart = pools_apart
         share = fleet.steered_share()
         self.inside_pools = frozenset(share.pools) if share else frozenset[str]()
         self._policy = policy
+        self._routes = tuple((route, self._candidates(route, backends)) for route in fleet.routes)
+        self._nowhere = Candidates(())
 
-    def candidates(self, model: str | None, tenant: str, workload_class: str) -> tuple[BackendState, ...]:
-        """Backends that this request may go to; empty if no route serves it."""
+    def candidates(self, model: str | None, tenant: str, workload_class: str) -> Candidates:
+        """Backends that this request may go to; none if no route serves it."""
         key = (model, tenant, workload_class)
         found = self._cache.get(key)
         if found is None:
@@ -28,12 +62,14 @@ class Router:
                 self._cache[key] = found
         return found
 
-    def _find(self, model: str | None, tenant: str, workload_class: str) -> tuple[BackendState, ...]:
-        for route in self._routes:
-            if route.matches(model, tenant, workload_class):
-                pools = set(route.pools)
-                return tuple(b for b in self._backends if b.pool in pools and self._allowed(b))
-        return ()
+    def _find(self, model: str | None, tenant: str, workload_class: str) -> Candidates:
+        found = (c for route, c in self._routes if route.matches(model, tenant, workload_class))
+        return next(found, self._nowhere)
+
+    def _candidates(self, route: Route, backends: tuple[BackendState, ...]) -> Candidates:
+        pools = set(route.pools)
+        allowed = tuple(b for b in backends if b.pool in pools and self._allowed(b))
+        return Candidates(allowed, self._pools_apart)
 
     def _allowed(self, backend: BackendState) -> bool:
         side = self._policy.inside

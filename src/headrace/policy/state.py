@@ -7,6 +7,7 @@ import msgspec
 from headrace.policy.picker import Candidate
 from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
+from headrace.policy.routing import Candidates
 from headrace.workload import WorkloadClass
 
 
@@ -14,7 +15,7 @@ class RequestState(msgspec.Struct, eq=False):
     """A request between `Arrived` and `End`.
 
     Attributes:
-        candidates: backends that its route allows.
+        candidates: the backends that its route allows.
         work: what it counts for in each share, by index, at its predicted length.
         streamed: whether its first byte comes with its first token, not with its last.
         tried: bit mask of the backends tried, by index.
@@ -30,7 +31,7 @@ class RequestState(msgspec.Struct, eq=False):
     tenant: str
     input_tokens: int
     expected_output_tokens: float
-    candidates: tuple[BackendState, ...]
+    candidates: Candidates
     work: tuple[float, ...]
     streamed: bool
     arrived_s: float
@@ -54,6 +55,7 @@ class AttemptState(msgspec.Struct, eq=False):
         prefill_s, kv_tokens: what it was dispatched with, to be given back.
         probe: it decides whether a half-open breaker closes.
         first_token_s: when that came.
+        waits: it is live and has no first token.
     """
 
     attempt_id: int
@@ -66,3 +68,4 @@ class AttemptState(msgspec.Struct, eq=False):
     kv_tokens: float
     probe: bool
     first_token_s: float | None = None
+    waits: bool = True

@@ -8,6 +8,7 @@ forgotten, so memory follows what is in flight, not the length of the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -46,7 +47,7 @@ class Engine(Protocol):
 
 
 class SimulatedBackend:
-    """A model server behind a backend's name, and when it was last asked to be woken."""
+    """A model server behind a backend's name, and when it was last asked to be woken; None: nothing is due there."""
 
     __slots__ = ("cost", "name", "pool", "server", "wakes_s")
 
@@ -59,17 +60,20 @@ class SimulatedBackend:
 
 
 class _Live:
-    """A request that has not ended."""
+    """A request that has not ended; `attempts` counts those of its attempts that are live."""
 
     __slots__ = ("attempts", "cost_usd", "first_token_s", "last_token_s", "output_tokens", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.attempts: dict[int, tuple[SimulatedBackend, float]] = {}
+        self.attempts = 0
         self.cost_usd = 0.0
         self.first_token_s: float | None = None
         self.last_token_s: float | None = None
         self.output_tokens = 0
+
+
+_Attempt = tuple[_Live, SimulatedBackend, float]  # its request, where it is, dispatched when
 
 
 class SimulationDriver:
@@ -103,7 +107,8 @@ class SimulationDriver:
         self._on_step = on_step
         self.sessions = ClosedLoop(self.kernel.at, self._arrive, on_task)
         self._live: dict[int, _Live] = {}
-        self._requests_of: dict[int, int] = {}
+        self._attempts: dict[int, _Attempt] = {}
+        self._wakes = {name: partial(self._wake, backend) for name, backend in self.backends.items()}
         self._next_request_id = 1
 
     def run(self, requests: Iterator[Request]) -> float:
@@ -163,10 +168,11 @@ class SimulationDriver:
     def _dispatch(self, now_s: float, action: Dispatch) -> None:
         live = self._live[action.request_id]
         backend = self.backends[action.backend]
-        live.attempts[action.attempt_id] = (backend, now_s)
-        self._requests_of[action.attempt_id] = action.request_id
+        live.attempts += 1
+        self._attempts[action.attempt_id] = (live, backend, now_s)
         request = live.request
-        self._report(backend, backend.server.advance(now_s))
+        if backend.wakes_s is not None and backend.wakes_s <= now_s:
+            self._report(backend.server.advance(now_s))
         try:
             backend.server.submit(now_s, _job(action.attempt_id, request))
         except ModelRangeError:
@@ -184,23 +190,22 @@ class SimulationDriver:
 
     def _fail(self, now_s: float, attempt_id: int, kind: FailureKind, retry_after_s: float | None = None) -> None:
         """The model server did not take the job: it can never fit, not now, or there is nobody."""
-        if attempt_id not in self._requests_of:
+        if attempt_id not in self._attempts:
             return  # cancelled, or cut off, at the same instant
         self._close_attempt(now_s, attempt_id, 0, 0)
         self._handle(now_s, AttemptFailed(attempt_id, kind, retry_after_s=retry_after_s))
 
     def settle(self, now_s: float, backend: SimulatedBackend) -> None:
         """Tell what is due on a backend, before something changes there; then see what comes next."""
-        self._report(backend, backend.server.advance(now_s))
+        self._report(backend.server.advance(now_s))
         self._wake_later(backend)
 
     def break_connections(self, now_s: float, backends: Collection[SimulatedBackend]) -> None:
         """Every connection to these breaks: an answer that has begun is lost, any other attempt may be retried."""
-        live = self._live
-        attempts = [a for a, request in self._requests_of.items() if live[request].attempts[a][0] in backends]
-        for attempt_id in attempts:
-            if attempt_id in self._requests_of:
-                committed = live[self._requests_of[attempt_id]].first_token_s is not None
+        hit = [attempt_id for attempt_id, (_, backend, _) in self._attempts.items() if backend in backends]
+        for attempt_id in hit:
+            if attempt_id in self._attempts:
+                committed = self._attempts[attempt_id][0].first_token_s is not None
                 produced = self._drop(now_s, attempt_id)
                 failed = AttemptFailed(attempt_id, FailureKind.RESET, committed, output_tokens=produced)
                 self._handle(now_s, failed)
@@ -210,8 +215,7 @@ class SimulationDriver:
 
     def _drop(self, now_s: float, attempt_id: int) -> int:
         """End an attempt where it is; returns the tokens that it had produced."""
-        live = self._live[self._requests_of[attempt_id]]
-        backend, _ = live.attempts[attempt_id]
+        live, backend, _ = self._attempts[attempt_id]
         produced = backend.server.produced(now_s, attempt_id)
         backend.server.abort(now_s, attempt_id)
         self._close_attempt(now_s, attempt_id, live.request.input_tokens if produced else 0, produced)
@@ -224,23 +228,23 @@ class SimulationDriver:
             backend.wakes_s = None
         elif next_s != backend.wakes_s:
             backend.wakes_s = next_s
-            self.kernel.at(next_s, lambda at_s: self._wake(at_s, backend))
+            self.kernel.at(next_s, self._wakes[backend.name])
 
-    def _wake(self, now_s: float, backend: SimulatedBackend) -> None:
+    def _wake(self, backend: SimulatedBackend, now_s: float) -> None:
         if backend.wakes_s is None or now_s < backend.wakes_s:
             return  # an older appointment: something changed since
         backend.wakes_s = None
-        self._report(backend, backend.server.advance(now_s))
+        self._report(backend.server.advance(now_s))
         self._wake_later(backend)
 
-    def _report(self, backend: SimulatedBackend, reports: list[Report]) -> None:
+    def _report(self, reports: list[Report]) -> None:
         now_s = self.kernel.now_s
         for report in reports:
             attempt_id = report.job_id
-            request_id = self._requests_of.get(attempt_id)
-            if request_id is None:
+            attempt = self._attempts.get(attempt_id)
+            if attempt is None:
                 continue
-            live = self._live[request_id]
+            live = attempt[0]
             if report.milestone is Milestone.FIRST_TOKEN:
                 live.first_token_s = now_s
                 self._handle(now_s, FirstToken(attempt_id))
@@ -255,8 +259,8 @@ class SimulationDriver:
     def _close_attempt(
         self, now_s: float, attempt_id: int, input_tokens: int, output_tokens: int, cached: int = 0
     ) -> None:
-        live = self._live[self._requests_of.pop(attempt_id)]
-        backend, dispatch_s = live.attempts.pop(attempt_id)
+        live, backend, dispatch_s = self._attempts.pop(attempt_id)
+        live.attempts -= 1
         cost_usd = request_cost_usd(backend.cost, input_tokens, output_tokens, cached)
         live.cost_usd += cost_usd
         pools = self._eligible_pools(live.request, dispatch_s)
@@ -267,7 +271,7 @@ class SimulationDriver:
     def _end(self, now_s: float, action: End) -> None:
         live = self._live.pop(action.request_id)
         if live.attempts:
-            raise InvariantError(f"request {action.request_id} ended with live attempts {sorted(live.attempts)}")
+            raise InvariantError(f"request {action.request_id} ended with {live.attempts} live attempts")
         request = live.request
         ttft_s = tpot_s = e2e_s = None
         if action.outcome is Outcome.COMPLETED and live.first_token_s is not None and live.last_token_s is not None:
@@ -278,7 +282,7 @@ class SimulationDriver:
         self._on_request(
             RequestRecord(
                 request.workload_class,
-                action.outcome.value,
+                action.outcome,
                 request.arrival_s,
                 request.input_tokens,
                 live.output_tokens,
@@ -305,7 +309,7 @@ def _job(attempt_id: int, request: Request) -> Job:
     return Job(
         attempt_id,
         request.input_tokens,
-        max(request.output_tokens, 1),
+        request.output_tokens or 1,
         () if prefix is None else prefix.blocks,
         0 if prefix is None else prefix.block_tokens,
         request.max_output_tokens,

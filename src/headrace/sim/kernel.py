@@ -7,8 +7,8 @@ holds is recognised by its owner when it comes up, which costs less than searchi
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 Callback = Callable[[float], None]
 
@@ -34,14 +34,13 @@ class Kernel:
     def at(self, at_s: float, callback: Callback) -> None:
         """Run `callback(at_s)` at `at_s`; a time that has passed counts as now."""
         self._sequence += 1
-        heapq.heappush(self._heap, (at_s if at_s > self.now_s else self.now_s, self._sequence, callback))
+        heappush(self._heap, (at_s if at_s > self.now_s else self.now_s, self._sequence, callback))
 
     def run_until(self, end_s: float) -> None:
         """Run every entry up to and including `end_s`, and move there."""
         heap = self._heap
-        pop = heapq.heappop
         while heap and heap[0][0] <= end_s:
-            at_s, _, callback = pop(heap)
+            at_s, _, callback = heappop(heap)
             self.now_s = at_s
             self.events += 1
             callback(at_s)
