@@ -68,4 +68,4 @@ def test_the_example_grid_reads(command: Command, examples_dir: Path, tmp_path: 
     (tmp_path / "t.csv").write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + lines)
     traces = ("--trace", f"chat={tmp_path / 't.csv'}", "--trace", f"coding={tmp_path / 't.csv'}")
     code, _, err = command("study", "sweep", str(examples_dir / "study-share.toml"), "--max-points", "1", *traces)
-    assert (code, "115 points, and --max-points is 1" in err) == (2, True)
+    assert (code, "145 points, and --max-points is 1" in err) == (2, True)
