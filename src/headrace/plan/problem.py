@@ -16,17 +16,8 @@ used, and, where a class sets a value of time, the seconds that its users wait.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-
-class ShareOf(StrEnum):
-    """What a share bound counts."""
-
-    REQUESTS = "requests"
-    OUTPUT_TOKENS = "output_tokens"
-    COMPUTE = "compute"  # seconds of the reference deployment
-    SPEND = "spend"  # USD of the horizon, minima of contracts included
-    POWER = "power"  # watts of the units held, weighted by hours
+from headrace.fleet.scenario import ShareOf as ShareOf
 
 
 @dataclass(frozen=True, slots=True)
