@@ -12,6 +12,7 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from headrace.fleet.dates import MONTHS_PER_YEAR, add_months
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.terms import Contract, Terms
 
@@ -35,15 +36,23 @@ class Horizon:
 
     Attributes:
         start: first day.
-        years: length; stages end with each year, and where a tranche comes live.
+        years: length.
+        stage_months: how often what is held may change, a divisor of 12. What comes live within a stage is counted
+            from the next one on.
         days_in_cycle: 1: every day is alike; 7: every week is.
         period_hours: hours of the cycle that are planned as one, a divisor of 24.
     """
 
     start: date
-    years: float
+    years: int
+    stage_months: int = 12
     days_in_cycle: int = 7
     period_hours: int = 1
+
+    @property
+    def end(self) -> date:
+        """The first day after it."""
+        return add_months(self.start, self.years * MONTHS_PER_YEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +112,9 @@ class PlannedClass:
     Attributes:
         e2e_s: end-to-end latency, at most; None: no threshold. The SLO's attainment holds for it too.
         models: any of them will do.
-        sites: the only ones where it may be served; empty: anywhere.
         growth_per_year: 0.5: half as much again every year.
-        cached_input_fraction: part of the input that a prefix cache finds, wherever it goes.
+        cached_input_fraction: part of the input that a prefix cache finds, where there is one.
+        cache_hold_s: how long a prefix must be kept for that between two requests.
         burstiness: variance over mean of the arrivals within a request's stay; 1: Poisson.
         degraded_ttft_s, degraded_tpot_s: what is accepted while a vendor or a site is lost; None: the SLO's own.
     """
@@ -113,10 +122,10 @@ class PlannedClass:
     workload_class: WorkloadClass
     demand: Demand
     models: tuple[str, ...]
-    sites: tuple[str, ...] = ()
     e2e_s: float | None = None
     growth_per_year: float = 0.0
     cached_input_fraction: float = 0.0
+    cache_hold_s: float = 0.0
     burstiness: float = 1.0
     degraded_ttft_s: float | None = None
     degraded_tpot_s: float | None = None
@@ -247,6 +256,16 @@ class SurvivalRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ResidencyRule:
+    """These classes are served at these sites only."""
+
+    name: str
+    reason: str
+    classes: tuple[str, ...]
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetRule:
     """Most money, in one year (from 0) or over the horizon."""
 
@@ -256,7 +275,7 @@ class BudgetRule:
     year: int | None = None
 
 
-Rule = ShareRule | PowerRule | ConcentrationRule | SurvivalRule | BudgetRule
+Rule = ShareRule | PowerRule | ConcentrationRule | SurvivalRule | ResidencyRule | BudgetRule
 
 
 class Speed(StrEnum):
