@@ -21,7 +21,7 @@ from headrace.config.fleet_file import parse_document, read_document
 from headrace.config.scenario_demand import demand
 from headrace.config.scenario_rules import rules
 from headrace.config.scenario_terms import contract, terms
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, Fault
 from headrace.fleet import Deployment
 from headrace.fleet.catalog import close_matches
 from headrace.fleet.scenario import (
@@ -34,7 +34,7 @@ from headrace.fleet.scenario import (
     SolverLimits,
     Uncertainty,
 )
-from headrace.fleet.scenario_check import NamedRule, check_scenario
+from headrace.fleet.scenario_check import Broken, NamedRule, check_scenario
 from headrace.fleet.serving_check import serving_faults
 from headrace.fleet.terms import Committed, Contract, Owned, Terms
 from headrace.workload import Slo
@@ -52,7 +52,7 @@ def load_scenario(path: Path, traces: Mapping[str, str] | None = None) -> Scenar
     Raises:
         ConfigError: the file cannot be read, is not TOML (with line and column), or has faults; it carries all of them.
     """
-    return build_scenario(read_document(path), str(path), path.parent, traces)
+    return build_scenario(_extended(path, ()), str(path), path.parent, traces)
 
 
 def parse_scenario(text: str, source: str, folder: Path | None = None) -> Scenario:
@@ -75,6 +75,29 @@ def build_scenario(
     return scenario
 
 
+def _extended(path: Path, above: tuple[Path, ...]) -> dict[str, object]:
+    """The document at `path` over the one that it `extends`: tables are merged, everything else is replaced."""
+    own = read_document(path)
+    base = own.get("extends")
+    if base is None:
+        return own
+    if not isinstance(base, str):
+        raise ConfigError(str(path), [Fault("extends", "expected the path of another scenario file")])
+    seen = (*above, path.resolve())
+    if (path.parent / base).resolve() in seen:
+        raise ConfigError(str(path), [Fault("extends", f"{base} extends this file in turn; let one stand alone")])
+    return _merged(_extended(path.parent / base, seen), own)
+
+
+def _merged(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+    found = dict(base)
+    for key, value in own.items():
+        below = found.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        found[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return found
+
+
 class _Builder:
     """Builds section by section; what could not be built is None under its name."""
 
@@ -88,14 +111,18 @@ class _Builder:
         self._terms = self._build_terms()
         self._classes = self._build_classes(traces)
         self.named_rules: tuple[NamedRule, ...] = ()
-        self.broken: tuple[str, ...] = ()
+        self.broken = Broken()
 
     def scenario(self) -> Scenario | None:
         """What could be built; None without a horizon."""
         horizon = self._horizon()
         offers = tuple(self._offers(horizon))
         built = {offer.candidate for offer in offers}
-        self.broken = tuple(name for name in self._names("candidates") if name not in built)
+        self.broken = Broken(
+            tuple(name for name in self._names("candidates") if name not in built),
+            tuple(name for name, one in self._classes.items() if one is None),
+            tuple(name for name, one in self._contracts.items() if one is None),
+        )
         classes = tuple(self._classes)
         rule_list = rules(self._raw.get("constraints", []), self._deployments, classes, self._faults)
         self.named_rules = tuple(NamedRule(path, rule) for path, rule in rule_list)
@@ -263,6 +290,8 @@ class _Builder:
                 )
                 return
             site = self._site(path, table, on_terms, vendor)
+            if site is None:
+                return
             offer_name = name if len(table.terms) == 1 else f"{name}.{term_name}"
             yield Offer(
                 offer_name,
@@ -278,14 +307,15 @@ class _Builder:
                 pooled_units=table.pooled_units,
             )
 
-    def _site(self, path: str, table: tables.CandidateTable, on_terms: Terms, vendor: str) -> str:
+    def _site(self, path: str, table: tables.CandidateTable, on_terms: Terms, vendor: str) -> str | None:
         if isinstance(on_terms, Committed):
             promised = self._refer(f"{path}.terms", "contract", on_terms.contract, self._contracts)
             if table.site is not None:
                 self._faults.add(f"{path}.site", "committed capacity stands at its contract's site; set it there")
-            return getattr(promised, "site", None) or on_terms.contract
+            return None if promised is None else getattr(promised, "site", None) or on_terms.contract
         if isinstance(on_terms, Owned) and table.site is None:
             self._faults.add(f"{path}.site", "missing; what is owned stands somewhere: name the site")
+            return None
         return table.site or vendor
 
     def _uncertainty(self) -> Uncertainty:

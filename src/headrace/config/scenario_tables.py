@@ -309,6 +309,7 @@ CONTRACTS = (CapacityTable, SpendTable)
 SILICON = ("schema", "models", "accelerators", "deployments")
 TOP_LEVEL = (
     *SILICON,
+    "extends",
     "name",
     "requests_per_day",
     "discount_rate",

@@ -83,7 +83,9 @@ def _capacity(name: str, table: CapacityTable, path: str, faults: Faults) -> Cap
             faults.add(where, "give either mw or accelerators")
         if tranche.start >= table.end:
             faults.add(f"{where}.start", f"{tranche.start} is not before end = {table.end}")
-    if len({tranche.mw is None for tranche in table.tranches}) > 1:
+    if any(one.mw is not None for one in table.tranches) and any(
+        one.accelerators is not None for one in table.tranches
+    ):
         faults.add(f"{path}.tranches", "some are in mw and some in accelerators; use one of them")
     tranches = [
         Tranche(one.start, None if one.mw is None else one.mw * WATTS_PER_MW, one.accelerators)

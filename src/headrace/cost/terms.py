@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from math import expm1, log1p
 from typing import NamedTuple
 
 from headrace.fleet import Deployment
@@ -63,10 +64,7 @@ def unit_of(deployment: Deployment) -> Unit:
 
 def capital_recovery_factor(rate: float, years: float) -> float:
     """Yearly payment per USD borrowed: r (1 + r)^n / ((1 + r)^n - 1); 1 / n without interest."""
-    if rate == 0.0:
-        return 1.0 / years
-    growth = (1.0 + rate) ** years
-    return float(rate * growth / (growth - 1.0))
+    return 1.0 / years if rate == 0.0 else rate / -expm1(-years * log1p(rate))
 
 
 def hourly_cost(terms: Terms, unit: Unit, contract: CapacityContract | None = None) -> HourlyCost:

@@ -36,6 +36,17 @@ HOURS_PER_DAY = 24
 ROUNDING = 1e-9
 
 
+class Broken(NamedTuple):
+    """Names of what could not be built and is reported already: what may only follow from that is not."""
+
+    candidates: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    contracts: tuple[str, ...] = ()
+
+
+NOTHING = Broken()
+
+
 class NamedRule(NamedTuple):
     """A rule and the path of its table."""
 
@@ -43,18 +54,13 @@ class NamedRule(NamedTuple):
     rule: Rule
 
 
-def check_scenario(scenario: Scenario, rules: Sequence[NamedRule], broken: Sequence[str] = ()) -> tuple[Fault, ...]:
-    """Every fault of the scenario; empty when it can be built.
-
-    Args:
-        broken: candidates that could not be built and are reported already: what may only follow from their absence
-            is not.
-    """
+def check_scenario(scenario: Scenario, rules: Sequence[NamedRule], broken: Broken = NOTHING) -> tuple[Fault, ...]:
+    """Every fault of the scenario; empty when it can be built."""
     found = [*_horizon(scenario.horizon)]
     for one in scenario.classes:
         found += _class(one, scenario, broken)
     for offer in scenario.offers:
-        found += _offer(offer, scenario)
+        found += _offer(offer, scenario, broken)
     found += _contracts(scenario, broken)
     found += _names(rules)
     for path, rule in rules:
@@ -75,12 +81,12 @@ def _horizon(horizon: Horizon) -> Iterator[Fault]:
             )
 
 
-def _class(planned: PlannedClass, scenario: Scenario, broken: Sequence[str]) -> Iterator[Fault]:
+def _class(planned: PlannedClass, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     path = f"classes.{planned.name}"
     fitting = [offer for offer in scenario.offers if offer.deployment.model.name in planned.models]
     known = dict.fromkeys(offer.deployment.model.name for offer in scenario.offers)
     for index, model in enumerate(planned.models):
-        if model not in known and not broken:
+        if model not in known and not broken.candidates:
             yield Fault(f"{path}.models[{index}]", f"no candidate serves {model!r}; {close_matches(model, known)}")
     if isinstance(planned.demand, StatedDemand):
         yield from _stated(f"{path}.demand", planned.demand, scenario.horizon, fitting)
@@ -105,13 +111,13 @@ def _stated(path: str, demand: StatedDemand, horizon: Horizon, fitting: Sequence
             yield Fault(f"{path}.buckets[{index}]", f"{said}; shorten it, or offer a model that holds it")
 
 
-def _offer(offer: Offer, scenario: Scenario) -> Iterator[Fault]:
+def _offer(offer: Offer, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     path = f"candidates.{offer.candidate}"
     end = scenario.horizon.end
     if offer.available_from is not None and offer.available_from >= end:
         yield Fault(f"{path}.available_from", f"{offer.available_from} is not before the horizon ends, {end}")
     if isinstance(offer.terms, ByToken):
-        yield from _by_token(path, offer, scenario)
+        yield from _by_token(path, offer, scenario, broken)
         return
     if offer.deployment.accelerator is None:
         yield Fault(f"{path}.terms", "capacity is counted in accelerators, and a service has none that are known")
@@ -131,20 +137,22 @@ def _offer(offer: Offer, scenario: Scenario) -> Iterator[Fault]:
             yield Fault(f"{path}.terms", f"contract {contract.name!r} is for spend; capacity needs one for capacity")
 
 
-def _by_token(path: str, offer: Offer, scenario: Scenario) -> Iterator[Fault]:
+def _by_token(path: str, offer: Offer, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     assert isinstance(offer.terms, ByToken)
     if offer.max_accelerators is not None or offer.min_accelerators:
         yield Fault(path, "is bought by the token: max_accelerators and min_accelerators mean nothing; remove them")
     name = offer.terms.contract
+    if name in (None, *broken.contracts):
+        return
     if name is not None and not isinstance(scenario.contracts.get(name), SpendContract):
         known = [one for one, contract in scenario.contracts.items() if isinstance(contract, SpendContract)]
         yield Fault(f"{path}.terms", f"no contract for spend {name!r}; {close_matches(name, known)}")
 
 
-def _contracts(scenario: Scenario, broken: Sequence[str]) -> Iterator[Fault]:
+def _contracts(scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     used = {getattr(offer.terms, "contract", None) for offer in scenario.offers}
     for name, contract in scenario.contracts.items():
-        if name not in used and not broken:
+        if name not in used and not broken.candidates:
             yield Fault(f"contracts.{name}", "no candidate's terms refer to it; use it, or remove it")
         if isinstance(contract, CapacityContract):
             yield from _capacity(contract, scenario)
@@ -172,7 +180,7 @@ def _names(rules: Sequence[NamedRule]) -> Iterator[Fault]:
             yield Fault(f"{path}.name", f"{rule.name!r} is taken already; messages and prices need one of its own")
 
 
-def _rule(path: str, rule: Rule, scenario: Scenario, broken: Sequence[str]) -> Iterator[Fault]:
+def _rule(path: str, rule: Rule, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     year = getattr(rule, "year", None)
     if year is not None and year >= scenario.horizon.years:
         yield Fault(f"{path}.year", f"{year} lies outside 0 to {scenario.horizon.years - 1}")
@@ -198,14 +206,14 @@ def _traits(kind: str, scenario: Scenario) -> tuple[str, ...]:
     return tuple(dict.fromkeys(getattr(offer, kind) for offer in scenario.offers))
 
 
-def _known(path: str, kind: str, name: str, scenario: Scenario, broken: Sequence[str]) -> Iterator[Fault]:
+def _known(path: str, kind: str, name: str, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     known = _traits(kind, scenario)
-    hidden = name in broken if kind == "candidate" else bool(broken)
+    hidden = name in broken.candidates if kind == "candidate" else bool(broken.candidates)
     if name not in known and not hidden:
         yield Fault(path, f"no candidate has {kind} {name!r}; {close_matches(name, known)}")
 
 
-def _share(path: str, rule: ShareRule, scenario: Scenario, broken: Sequence[str]) -> Iterator[Fault]:
+def _share(path: str, rule: ShareRule, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     chosen = rule.selection
     for setting, kind in (
         ("candidates", "candidate"),
@@ -217,18 +225,18 @@ def _share(path: str, rule: ShareRule, scenario: Scenario, broken: Sequence[str]
             yield from _known(f"{path}.{setting}[{index}]", kind, name, scenario, broken)
     if chosen == Selection():
         yield Fault(path, "says nothing of whom it is a share; name candidates, vendors, silicon or sites")
-    elif not broken and all(chosen.holds(offer) for offer in scenario.offers):
+    elif not broken.candidates and all(chosen.holds(offer) for offer in scenario.offers):
         yield Fault(path, "holds every candidate; a share needs something outside it")
 
 
-def _power(path: str, rule: PowerRule, scenario: Scenario, broken: Sequence[str]) -> Iterator[Fault]:
+def _power(path: str, rule: PowerRule, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     if len(rule.max_w) not in (1, scenario.horizon.years):
         yield Fault(f"{path}.max_mw", f"has {len(rule.max_w)} figures; give one, or one for each year")
     if rule.site is not None:
         yield from _known(f"{path}.site", "site", rule.site, scenario, broken)
 
 
-def _survival(path: str, rule: SurvivalRule, scenario: Scenario, broken: Sequence[str]) -> Iterator[Fault]:
+def _survival(path: str, rule: SurvivalRule, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
     single = rule.lose in (Loss.VENDOR, Loss.SITE)
     kind = "vendor" if rule.lose in (Loss.VENDOR, Loss.ANY_VENDOR) else "site"
     if single != (rule.who is not None):
@@ -236,16 +244,16 @@ def _survival(path: str, rule: SurvivalRule, scenario: Scenario, broken: Sequenc
         yield Fault(f"{path}.who", said)
     elif rule.who is not None:
         yield from _known(f"{path}.who", kind, rule.who, scenario, broken)
-    if not broken and len(_traits(kind, scenario)) < 2 and any(rule.level.values()):
+    if not broken.candidates and len(_traits(kind, scenario)) < 2 and any(rule.level.values()):
         yield Fault(f"{path}.lose", f"there is one {kind} only, and nothing is left without it; offer another")
-    names = [one.name for one in scenario.classes]
+    names = [*(one.name for one in scenario.classes), *broken.classes]
     for name in rule.level:
         if name not in names:
             yield Fault(f"{path}.level.{name}", f"no class {name!r}; {close_matches(name, names)}")
 
 
-def _residency(path: str, rule: ResidencyRule, scenario: Scenario, broken: Sequence[str]) -> Iterator[Fault]:
-    names = [one.name for one in scenario.classes]
+def _residency(path: str, rule: ResidencyRule, scenario: Scenario, broken: Broken) -> Iterator[Fault]:
+    names = [*(one.name for one in scenario.classes), *broken.classes]
     for index, name in enumerate(rule.classes):
         if name not in names:
             yield Fault(f"{path}.classes[{index}]", f"no class {name!r}; {close_matches(name, names)}")

@@ -162,7 +162,8 @@ def _everything_served(cells: tuple[Cell, ...], supply: tuple[Supply, ...], foun
         if any(cell.rate_per_s) and all(answer.use is None for answer in column):
             daily = sum(cell.rate_per_s) / len(cell.rate_per_s) * SECONDS_PER_DAY
             lines.append(f"  class {cell.workload_class!r}, {cell.bucket} tokens ({daily:,.0f} requests a day):")
-            lines += [f"    {one.name}: {answer.why_not}" for one, answer in zip(supply, column, strict=True)]
+            reasons = {one.offer.name: answer.why_not for one, answer in zip(supply, column, strict=True)}
+            lines += [f"    {name}: {why}" for name, why in reasons.items()]
     if lines:
         raise InfeasiblePlan(
             "no candidate serves this within its SLO; relax the SLO, or offer another:\n" + "\n".join(lines)

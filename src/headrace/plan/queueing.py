@@ -7,7 +7,7 @@ chance
     P(W > 0) = 1 / (1 + beta Phi(beta) / phi(beta))
     P(W > t) = P(W > 0) exp(-c (1 - rho) t / (service_s z))
 
-which is exact for many places and within a few percent of Erlang's C for one. Arrivals burstier than Poisson (variance
+which is exact for many places and within five points of Erlang's C for a few. Arrivals burstier than Poisson (variance
 over mean z of what is in service) count as a margin smaller by sqrt(z).
 
 So large stations may be filled further than small ones: at 5 % waiting 13 sessions on a wafer hold 7, and 251 hold 222.
