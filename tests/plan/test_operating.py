@@ -37,6 +37,7 @@ def ask(**given: float) -> Ask:
         "miss": 0.05,
         "burstiness": 1.0,
         "hold_s": 0.0,
+        "usd_per_s": 0.0,
     }
     if "input_tokens" in given and "fresh_tokens" not in given:
         values["fresh_tokens"] = given["input_tokens"]
@@ -44,7 +45,8 @@ def ask(**given: float) -> Ask:
 
 
 def point(deployment: Deployment, pooled: int = 1, **given: float):  # type: ignore[no-untyped-def]
-    return operating_points(station_of(deployment, speed_curve(deployment)), ask(**given), pooled)[0]
+    station = station_of(deployment, speed_curve(deployment))
+    return operating_points(station, ask(**given), 1e-3, pooled)[0]
 
 
 def erlang_c(places: int, load: float) -> float:
@@ -127,6 +129,14 @@ def test_units_that_share_a_queue_may_be_filled_further() -> None:
     assert len(rates) == 3
     assert rates == sorted(rates)
     assert rates[0] < rates[2]
+
+
+def test_where_waiting_is_dear_a_replica_is_not_filled() -> None:
+    """The dearer a second, the sooner the answer, and the more of a unit it takes."""
+    found = [point(WAFERS, **LOOSE, usd_per_s=usd) for usd in (0.0, 1e-4, 1e-2, 1.0)]
+    assert [one.rate_per_s for one in found] == sorted((one.rate_per_s for one in found), reverse=True)
+    assert [one.e2e_s for one in found] == sorted((one.e2e_s for one in found), reverse=True)
+    assert found[-1].concurrency < found[0].concurrency
 
 
 def test_a_cache_saves_prefill_and_takes_room() -> None:

@@ -1,4 +1,4 @@
-"""How much of a replica a request takes, at the fullest state in which its class still gets what it was promised.
+"""How much of a replica a request takes, where its class still gets what it was promised and costs least.
 
 A replica is two stations: places (slots of the batch, or what the KV room holds) and a lane for prefill. With B
 requests in it, all of one size, C tokens of context each on average, O of output, prefill p of the input that no cache
@@ -14,12 +14,15 @@ gateway rest on the same numbers; `perf.closed_loop` is the closed form behind t
 that it has in context.
 
 Throughput at B is at most min(B / stay, lanes / p), and nobody may run at that: requests come at random, and wait.
-So the planned rate is the largest at which TTFT, with the wait for a place and for the lane that all but a part
-1 - attainment stay under (`queueing`), and TPOT and E2E at the full B, are within their thresholds. B is chosen to make
-that rate the largest. A class without thresholds still has its timeout. How many prompts of others a request meets is
-chance too: about B - 1, Poisson, of sizes that scatter as much as their mean, so that a quantile z of TPOT has
-(B - 1 + z sqrt(2 (B - 1))) p / O in it. What a prefix cache must keep between two requests takes KV room as well, which
-bounds the rate: rate * hold * context <= room - B * context.
+There is a largest rate at which TTFT, with the wait for a place and for the lane that all but a part 1 - attainment
+stay under (`queueing`), and TPOT and E2E at the full B, are within their thresholds. B, and how much of that rate is
+planned with, are chosen to make a request cheapest: the seconds that it takes of a unit at the unit's price, and those
+that its user waits at theirs. So where nobody waits a replica is filled, and where waiting is dear it is not: a wafer
+that serves a thousand sessions is no faster than a GPU. A class without thresholds still has its timeout.
+
+How many prompts of others a request meets is chance too: about B - 1, Poisson, of sizes that scatter as much as their
+mean, so that a quantile z of TPOT has (B - 1 + z sqrt(2 (B - 1))) p / O in it. What a prefix cache must keep between
+two requests takes KV room as well, which bounds the rate: rate * hold * context <= room - B * context.
 
 What is approximate: requests of different sizes in one replica are taken to add up (Mélange, arXiv 2404.14527, plans
 so too); TPOT is that of a full replica for everybody; the two waits are added as quantiles, which is on the safe side;
@@ -42,8 +45,10 @@ from headrace.plan.queueing import Array, mean_wait_s, wait_quantile_s
 BISECTIONS = 30
 OCCUPANCY_ROUNDS = 30
 CONCURRENCIES = 40  # that are tried between one and the largest
+LOAD_PARTS = (1.0, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the largest rate, that are tried
 SCATTER = 2.0  # variance over mean of what a Poisson number of exponential sizes adds up to
 NO_TIME_S = 1e-12  # for what takes none, where it divides
+FREE_USD_PER_S = 1e-12  # of a unit that costs nothing: the largest rate is still the better one
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Ask:
         miss: part of the requests that may miss them.
         burstiness: variance over mean of what is in service.
         hold_s: how long the context stays in the cache after the request.
+        usd_per_s: what a second of waiting costs.
     """
 
     input_tokens: Array
@@ -67,6 +73,7 @@ class Ask:
     miss: Array
     burstiness: Array
     hold_s: Array
+    usd_per_s: Array
 
     def column(self, name: str) -> Array:
         """One attribute as a column, to go with a row of concurrencies."""
@@ -143,19 +150,39 @@ def station_of(deployment: Deployment, curve: SpeedCurve) -> Station:
     return Station(curve, split.decode_replicas, split.prefill_replicas, True, split.link_latency_s, per_token_s)
 
 
-def operating_points(station: Station, ask: Ask, pooled_units: int = 1) -> list[OperatingPoint | None]:
-    """The best operating point for each kind of request; None where no concurrency meets its thresholds."""
+def operating_points(
+    station: Station, ask: Ask, unit_usd_per_s: float = 0.0, pooled_units: int = 1
+) -> list[OperatingPoint | None]:
+    """The best operating point for each kind of request; None where no concurrency meets its thresholds.
+
+    Args:
+        unit_usd_per_s: price of a unit's second; where it and the waiting cost nothing, the largest rate is the best.
+    """
     row = _concurrencies(station.curve.max_batch)
     state = _state(station, ask, row[None, :])
     capacity = np.minimum(station.decoding * row / state.stay_s, station.lanes / np.maximum(state.lane_s, NO_TIME_S))
     load = _largest_load(station, ask, row, state, capacity, pooled_units)
-    rate = np.minimum(load * capacity, _kept_rate(station, ask, row))
-    rate = np.where(state.slo_tpot_s <= ask.column("tpot_s"), rate, 0.0)
-    best = np.argmax(rate, axis=1)
-    return [
-        _point(station, ask, index, int(row[k]), float(rate[index, k]), float(capacity[index, k]), pooled_units)
-        for index, k in enumerate(best)
-    ]
+    most = np.minimum(load * capacity, _kept_rate(station, ask, row))
+    most = np.where(state.slo_tpot_s <= ask.column("tpot_s"), most, 0.0)
+    rate, usd = most, np.full_like(most, np.inf)
+    for part in LOAD_PARTS:
+        now = _usd(station, ask, row, state, most * part, max(unit_usd_per_s, FREE_USD_PER_S), pooled_units)
+        rate, usd = np.where(now < usd, most * part, rate), np.minimum(now, usd)
+    best, each = np.argmin(usd, axis=1), np.arange(len(usd))
+    return _points(station, ask, row[best], rate[each, best], capacity[each, best], pooled_units)
+
+
+def _usd(
+    station: Station, ask: Ask, row: Array, state: _State, rate: Array, unit_usd_per_s: float, pooled: int
+) -> Array:
+    """What a request costs in unit-seconds and in waiting; infinite where it is not served."""
+    slots, lane = _waits(station, ask, row, state, rate, pooled)
+    burstiness = ask.column("burstiness")
+    waits_s = state.ttft_s + mean_wait_s(*slots, burstiness) + mean_wait_s(*lane, burstiness)
+    waits_s = waits_s + ask.column("output_tokens") * state.tpot_s
+    waiting = np.where(ask.column("usd_per_s") > 0.0, ask.column("usd_per_s") * waits_s, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(rate > 0.0, unit_usd_per_s / rate + waiting, np.inf))
 
 
 def conserves(deployment: Deployment, ask: Ask, points: list[OperatingPoint | None], tokens_per_pass: float) -> None:
@@ -243,29 +270,29 @@ def _largest_load(station: Station, ask: Ask, row: Array, state: _State, capacit
     return low
 
 
-def _point(
-    station: Station, ask: Ask, index: int, held: int, rate: float, capacity: float, pooled: int
-) -> OperatingPoint | None:
-    if rate <= 0.0:
-        return None
-    one = Ask(**{name: getattr(ask, name)[index : index + 1] for name in Ask.__dataclass_fields__})
-    full = _state(station, one, np.array([[float(held)]]))
-    slots, lane = _waits(station, one, np.array([float(held)]), full, np.array([[rate]]), pooled)
-    burstiness, miss = one.column("burstiness"), one.column("miss")
+def _points(
+    station: Station, ask: Ask, held: Array, rate: Array, capacity: Array, pooled: int
+) -> list[OperatingPoint | None]:
+    """The chosen points in full: mean latencies at the planned rate, and those that all but a part stay under."""
+    chosen = held[:, None]
+    full = _state(station, ask, chosen)
+    slots, lane = _waits(station, ask, chosen, full, rate[:, None], pooled)
+    burstiness, miss = ask.column("burstiness"), ask.column("miss")
     wait = mean_wait_s(*slots, burstiness) + mean_wait_s(*lane, burstiness)
     worst = wait_quantile_s(*slots, burstiness, miss) + wait_quantile_s(*lane, burstiness, miss)
-    usual = _state(station, one, np.array([[_occupancy(station, one, held, rate)]]))
-    ttft, tpot = float((usual.ttft_s + wait)[0, 0]), float(usual.tpot_s[0, 0])
-    e2e = ttft + max(0.0, float(one.output_tokens[0]) - 1.0) * tpot
-    return OperatingPoint(
-        held, rate, capacity, ttft, tpot, e2e, float((full.ttft_s + worst)[0, 0]), float(full.slo_tpot_s[0, 0])
-    )
+    usual = _state(station, ask, _occupancy(station, ask, chosen, rate[:, None]))
+    ttft, tpot = (usual.ttft_s + wait)[:, 0], usual.tpot_s[:, 0]
+    e2e = ttft + np.maximum(0.0, ask.output_tokens - 1.0) * tpot
+    late, slow = (full.ttft_s + worst)[:, 0], full.slo_tpot_s[:, 0]
+    columns = (rate, capacity, ttft, tpot, e2e, late, slow)
+    rows = zip(held.tolist(), *(column.tolist() for column in columns), strict=True)
+    return [OperatingPoint(int(places), *rest) if rest[0] > 0.0 else None for places, *rest in rows]
 
 
-def _occupancy(station: Station, ask: Ask, held: int, rate: float) -> float:
+def _occupancy(station: Station, ask: Ask, held: Array, rate: Array) -> Array:
     """Mean requests in a replica at `rate`: b = rate * stay(b) / replicas, from above."""
-    occupied = float(held)
+    occupied = held
     for _ in range(OCCUPANCY_ROUNDS):
-        stay = float(_state(station, ask, np.array([[max(1.0, occupied)]])).stay_s[0, 0])
-        occupied = min(float(held), rate * stay / station.decoding)
-    return max(1.0, occupied)
+        stay = _state(station, ask, np.maximum(1.0, occupied)).stay_s
+        occupied = np.minimum(held, rate * stay / station.decoding)
+    return np.asarray(np.maximum(1.0, occupied))

@@ -79,17 +79,17 @@ def _in_units(
 ) -> list[Answer]:
     offer, station = supply.offer, station_of(supply.offer.deployment, curve)
     usual, degraded = (_ask(offer, cells, classes, lost) for lost in (False, True))
-    points = _checked(offer, station, usual)
-    fallback = _checked(offer, station, degraded)
     cost = hourly_cost_of(offer, scenario.contracts)
+    points = _checked(offer, station, usual, cost.held * supply.factor / SECONDS_PER_HOUR)
+    fallback = _checked(offer, station, degraded, 0.0)
     return [
         _unit_answer(supply, cost, point, worse, planned)
         for point, worse, planned in zip(points, fallback, classes, strict=True)
     ]
 
 
-def _checked(offer: Offer, station: Station, ask: Ask) -> list[OperatingPoint | None]:
-    points = operating_points(station, ask, offer.pooled_units)
+def _checked(offer: Offer, station: Station, ask: Ask, unit_usd_per_s: float) -> list[OperatingPoint | None]:
+    points = operating_points(station, ask, unit_usd_per_s, offer.pooled_units)
     conserves(offer.deployment, ask, points, station.curve.tokens_per_pass)
     return points
 
@@ -171,6 +171,8 @@ def _ask(offer: Offer, cells: tuple[Cell, ...], classes: Classes, lost: bool) ->
         _array(1.0 - planned.workload_class.slo.attainment for planned in classes),
         _array(planned.burstiness for planned in classes),
         np.where(cached > 0.0, holds, 0.0),
+        # while something is lost a replica is filled as far as its promises allow
+        _array(0.0 if lost else cell.value_of_time_usd_per_s for cell in cells),
     )
 
 
