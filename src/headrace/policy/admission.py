@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from math import inf
 
+from headrace.policy.action import RejectReason
 from headrace.policy.pricing import BackendState
 from headrace.policy.routing import Candidates
 from headrace.policy.state import RequestState
@@ -77,6 +78,21 @@ class WaitingRoom:
     def overdue(self, now_s: float, request: RequestState) -> bool:
         """Whether this request has waited too long."""
         return request.queued_s is not None and request.queued_s + self._timeout_s <= now_s
+
+
+def refusal(
+    now_s: float, request: RequestState, room: WaitingRoom, spent_s: float | None
+) -> tuple[RejectReason, float] | None:
+    """Why a request may not even wait, and when to ask again; None: it may.
+
+    Args:
+        spent_s: seconds until hard budgets allow it somewhere again; None: they do now.
+    """
+    if not any(b.up(now_s) for b in request.candidates.untried(request.tried)):
+        return RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates)
+    if spent_s is not None:
+        return RejectReason.BUDGET_SPENT, spent_s
+    return (RejectReason.QUEUE_FULL, 1.0) if room.full else None
 
 
 def retry_after_s(now_s: float, candidates: Candidates) -> float:

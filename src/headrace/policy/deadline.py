@@ -10,6 +10,11 @@ from collections import deque
 
 from headrace.policy.state import AttemptState
 
+FIRST_BYTE_TIMER = 1
+QUEUE_TIMER = 2
+ANSWER_TIMER = 3
+WAKE_TIMER = 4
+
 
 class Deadlines:
     """Deadlines of one kind, each `timeout_s` after its attempt was made."""

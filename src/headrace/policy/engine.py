@@ -27,9 +27,9 @@ from random import Random
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
-from headrace.policy.admission import WaitingRoom, retry_after_s
+from headrace.policy.admission import WaitingRoom, refusal, retry_after_s
 from headrace.policy.choice import Choice
-from headrace.policy.deadline import Deadlines
+from headrace.policy.deadline import ANSWER_TIMER, FIRST_BYTE_TIMER, QUEUE_TIMER, WAKE_TIMER, Deadlines
 from headrace.policy.event import (
     AnyEvent,
     Arrived,
@@ -39,24 +39,21 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeriodResumed,
     SignalReceived,
     TimerFired,
 )
 from headrace.policy.picked import chooser
 from headrace.policy.policies import PRICES, Policy
+from headrace.policy.pool_shares import share_meters
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.prefix import prompt_of
-from headrace.policy.prices import share_meters
 from headrace.policy.pricing import MIN_TOKENS_FOR_TPOT, backend_states
 from headrace.policy.retry import RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.state import AttemptState, RequestState
 from headrace.policy.view import BackendView, EngineView, ShareView
 
-FIRST_BYTE_TIMER = 1
-QUEUE_TIMER = 2
-ANSWER_TIMER = 3
-WAKE_TIMER = 4
 OVERLOADED_PAUSE_S = 1.0
 
 
@@ -83,7 +80,7 @@ class PolicyEngine:
         self._by_name = {backend.name: backend for backend in self._backends}
         self._shares = share_meters(fleet, steer=policy.steers)
         self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
-        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.limits is not None)
+        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.pools_apart)
         priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
         self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
@@ -131,20 +128,22 @@ class PolicyEngine:
                 return self._timer_fired(now_s, event)
             case FleetChanged():
                 return self._fleet_changed(now_s, event)
+            case PeriodResumed():
+                self._chooser.resumed(now_s, event)
+                return []
         raise InvariantError(f"no such event: {event!r}")
 
     def view(self) -> EngineView:
         """What the engine sees and asks now, for people and metrics."""
-        now_s = self._now_s
         return EngineView(
-            now_s=now_s,
+            now_s=self._now_s,
             policy=self._policy.name,
             requests_live=len(self._requests),
             queued=self._room.waiting,
             retries_left=self._retries.left,
-            backends=[BackendView.of(backend, now_s) for backend in self._backends],
+            backends=[BackendView.of(backend, self._now_s) for backend in self._backends],
             shares=[ShareView.of(share) for share in self._shares],
-            limits=[] if self._chooser.limits is None else self._chooser.limits.views(),
+            limits=self._chooser.limit_views(self._now_s),
         )
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -203,7 +202,7 @@ class PolicyEngine:
             backend.observe_hit(request.hits.get(backend.index, 0), event.cached_input_tokens)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = output_tokens if output_tokens is not None else request.expected_output_tokens
-        self._release(attempt, used_input, used_output, completed=True)
+        self._release(attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens)
         return self._end_and_serve(now_s, request, Outcome.COMPLETED)
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
@@ -238,13 +237,8 @@ class PolicyEngine:
         return actions + self._end_and_serve(now_s, request, Outcome.CANCELLED)
 
     def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
-        if event.as_of_s > now_s:
-            raise InvariantError(f"signal {event.name!r} of {event.backend!r} is from the future: {event.as_of_s}")
-        backend = self._by_name.get(event.backend)
-        if backend is not None:
-            held = backend.signals.get(event.name)
-            if held is None or held[1] <= event.as_of_s:
-                backend.signals[event.name] = (event.value, event.as_of_s)
+        if event.backend in self._by_name:
+            self._by_name[event.backend].observe_signal(now_s, event)
         return []
 
     def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
@@ -283,7 +277,7 @@ class PolicyEngine:
         request.tried |= 1 << backend.index
         request.queued_s = None
         self._attempts[attempt_id] = attempt
-        self._chooser.book(now_s, request, backend)
+        self._chooser.book(now_s, request, attempt)
         dispatch = Dispatch(
             request.request_id,
             attempt_id,
@@ -302,27 +296,36 @@ class PolicyEngine:
         first_s = self._deadlines[timer_id].add(now_s, attempt)
         return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
 
-    def _release(self, attempt: AttemptState, used_input: float, used_output: float, completed: bool = False) -> None:
+    def _release(
+        self,
+        attempt: AttemptState,
+        used_input: float,
+        used_output: float,
+        completed: bool = False,
+        cached_input: int = 0,
+    ) -> None:
         """End an attempt: give back what it held, and true up what it was booked for."""
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
         backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens)
         attempt.waits = False
-        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed)
+        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed, cached_input)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 
     def _wait_or_reject(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Queue a request while something that could take it is up; else turn it away."""
-        outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
-        if not any(b.up(now_s) for b in request.candidates.untried(request.tried)):
-            retry_s = retry_after_s(now_s, request.candidates)
-            return self._reject(request, RejectReason.NO_BACKEND, retry_s, outcome)
-        if self._room.full:
-            return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
+        refused = refusal(now_s, request, self._room, self._chooser.refused_s(now_s, request))
+        if refused is not None:
+            return self._reject(request, *refused)
         due_s = self._room.enter(now_s, request)
         return [Enqueue(request.request_id), *self._set_timer(QUEUE_TIMER, due_s), *self._wake_later(now_s)]
+
+    def _refused(self, now_s: float, request: RequestState) -> list[AnyAction]:
+        """Turn a request away that hard budgets allow nowhere; nothing if they allow it somewhere."""
+        spent_s = self._chooser.refused_s(now_s, request)
+        return [] if spent_s is None else self._reject(request, RejectReason.BUDGET_SPENT, spent_s)
 
     def _serve_queue(self, now_s: float) -> list[AnyAction]:
         """Dispatch from the head of each line for as long as a head finds a free backend."""
@@ -334,6 +337,8 @@ class PolicyEngine:
             if choice is not None:
                 self._room.leave(request)
                 actions += self._dispatch(now_s, request, choice)
+            else:
+                actions += self._refused(now_s, request)
         return actions + self._wake_later(now_s)
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:
@@ -349,7 +354,7 @@ class PolicyEngine:
         if request.attempts < self._limits.max_attempts and self._retries.take():
             choice = self._chooser.choose(now_s, request)
             return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
-        return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), Outcome.FAILED)
+        return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates))
 
     def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
         """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""
@@ -372,14 +377,13 @@ class PolicyEngine:
         actions = self._serve_queue(now_s)
         for request in self._room.heads():
             if self._room.overdue(now_s, request):
-                outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
-                actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, 1.0, outcome)
+                actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, 1.0)
         due_s = self._room.next_due_s()
         return actions if due_s is None else actions + self._set_timer(QUEUE_TIMER, due_s)
 
-    def _reject(
-        self, request: RequestState, reason: RejectReason, retry_after_s: float, outcome: Outcome
-    ) -> list[AnyAction]:
+    def _reject(self, request: RequestState, reason: RejectReason, retry_after_s: float) -> list[AnyAction]:
+        """Turn a request away; one that was tried before has failed."""
+        outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
         return [Reject(request.request_id, reason, retry_after_s), *self._end(request, outcome)]
 
     def _end_and_serve(self, now_s: float, request: RequestState, outcome: Outcome) -> list[AnyAction]:

@@ -33,6 +33,7 @@ from headrace.errors import InvariantError
 from headrace.fleet import Backend, Fleet, Limits
 from headrace.perf import Serving, SpeedCurve, speed_curve
 from headrace.policy.breaker import Breaker
+from headrace.policy.event import SignalReceived
 
 LEARNING_RATE = 0.05
 LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
@@ -299,6 +300,14 @@ class BackendState:
             return
         found = cached_tokens / predicted_tokens if cached_tokens < predicted_tokens else 1.0
         self.hit_factor += LEARNING_RATE * (found - self.hit_factor)
+
+    def observe_signal(self, now_s: float, signal: SignalReceived) -> None:
+        """Keep a measured value, unless a newer one is known. Raises InvariantError: it is newer than now."""
+        if signal.as_of_s > now_s:
+            raise InvariantError(f"signal {signal.name!r} of {self.name!r} is from the future: {signal.as_of_s}")
+        held = self.signals.get(signal.name)
+        if held is None or held[1] <= signal.as_of_s:
+            self.signals[signal.name] = (signal.value, signal.as_of_s)
 
     def observe_outcome(self, failed: bool) -> None:
         """Learn whether an attempt failed by this backend's fault; `gave_back` follows."""
