@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local bench-live bench-aiconfigurator bench-vidur clean
+.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ bench-engine: setup
 
 bench-perf: setup
 	$(BIN)/python benchmarks/perf.py
+
+# The planner beside Mélange's integer program, and as problems grow: hours where that program needs its ten minutes.
+bench-plan: setup
+	$(BIN)/python -u benchmarks/plan.py
 
 # A real model on this machine (llama.cpp): probe, calibrate, then predict a replay that the fit has not seen.
 bench-local: setup
