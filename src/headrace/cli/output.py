@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +23,15 @@ def say_all(texts: Iterable[str]) -> None:
     """Several lines for people."""
     for text in texts:
         say(text)
+
+
+def keep_for_results() -> None:
+    """Keep standard output for results: what a library in C writes there goes to standard error from now on."""
+    if sys.stdout is sys.__stdout__:
+        sys.stdout.flush()
+        kept = os.dup(sys.stdout.fileno())
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding)
 
 
 def write_result(json: Path | None, result: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from headrace.cli.options import TimingPath
-from headrace.cli.output import JsonPath, say, say_all, write_bytes
+from headrace.cli.output import JsonPath, keep_for_results, say, say_all, write_bytes
 from headrace.cli.running import write_timing
 from headrace.config import fleet_text, load_scenario
 from headrace.errors import ConfigError, Fault
@@ -57,6 +57,7 @@ def plan(
 
     Exits with 2 where no plan meets the constraints; the smallest set of them that conflicts is named then.
     """
+    keep_for_results()  # HiGHS greets on standard output
     loaded = load_scenario(scenario, _traces(demand or []))
     loaded = replace(loaded, solver=_limits(loaded, gap, time_limit))
     from headrace.study.plan.answer import encode_answer

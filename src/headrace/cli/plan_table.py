@@ -74,7 +74,9 @@ def _prices(answer: PlanAnswer) -> Table:
 
 def _proof(answer: PlanAnswer) -> Table:
     title = f"proof: {answer.proof.verdict} ({answer.proof.period})"
-    table = _new(title, "simulated", "load", "requests", "SLO attainment (promised)", "USD/h (planned)", "verdict")
+    table = _new(
+        title, "simulated", "load", "requests", "SLO attainment (promised)", "USD/h (planned)", "waiting", "verdict"
+    )
     for run in answer.proof.runs:
         found = ", ".join(
             f"{each.workload_class} {amount(each.attainment)}"
@@ -82,9 +84,14 @@ def _proof(answer: PlanAnswer) -> Table:
             for each in run.classes
             if each.attainment is not None
         )
-        cost = "-" if run.usd_per_h is None else f"{run.usd_per_h:,.2f} ({run.planned_usd_per_h:,.2f})"
-        table.add_row(run.name, f"{run.load:g}", f"{run.requests:,}", found, cost, _verdict(run))
+        cost = _beside(run.usd_per_h, run.planned_usd_per_h)
+        waiting = _beside(run.waiting_usd_per_h, run.planned_waiting_usd_per_h)
+        table.add_row(run.name, f"{run.load:g}", f"{run.requests:,}", found, cost, waiting, _verdict(run))
     return table
+
+
+def _beside(found: float | None, planned: float | None) -> str:
+    return "-" if found is None or planned is None else f"{found:,.2f} ({planned:,.2f})"
 
 
 def _verdict(run: RunFinding) -> str:
