@@ -78,7 +78,8 @@ def test_commitments_and_budgets_are_a_years_and_start_at_the_plans_prices() -> 
     budget = (
         '[[constraints]]\ntype = "budget"\nname = "this year"\nmax_usd = 90000.0\nreason = "approved"\n\n[uncertainty]'
     )
-    spend = '[contracts.fast-deal]\ntype = "spend"\nsteps = [{ min_usd_per_year = 20000.0, discount = 0.5 }]\n\n[terms.token]'
+    steps = "steps = [{ min_usd_per_year = 20000.0, discount = 0.5 }]"
+    spend = f'[contracts.fast-deal]\ntype = "spend"\n{steps}\n\n[terms.token]'
     text = SCENARIO.replace("[uncertainty]", budget).replace("[terms.token]", spend)
     text = text.replace("output_usd_per_mtok = 4.0", 'output_usd_per_mtok = 4.0\ncontract = "fast-deal"')
     built, plan = planned(text)

@@ -27,11 +27,12 @@ def say_all(texts: Iterable[str]) -> None:
 
 def keep_for_results() -> None:
     """Keep standard output for results: what a library in C writes there goes to standard error from now on."""
-    if sys.stdout is sys.__stdout__:
-        sys.stdout.flush()
-        kept = os.dup(sys.stdout.fileno())
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding)
+    out = sys.__stdout__
+    if out is not None and sys.stdout is out:
+        out.flush()
+        kept = os.dup(out.fileno())
+        os.dup2(sys.stderr.fileno(), out.fileno())
+        sys.stdout = os.fdopen(kept, "w", encoding=out.encoding)
 
 
 def write_result(json: Path | None, result: Mapping[str, object]) -> None:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.study.plan.answer import PlanAnswer
+from headrace.study.plan.compare import Comparison
 from headrace.study.plan.findings import RunFinding
 from headrace.study.plan.words import amount, answer_sentences, percent, usd
 
@@ -20,6 +21,24 @@ def show_answer(answer: PlanAnswer) -> None:
         console.print(sentence, highlight=False)
     for table in _tables(answer):
         console.print(table)
+
+
+def show_comparison(found: Comparison) -> None:
+    """Print both plans, figure by figure."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDE)
+    table = _new(f"{found.first}  ->  {found.second}", "about", "figure", "first", "second", "change", "relative")
+    for each in found.differences:
+        name = each.name or each.about
+        values = (_figure(value) for value in (each.first, each.second, each.change))
+        relative = "-" if each.relative is None else f"{100.0 * each.relative:+.3g} %"
+        table.add_row(name, f"{each.figure}{', ' + each.unit if each.unit else ''}", *values, relative)
+    console.print(table)
+    console.print(f"proof: {found.verdicts[0]} -> {found.verdicts[1]}", highlight=False)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def _tables(answer: PlanAnswer) -> list[Table]:

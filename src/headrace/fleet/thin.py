@@ -64,15 +64,3 @@ def _limited(deployment: Deployment, fraction: float) -> Deployment:
 
 def _narrowed(backend: Backend, fraction: float) -> Backend:
     return replace(backend, max_in_flight=max(round(backend.max_in_flight * fraction), 1))
-
-
-def _granted(deployment: Deployment, fraction: float) -> Deployment:
-    """A service with a fraction of its rate limits."""
-    quota = deployment.quota
-    if quota is None:
-        return deployment
-    limits = ("requests_per_minute", "requests_per_day", "tokens_per_minute", "tokens_per_day")
-    parts = {name: value * fraction for name in limits if (value := getattr(quota, name)) is not None}
-    most = quota.max_in_flight
-    in_flight = None if most is None else max(round(most * fraction), 1)
-    return replace(deployment, quota=replace(quota, max_in_flight=in_flight, **parts))
