@@ -1,4 +1,4 @@
-"""What is said of a plan follows from it: money adds up, parts are parts, studies move the right way, pages are whole."""
+"""What is said of a plan follows from it: money adds up, parts are parts, studies move the right way."""
 
 from __future__ import annotations
 
