@@ -4,7 +4,8 @@ A scenario gives intervals that hold 80 % of futures. Between low and high each 
 and 90 % quantiles at the interval's ends; speed is drawn within the speed model's interval, where 0 is as expected and
 -1 its slow end. Every quantity has a stream of its own.
 
-    judged       units and contracts as planned; what is elastic, and where traffic goes, adapts to the future
+    judged       units and contracts as planned; what is elastic, and where traffic goes, adapts to the future. Shares
+                 are kept where they can be; what a loss or a budget would ask for in that future is not looked at
     missed       some demand of some class cannot be served within its SLO by what there is then
     hindsight    the best plan for that future alone: what knowing it would be worth
     waiting      nothing lasting in the first stage; afterwards the best plan for the future that has shown itself
@@ -24,12 +25,13 @@ from random import Random
 
 import numpy as np
 
+from headrace.errors import InfeasiblePlan
 from headrace.fleet.scenario import Interval, Scenario
 from headrace.plan.build import Built, Outlook, build
 from headrace.plan.money import money
 from headrace.plan.problem import Problem
 from headrace.plan.solution import Floats, Solution
-from headrace.plan.vary import UNSERVED, committed, unconstrained, with_peaks, with_unserved
+from headrace.plan.vary import UNSERVED, committed, operated, unconstrained, with_peaks, with_unserved
 from headrace.rng import stream
 from headrace.units import SECONDS_PER_HOUR
 
@@ -88,8 +90,12 @@ def judge(scenario: Scenario, plan: Solution, outlook: Outlook, solve: Solve) ->
 
 def judged(problem: Problem, plan: Solution, outlook: Outlook, solve: Solve) -> Judged:
     """Operate a plan in a future whose problem is at hand."""
-    future = with_unserved(unconstrained(committed(problem, plan)))
-    found = solve(future)
+    future = with_unserved(operated(committed(problem, plan)))
+    try:
+        found = solve(future)
+    except InfeasiblePlan:  # a share cannot be kept then: demand comes first
+        future = with_unserved(unconstrained(committed(problem, plan)))
+        found = solve(future)
     nobody = [candidate.name for candidate in future.candidates].index(UNSERVED)
     left = found.flow[:, nobody] * _seconds(future)
     unserved: dict[str, float] = {}

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headrace.errors import HeadraceError, InvariantError, NoPlanInTime
+from headrace.errors import HeadraceError, InfeasiblePlan, InvariantError, NoPlanInTime
 from headrace.plan.conflict import infeasible
 from headrace.plan.linear import Linear
 from headrace.plan.money import money
@@ -43,11 +43,13 @@ class Settings:
         gap: (cost - proven bound) / cost at which a plan is good enough.
         time_limit_s: of wall time; the best plan found by then is returned, and says so.
         threads: of the solver.
+        explain: where there is no plan, look for the smallest conflict: it may take as long as several solves.
     """
 
     gap: float = 0.001
     time_limit_s: float = 300.0
     threads: int = 2
+    explain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ class _Search:
     def _nothing(self) -> HeadraceError:
         if self._left_s() <= 0.0:
             return NoPlanInTime(f"no plan was found within {self._settings.time_limit_s:g} s: allow more time")
-        return infeasible(self._linear)
+        return infeasible(self._linear) if self._settings.explain else InfeasiblePlan([])
 
     def _left_s(self) -> float:
         return self._settings.time_limit_s - (time.perf_counter() - self._started_s)

@@ -99,9 +99,14 @@ def waiting(problem: Problem) -> Problem:
     return replace(problem, candidates=tuple(candidates))
 
 
+def operated(problem: Problem) -> Problem:
+    """Without what binds a plan and no operator of it: budgets, losses, power. Shares are still kept."""
+    return replace(problem, budgets=(), survivals=(), power=())
+
+
 def unconstrained(problem: Problem) -> Problem:
-    """Without what binds a plan and no operator of it: shares, concentration, budgets, losses, power."""
-    return replace(problem, shares=(), concentrations=(), budgets=(), survivals=(), power=())
+    """Without shares and concentrations too."""
+    return replace(operated(problem), shares=(), concentrations=())
 
 
 def with_unserved(problem: Problem) -> Problem:

@@ -105,7 +105,7 @@ def make_plan(scenario: Scenario, texts: Sequence[str], wanted: Wanted, watching
 def _studies(built: Built, solution: Solution, wanted: Wanted, watching: Watching) -> tuple[Studies, Solution | None]:
     """Everything that takes solving again, and the plan at a share of 0."""
     limits = built.scenario.solver
-    settings = Settings(max(limits.gap, RESOLVE_GAP), limits.time_limit_s, wanted.threads)
+    settings = Settings(max(limits.gap, RESOLVE_GAP), limits.time_limit_s, wanted.threads, explain=False)
     clock = Clock(wanted.studies_limit_s)
     desk = Desk(built, solution, lambda problem: solve(problem, settings), settings.gap, clock, watching.told)
     before: list[Solution] = []
