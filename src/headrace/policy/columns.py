@@ -12,6 +12,7 @@ fleet has never shows in an action. tests/policy/test_many_backends.py holds the
 from __future__ import annotations
 
 from math import inf
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from headrace.policy.pricing import BackendState, Row
 from headrace.policy.state import RequestState
 
-MANY = 128  # backends from which on the table is not slower than the loop (docs/performance.md)
-ROW = 8  # figures of a row; held, queued and r of `BackendState.slots` follow
+MANY: Final = 128  # backends from which on the table is not slower than the loop (docs/performance.md)
+ROW: Final = 8  # figures of a row; held, queued and r of `BackendState.slots` follow
 BLOCKED: Row = (inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 

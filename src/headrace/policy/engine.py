@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from math import inf
 from random import Random
+from typing import Final
 
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
@@ -53,11 +54,11 @@ from headrace.policy.routing import Router
 from headrace.policy.state import AttemptState, RequestState
 from headrace.policy.view import BackendView, EngineView, ShareView
 
-FIRST_BYTE_TIMER = 1
-QUEUE_TIMER = 2
-ANSWER_TIMER = 3
-WAKE_TIMER = 4
-OVERLOADED_PAUSE_S = 1.0
+FIRST_BYTE_TIMER: Final = 1
+QUEUE_TIMER: Final = 2
+ANSWER_TIMER: Final = 3
+WAKE_TIMER: Final = 4
+OVERLOADED_PAUSE_S: Final = 1.0
 
 
 class PolicyEngine:

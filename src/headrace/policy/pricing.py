@@ -27,6 +27,7 @@ wait for a slot is added.
 from __future__ import annotations
 
 from math import inf
+from typing import Final
 
 from headrace.cost import MarginalCost, marginal_cost
 from headrace.errors import InvariantError
@@ -34,10 +35,10 @@ from headrace.fleet import Backend, Fleet, Limits
 from headrace.perf import Serving, SpeedCurve, speed_curve
 from headrace.policy.breaker import Breaker
 
-LEARNING_RATE = 0.05
+LEARNING_RATE: Final = 0.05
 LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
-FAILURE_RATE_PRIOR = 0.001
-MIN_TOKENS_FOR_TPOT = 8
+FAILURE_RATE_PRIOR: Final = 0.001
+MIN_TOKENS_FOR_TPOT: Final = 8
 
 Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
 Row = tuple[float, float, float, float, float, float, float, float]

@@ -63,8 +63,10 @@ class Router:
         return found
 
     def _find(self, model: str | None, tenant: str, workload_class: str) -> Candidates:
-        found = (c for route, c in self._routes if route.matches(model, tenant, workload_class))
-        return next(found, self._nowhere)
+        for route, candidates in self._routes:
+            if route.matches(model, tenant, workload_class):
+                return candidates
+        return self._nowhere
 
     def _candidates(self, route: Route, backends: tuple[BackendState, ...]) -> Candidates:
         pools = set(route.pools)
