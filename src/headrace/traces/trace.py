@@ -74,9 +74,7 @@ class TraceFile:
         """
         rate = self.settings.rate_per_s
         if rate is None:
-            message = f"has no clock ({self.format}): say how many {what} start per second"
-            raise ConfigError(
-                "trace options", [Fault("rate", f"{self.source.name} {message}, for instance --rate 0.5")]
-            )
+            message = f"{self.source.name} has no clock ({self.format}): say how many {what} start per second, for"
+            raise ConfigError("trace options", [Fault("rate", f"{message} instance --rate 0.5 (a grid: rate_per_s)")])
         self.settings.note(f"{self.source.name} has no clock: {what} start as a Poisson process, {rate:g} per second")
         return Poisson(rate).times_s(rng.stream(self.settings.seed, f"traces.{self.workload_class}.starts"))
