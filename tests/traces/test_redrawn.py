@@ -7,14 +7,14 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from trace_rig import claude, row
+from trace_rig import ROUNDS, claude, lines, row
 
 from headrace.traces import TraceOptions, open_traces
 from headrace.traces.redrawn import redrawn
 from headrace.workload import Item, Prefix, Request, Task, Turn, TurnGate, flatten
 
 
-def task(number: int, start_s: float, turns: int, child: bool, once: bool) -> Task:
+def task(number: int, start_s: float, turns: int, child: bool) -> Task:
     """A session whose context grows, and perhaps a sub-agent of it; its blocks are 1000 * number and on."""
     name = f"t{number}"
     found = []
@@ -26,11 +26,15 @@ def task(number: int, start_s: float, turns: int, child: bool, once: bool) -> Ta
             its = Turn(name, f"{name}/a", 0, 0.5, (name, 0), ends_session=True)
             fresh = Prefix(64, range(1000 * number + 500, 1000 * number + 501))
             found.append(Request(0.5, "c", 64, number + 1, turn=its, prefix=fresh))
-    return Task(start_s, name, iter(found) if once else found)
+    return Task(start_s, name, found)
 
 
 def alone(number: int, start_s: float) -> Request:
     return Request(start_s, "c", 64, number + 1, prefix=Prefix(64, (1000 * number,)))
+
+
+def drawn(items: list[Item], seed: int, name: str = "c") -> list[Item]:
+    return list(redrawn(items, map(start_of, items), seed, name))
 
 
 @st.composite
@@ -39,8 +43,7 @@ def traces(draw: st.DrawFn) -> list[Item]:
     found: list[Item] = []
     for number, start_s in enumerate(starts):
         turns = draw(st.integers(0, 5))
-        flags = draw(st.tuples(st.booleans(), st.booleans()))
-        found.append(task(number, start_s, turns, *flags) if turns else alone(number, start_s))
+        found.append(task(number, start_s, turns, draw(st.booleans())) if turns else alone(number, start_s))
     return found
 
 
@@ -57,9 +60,8 @@ def start_of(item: Item) -> float:
 
 @given(traces(), st.integers(0, 5))
 def test_starts_stay_and_every_task_drawn_is_a_whole_one_of_the_trace(items: list[Item], seed: int) -> None:
-    items = [item._replace(requests=list(item.requests)) if isinstance(item, Task) else item for item in items]
     recorded = [sizes(item) for item in items]
-    played = list(redrawn(iter(items), seed, "c"))
+    played = drawn(items, seed)
     assert [start_of(item) for item in played] == [start_of(item) for item in items]
     for item in played:
         got = sizes(item)
@@ -69,7 +71,7 @@ def test_starts_stay_and_every_task_drawn_is_a_whole_one_of_the_trace(items: lis
 @given(traces(), st.integers(0, 5))
 def test_sessions_of_a_copy_hang_together_and_meet_no_other(items: list[Item], seed: int) -> None:
     """A gate raises where a turn or a parent is missing, or two tasks share a name."""
-    requests = list(flatten(redrawn(items, seed, "c")))
+    requests = list(flatten(drawn(items, seed)))
     gate = TurnGate()
     released: list[Request] = []
     for request in requests:
@@ -87,7 +89,7 @@ def test_sessions_of_a_copy_hang_together_and_meet_no_other(items: list[Item], s
 def test_copies_share_no_block_and_each_is_a_growing_context(items: list[Item], seed: int) -> None:
     holders: dict[int, set[str]] = {}
     longest: dict[str, tuple[int, ...]] = {}
-    for number, item in enumerate(redrawn(items, seed, "c")):
+    for number, item in enumerate(drawn(items, seed)):
         for request in item.requests if isinstance(item, Task) else (item,):
             assert request.prefix is not None
             session = f"{number}" if request.turn is None else request.turn.session
@@ -103,7 +105,7 @@ def test_draws_are_with_replacement_by_seed_and_class() -> None:
     items: list[Item] = [alone(number, float(number)) for number in range(40)]
 
     def lengths(seed: int, name: str = "c") -> list[int]:
-        return [item.output_tokens for item in redrawn(items, seed, name) if isinstance(item, Request)]
+        return [item.output_tokens for item in drawn(items, seed, name) if isinstance(item, Request)]
 
     assert lengths(1) == lengths(1)
     assert len({tuple(lengths(seed)) for seed in range(8)}) == 8
@@ -124,3 +126,19 @@ def test_a_piece_takes_starts_and_draws_from_the_whole_trace(tmp_path: Path) -> 
         assert all(request.arrival_s < 60.0 for request in found)
         seen.update(request.input_tokens for request in found)
     assert max(seen) > 128 + 64 * 25, "sessions from the end of the trace, too"
+
+
+def test_starts_are_the_traces_own_where_it_has_a_clock_and_dealt_by_the_seed_where_not(tmp_path: Path) -> None:
+    rows = [f"{number},{1000 * number},0,0,{100 + number},5,0" for number in range(20)]
+    clock = lines(tmp_path / "clock.csv", *rows, header=ROUNDS)
+    claude(tmp_path / "none" / "1.json", row(0.0), name="a")
+    claude(tmp_path / "none" / "2.json", row(0.0), name="b")
+
+    def starts(path: Path, seed: int) -> list[float]:
+        options = TraceOptions(rate_per_s=0.1, redraw=True, seed=seed)
+        return [request.arrival_s for request in open_traces({"agent": path}, options)]
+
+    assert starts(clock, 1) == starts(clock, 2) == [float(number) for number in range(20)]
+    assert starts(tmp_path / "none", 1) != starts(tmp_path / "none", 2)
+    plain = open_traces({"agent": tmp_path / "none"}, TraceOptions(rate_per_s=0.1, seed=2))
+    assert starts(tmp_path / "none", 2) == [request.arrival_s for request in plain]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
+from headrace.policy.breaker import Probe
 from headrace.policy.picker import Candidate
 from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
@@ -20,7 +23,8 @@ class RequestState(msgspec.Struct, eq=False):
         streamed: whether its first byte comes with its first token, not with its last.
         tried: bit mask of the backends tried, by index.
         attempt: the live attempt; None while it waits in the queue.
-        queued_s: when it entered the queue; None while it is not there.
+        attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
+        queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
             chosen and before its `hit_factor`; None: nobody looked.
@@ -41,6 +45,18 @@ class RequestState(msgspec.Struct, eq=False):
     queued_s: float | None = None
     prompt: Prompt | None = None
     hits: dict[int, int] | None = None
+    refusals: int = 0
+    due_s: float = inf
+
+    @property
+    def tries(self) -> int:
+        """Attempts that a backend took."""
+        return self.attempts - self.refusals
+
+    def refused_by(self, backend: BackendState) -> None:
+        """Its last attempt was turned away by a healthy backend that is full: it may ask there again."""
+        self.refusals += 1
+        self.tried &= ~(1 << backend.index)
 
     def cached_tokens(self, backend: Candidate) -> float:
         """Input tokens that `backend` is expected to find in its prefix cache."""
@@ -53,7 +69,7 @@ class AttemptState(msgspec.Struct, eq=False):
     Attributes:
         ttft_s, tpot_s: as expected at its dispatch.
         prefill_s, kv_tokens: what it was dispatched with, to be given back.
-        probe: it decides whether a half-open breaker closes.
+        probe: what its answer decides of its backend's breaker.
         first_token_s: when that came.
         waits: it is live and has no first token.
     """
@@ -66,6 +82,6 @@ class AttemptState(msgspec.Struct, eq=False):
     tpot_s: float
     prefill_s: float
     kv_tokens: float
-    probe: bool
+    probe: Probe
     first_token_s: float | None = None
     waits: bool = True

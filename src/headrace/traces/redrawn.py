@@ -15,29 +15,65 @@ place of observations: A. C. Davison and D. V. Hinkley, "Bootstrap Methods and t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
 
 from headrace import rng
+from headrace.traces._lines import BadLines
+from headrace.traces.registry import open_trace
+from headrace.traces.trace import TraceFile, TraceSettings
 from headrace.workload import Item, Prefix, Request, Task, Turn, in_common
 
 _OWN_BLOCKS = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: multiples of it lie far apart
 _IDS = (1 << 64) - 1
 
 
-def redrawn(items: Iterable[Item], seed: int, name: str) -> Iterator[Item]:
-    """As many tasks as there are, drawn with replacement, each at the next start. Holds all of them in memory.
+def redrawn(held: Sequence[Item], starts_s: Iterable[float], seed: int, name: str) -> Iterator[Item]:
+    """A task for each start, drawn with replacement.
 
     Args:
+        held: tasks whose requests can be read again and again.
         name: of the trace's class; two traces are drawn independently.
     """
-    held = [_kept(item) for item in items]
     draw = rng.stream(seed, f"traces.{name}.tasks")
     times = [0] * len(held)
-    for place in held:
+    for start_s in starts_s:
         number = draw.randrange(len(held))
-        yield _at(held[number], _start_s(place), times[number])
+        yield _at(held[number], start_s, times[number])
         times[number] += 1
+
+
+def redrawn_file(file: TraceFile, t0_ns: int) -> Iterator[Item]:
+    """As many tasks as a trace file has, drawn anew by its settings' seed. Raises as `TraceFile.items`."""
+    settings, source = file.settings, file.source
+    stamp = os.stat(source.path).st_mtime_ns
+    rate = settings.rate_per_s
+    held = _held(source.name, stamp, file.workload_class, file.format, settings.bad_lines.limit, rate, t0_ns)
+    settings.notes += [note for note in held.notes if note not in settings.notes]
+    starts_s = file.starts_s("sessions") if held.dealt else map(_start_s, held.items)
+    return redrawn(held.items, islice(starts_s, len(held.items)), settings.seed, file.workload_class)
+
+
+class _Held(NamedTuple):
+    """A whole trace in memory; `dealt`: its starts were drawn, and mean nothing."""
+
+    items: tuple[Item, ...]
+    dealt: bool
+    notes: tuple[str, ...]
+
+
+@lru_cache(maxsize=4)
+def _held(
+    path: str, stamp: int, workload_class: str, format: str, bad_lines: int, rate_per_s: float | None, t0_ns: int
+) -> _Held:
+    """A trace as it is; kept, for a study plays it a hundred times and reading it takes longer than a simulation."""
+    settings = TraceSettings(BadLines(bad_lines), rate_per_s)
+    items = tuple(_kept(item) for item in open_trace(path, workload_class, format, settings).items(t0_ns))
+    return _Held(items, settings.dealt, tuple(settings.notes))
 
 
 @dataclass(frozen=True, slots=True)

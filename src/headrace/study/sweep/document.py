@@ -37,6 +37,7 @@ class TrafficTable(Table, frozen=True, kw_only=True):
         traces: `CLASS=PATH` each, relative to the grid file.
         format, skip_bad_lines, speedup, start_s, duration_s: as the options of `headrace simulate`.
         sample, rate_per_s: as `--sample` and `--rate` there: a sample of the fleet, too; starts without a clock.
+        block_tokens: blocks of prompts are put together to this size.
         resample_block_s: every seed plays blocks of this length in a random order of its own; see `traffic`.
         resample_tasks: every seed plays whole tasks, drawn with replacement.
         generate_s: seconds of generated traffic; instead of traces.
@@ -50,6 +51,7 @@ class TrafficTable(Table, frozen=True, kw_only=True):
     duration_s: Positive | None = None
     sample: Annotated[float, Meta(gt=0, le=1)] = 1.0
     rate_per_s: Positive | None = None
+    block_tokens: Count | None = None
     resample_block_s: Positive | None = None
     resample_tasks: bool = False
     generate_s: Positive | None = None

@@ -65,6 +65,7 @@ class TrafficSettings:
     duration_s: float | None = None
     sample: float = 1.0
     rate_per_s: float | None = None
+    block_tokens: int | None = None
     resample_block_s: float | None = None
     resample_tasks: bool = False
     generate_s: float | None = None
@@ -83,6 +84,7 @@ class TrafficSettings:
             duration_s=self.duration_s,
             sample=self.sample,
             rate_per_s=self.rate_per_s,
+            block_tokens=self.block_tokens,
             seed=seed,
         )
 

@@ -172,15 +172,7 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
         "At 0 % the share's pools are gone."
     )
     yield _Section("What is paid", text, _over_loads(curves, case, [cost]))
-    text = "Half of the requests are faster than p50, one in a hundred is slower than p99."
-    yield _Section("How long users wait", text, _over_loads(curves, case, _waits(classes)))
-    agents = _classes(curves.rows(case), ".tasks")
-    if agents:
-        text = (
-            "A task is a session with the sub-agents it started: from its first request to its last answer, tools and "
-            "people included; and what of that was waiting for answers."
-        )
-        yield _Section("How long tasks take", text, _over_loads(curves, case, _tasks(agents)))
+    yield from _waiting(curves, case, classes)
     text = "Requests that met every threshold of their class, of all that arrived."
     kept = [
         Measure(f"class.{name}.slo_attainment", f"{name}: SLO attainment", 100.0, "%", ".4g", most=100.0)
@@ -194,6 +186,18 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
         ]
         text = "What the share came to in the end, and in its worst feasible five-minute window."
         yield _Section("Whether the share holds", text, _over_loads(curves, case, held))
+
+
+def _waiting(curves: Curves, case: Case, classes: Iterable[str]) -> Iterator[_Section]:
+    text = "Half of the requests are faster than p50, one in a hundred is slower than p99."
+    yield _Section("How long users wait", text, _over_loads(curves, case, _waits(classes)))
+    agents = _classes(curves.rows(case), ".tasks")
+    if agents:
+        text = (
+            "A task is a session with the sub-agents it started: from its first request to its last answer, tools and "
+            "people included; and what of that was waiting for answers."
+        )
+        yield _Section("How long tasks take", text, _over_loads(curves, case, _tasks(agents)))
 
 
 def _waits(classes: Iterable[str]) -> list[Measure]:
