@@ -323,6 +323,14 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     drain_timeout_s: Positive | None = None
 
 
+class SignalsTable(Table, frozen=True, kw_only=True):
+    """`[signals]`: backends publish their load; every setting has the default of `headrace.fleet.Signals`."""
+
+    interval_s: Annotated[float, Meta(ge=0.01)] | None = None
+    delay_s: NotNegative | None = None
+    max_age_s: Positive | None = None
+
+
 TOP_LEVEL = (
     "schema",
     "default_class",
@@ -335,4 +343,5 @@ TOP_LEVEL = (
     "shares",
     "routes",
     "limits",
+    "signals",
 )

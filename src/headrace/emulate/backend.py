@@ -107,9 +107,11 @@ class EmulatedBackend:
         seed: int,
         clock: Callable[[], float],
         shares_prefixes: bool = False,
+        kv_room_tokens: int | None = None,
     ) -> None:
         """
         Args:
+            kv_room_tokens: what its KV usage is a fraction of; None: nobody knows.
             shares_prefixes: the model server has a prefix cache, so it is told the hashes of the input's blocks.
         """
         self.name = name
@@ -119,6 +121,7 @@ class EmulatedBackend:
         self._seed = seed
         self._clock = clock
         self._shares_prefixes = shares_prefixes
+        self._kv_room_tokens = kv_room_tokens
         self._answers: dict[int, _Answer] = {}
         self._next_id = 1
         self._timer: asyncio.TimerHandle | None = None
@@ -258,12 +261,15 @@ class EmulatedBackend:
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._wake)
 
     def _metrics(self) -> bytes:
+        """Its load under the names that vLLM has for it, and how late tokens were."""
         late = self.lateness.quantile(0.99)
+        label = f'{{model_name="{self._model}"}}'
         lines = [
-            f"headrace_emulated_requests_running {self._server.running}",
-            f"headrace_emulated_requests_waiting {self._server.waiting}",
-            f"headrace_emulated_kv_tokens {self._server.kv_tokens}",
+            f"vllm:num_requests_running{label} {self._server.running}",
+            f"vllm:num_requests_waiting{label} {self._server.waiting}",
         ]
+        if self._kv_room_tokens:
+            lines.append(f"vllm:kv_cache_usage_perc{label} {self._server.kv_tokens / self._kv_room_tokens}")
         if late is not None:
             lines.append(f'headrace_emulated_token_lateness_seconds{{quantile="0.99"}} {late}')
         lines.append(f"headrace_emulated_token_lateness_seconds_count {self.lateness.count}")

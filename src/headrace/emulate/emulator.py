@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from headrace.emulate.backend import EmulatedBackend
 from headrace.fleet import Fleet
 from headrace.http import HttpLimits, Server, serve
-from headrace.modelserver import model_server, shares_prefixes
+from headrace.modelserver import kv_room_tokens, model_server, shares_prefixes
 from headrace.perf import speed_curve
 
 
@@ -32,6 +32,7 @@ class Emulator:
                         seed,
                         lambda: time.monotonic() - started_s,
                         shares_prefixes(pool.deployment),
+                        kv_room_tokens(pool.deployment),
                     )
 
     async def start(self, ephemeral: bool = False) -> dict[str, str]:

@@ -50,6 +50,7 @@ def check_fleet(fleet: Fleet, declared: Declared | None = None) -> tuple[Fault, 
         _share_overlaps,
         _routes,
         _limits,
+        _signals,
     )
     return tuple(fault for check in checks for fault in check(fleet, known) if fault.path not in known.reported)
 
@@ -265,6 +266,13 @@ def _limits(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
             "limits.breaker_cooldown_max_s",
             f"{limits.breaker_cooldown_max_s} is less than breaker_cooldown_s = {limits.breaker_cooldown_s}",
         )
+
+
+def _signals(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    signals = fleet.signals
+    if signals is not None and signals.max_age_s <= signals.delay_s:
+        said = f"{signals.max_age_s:g} is not more than delay_s = {signals.delay_s:g}: no signal would ever count"
+        yield Fault("signals.max_age_s", said)
 
 
 def _unverified(fleet: Fleet) -> Iterator[Fault]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.fleet.contract import PriceTerms
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.model import Model
+from headrace.fleet.signals import Signals
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
     from headrace.workload import WorkloadClass
@@ -139,6 +140,7 @@ class Fleet:
 
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
+        signals: what backends say of their load; None: nothing.
     """
 
     models: dict[str, Model]
@@ -150,6 +152,7 @@ class Fleet:
     limits: Limits = Limits()
     default_class: str = ""
     policy: str = "prices"
+    signals: Signals | None = None
 
     @property
     def backends(self) -> tuple[Backend, ...]:

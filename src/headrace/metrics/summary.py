@@ -210,7 +210,7 @@ class RunMetrics:
             e2e_s=_quantiles(totals.e2e),
             slo_attainment=_fraction(totals.met, totals.arrived - totals.outcomes["cancelled"]),
             value_of_time_usd=self._value_of_time_usd(name),
-            tasks=None if totals.tasks is None else _task_report(totals.tasks),
+            tasks=None if totals.tasks is None else _task_report(totals.tasks, totals.e2e_sum_s),
         )
 
     def _pool_reports(self, facts: RunFacts, costs: Mapping[str, float | None]) -> dict[str, report.PoolReport]:
@@ -259,8 +259,8 @@ def _quantiles(sketch: QuantileSketch) -> report.Quantiles:
     return report.Quantiles(sketch.quantile(0.5), sketch.quantile(0.9), sketch.quantile(0.99))
 
 
-def _task_report(tasks: TaskTotals) -> report.TaskReport:
-    return report.TaskReport(tasks.count, tasks.completed, _quantiles(tasks.e2e))
+def _task_report(tasks: TaskTotals, waited_s: float) -> report.TaskReport:
+    return report.TaskReport(tasks.count, tasks.completed, _quantiles(tasks.e2e), waited_s / tasks.count)
 
 
 def _fraction(part: float, whole: float) -> float | None:

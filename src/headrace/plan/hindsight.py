@@ -8,6 +8,9 @@ a fractional knapsack, solved exactly by taking requests in order of gain per un
 capacities are left out and requests may be split, so the figure is an upper bound: regret against it is never too
 small.
 
+Of sessions it says nothing: a turn comes when the one before was answered and finds its context in a cache, so what a
+request is worth depends on where the others went. Traffic with sessions has no V* here, and no regret.
+
 Memory: two floats per request that gains anything.
 """
 
@@ -34,9 +37,11 @@ class Hindsight:
         self._pools = {name: _priced(pool) for name, pool in fleet.pools.items()}
         self._items: list[tuple[float, float]] = []
         self._work = 0.0
+        self._sessions = False
 
     def add(self, request: Request) -> None:
         """Count one request; one that has no choice gains nothing."""
+        self._sessions |= request.turn is not None
         output_tokens = max(request.output_tokens, 1)
         work = self._rate.work(request.input_tokens, output_tokens)
         self._work += work
@@ -49,12 +54,14 @@ class Hindsight:
         if inside is not None and outside is not None and outside > inside:
             self._items.append((outside - inside, work))
 
-    def value_usd(self, realized: float | None) -> float:
+    def value_usd(self, realized: float | None) -> float | None:
         """The best value with at most the larger of the share's target and `realized` of all work inside."""
         return self.value_at_usd(max(self._share.target, realized or 0.0))
 
-    def value_at_usd(self, share: float) -> float:
-        """The best value with at most `share` of all work inside."""
+    def value_at_usd(self, share: float) -> float | None:
+        """The best value with at most `share` of all work inside; None: some requests were turns of sessions."""
+        if self._sessions:
+            return None
         room = share * self._work
         value = 0.0
         for gain, work in sorted(self._items, key=lambda item: item[0] / item[1], reverse=True):

@@ -27,13 +27,13 @@ wait for a slot is added.
 from __future__ import annotations
 
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from headrace.cost import MarginalCost, marginal_cost
 from headrace.errors import InvariantError
 from headrace.fleet import Backend, Fleet, Limits
 from headrace.perf import Serving, SpeedCurve, speed_curve
-from headrace.policy.breaker import Breaker
+from headrace.policy.breaker import Breaker, Probe
 
 LEARNING_RATE: Final = 0.05
 LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
@@ -42,6 +42,14 @@ MIN_TOKENS_FOR_TPOT: Final = 8
 
 Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
 Row = tuple[float, float, float, float, float, float, float, float]
+
+
+class Elsewhere(NamedTuple):
+    """Load that others put on a backend, as its signals say: requests, their context tokens, prefill still to do."""
+
+    in_flight: int
+    kv_tokens: float
+    prefill_s: float
 
 
 class BackendState:
@@ -58,6 +66,7 @@ class BackendState:
         side: the same for steered shares only.
         stale: shared by all backends, a byte for each by index: set when something happened to it.
         drained: it finishes what it has and takes no more.
+        elsewhere: what others put on it (`signals.py`): priced, and in no limit of ours; None: nothing is known.
         row: room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module) while it may be picked; None: ask
             `priced`, for something happened or it may not be picked.
     """
@@ -78,6 +87,7 @@ class BackendState:
         "_usd_per_output_token",
         "breaker",
         "drained",
+        "elsewhere",
         "failure_rate",
         "hit_factor",
         "in_flight",
@@ -128,6 +138,7 @@ class BackendState:
         self.tpot_factor = 1.0
         self.failure_rate = FAILURE_RATE_PRIOR
         self.signals: dict[str, tuple[float, float]] = {}
+        self.elsewhere: Elsewhere | None = None
         self.hit_factor = 1.0
         self.row: Row | None = None
         self.stale = stale
@@ -148,8 +159,8 @@ class BackendState:
 
     # -- load --------------------------------------------------------------------------------------------------------
 
-    def took(self, prefill_s: float, kv_tokens: float) -> bool:
-        """An attempt was dispatched here; returns whether it probes a breaker that is half-open."""
+    def took(self, prefill_s: float, kv_tokens: float) -> Probe:
+        """An attempt was dispatched here; returns what its answer decides of the breaker."""
         self.in_flight += 1
         self.kv_tokens += kv_tokens
         self.prefill_backlog_s += prefill_s
@@ -173,6 +184,12 @@ class BackendState:
         self.row = None
         self.stale[self.index] = True
 
+    def load_elsewhere(self, elsewhere: Elsewhere | None) -> None:
+        """Something else is known of what others put on it."""
+        self.elsewhere = elsewhere
+        self.row = None
+        self.stale[self.index] = True
+
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
         return not self.drained and self.breaker.allows(now_s)
@@ -189,18 +206,22 @@ class BackendState:
     def _coefficients(self) -> Row:
         """What the row holds, whether it may be picked or not."""
         in_flight, kv_s, tpot = self.in_flight, self._kv_s_per_token, self.tpot_factor
+        kv_tokens, backlog_s = self.kv_tokens, self.prefill_backlog_s
+        if self.elsewhere is not None:
+            others, tokens, prefill_s = self.elsewhere
+            in_flight, kv_tokens, backlog_s = in_flight + others, kv_tokens + tokens, backlog_s + prefill_s
         held = in_flight + 1
         start_s = self._starts_s[in_flight] if in_flight < len(self._starts_s) else _start_s(self._curve, in_flight)
         r = 1.0 + self.failure_rate
         ttft = self.ttft_factor * r
         return (
-            0.0 if in_flight >= self._slots else self._kv_room_tokens - self.kv_tokens,
+            0.0 if in_flight >= self._slots else self._kv_room_tokens - kv_tokens,
             self._usd_per_input_token * r,
             self._usd_per_output_token * r,
-            (start_s if self._hosted else start_s + self.prefill_backlog_s) * ttft,
+            (start_s if self._hosted else start_s + backlog_s) * ttft,
             self._prefill_s_per_token * ttft,
             self._prefill_s_per_token_squared * ttft,
-            (self._step_s[held if held < self._max_batch else self._max_batch] + kv_s * self.kv_tokens) * tpot,
+            (self._step_s[held if held < self._max_batch else self._max_batch] + kv_s * kv_tokens) * tpot,
             kv_s * tpot,
         )
 
@@ -246,7 +267,7 @@ class BackendState:
 
     def slots(self) -> tuple[int, int, float]:
         """(slots held with one attempt more, those before it that wait for one, 1 + failure rate)."""
-        batch = self.in_flight + 1
+        batch = self.in_flight + 1 + (0 if self.elsewhere is None else self.elsewhere.in_flight)
         held = min(batch, self._max_batch)
         return held, max(batch - held, 1), 1.0 + self.failure_rate
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import inf
+
+from headrace.policy.breaker import Probe
 from headrace.policy.picker import Candidate
 from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
@@ -18,7 +21,8 @@ class RequestState:
         streamed: whether its first byte comes with its first token, not with its last.
         tried: bit mask of the backends tried, by index.
         attempt: the live attempt; None while it waits in the queue.
-        queued_s: when it entered the queue; None while it is not there.
+        attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
+        queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
             chosen and before its `hit_factor`; None: nobody looked.
@@ -29,11 +33,13 @@ class RequestState:
         "attempt",
         "attempts",
         "candidates",
+        "due_s",
         "expected_output_tokens",
         "hits",
         "input_tokens",
         "prompt",
         "queued_s",
+        "refusals",
         "request_id",
         "streamed",
         "tenant",
@@ -69,6 +75,18 @@ class RequestState:
         self.queued_s: float | None = None
         self.prompt: Prompt | None = None
         self.hits: dict[int, int] | None = None
+        self.refusals = 0
+        self.due_s: float = inf
+
+    @property
+    def tries(self) -> int:
+        """Attempts that a backend took."""
+        return self.attempts - self.refusals
+
+    def refused_by(self, backend: BackendState) -> None:
+        """Its last attempt was turned away by a healthy backend that is full: it may ask there again."""
+        self.refusals += 1
+        self.tried &= ~(1 << backend.index)
 
     def cached_tokens(self, backend: Candidate) -> float:
         """Input tokens that `backend` is expected to find in its prefix cache."""
@@ -81,7 +99,7 @@ class AttemptState:
     Attributes:
         ttft_s, tpot_s: as expected at its dispatch.
         prefill_s, kv_tokens: what it was dispatched with, to be given back.
-        probe: it decides whether a half-open breaker closes.
+        probe: what its answer decides of its backend's breaker.
         first_token_s: when that came.
         waits: it is live and has no first token.
     """
@@ -110,7 +128,7 @@ class AttemptState:
         tpot_s: float,
         prefill_s: float,
         kv_tokens: float,
-        probe: bool,
+        probe: Probe,
         first_token_s: float | None = None,
     ) -> None:
         self.attempt_id = attempt_id

@@ -16,6 +16,7 @@ from headrace.study.style import page
 from headrace.study.sweep.curves import CONFIDENCE, VALUE, Case, Curves, Payoff
 from headrace.study.sweep.panels import Measure, Panel, colour, panel, step_panel
 from headrace.study.sweep.rows import Row
+from headrace.units import SECONDS_PER_MINUTE
 
 MOST_CASES = 24
 
@@ -171,8 +172,7 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
         "At 0 % the share's pools are gone."
     )
     yield _Section("What is paid", text, _over_loads(curves, case, [cost]))
-    text = "Half of the requests are faster than p50, one in a hundred is slower than p99."
-    yield _Section("How long users wait", text, _over_loads(curves, case, _waits(classes)))
+    yield from _waiting(curves, case, classes)
     text = "Requests that met every threshold of their class, of all that arrived."
     kept = [
         Measure(f"class.{name}.slo_attainment", f"{name}: SLO attainment", 100.0, "%", ".4g", most=100.0)
@@ -188,6 +188,18 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
         yield _Section("Whether the share holds", text, _over_loads(curves, case, held))
 
 
+def _waiting(curves: Curves, case: Case, classes: Iterable[str]) -> Iterator[_Section]:
+    text = "Half of the requests are faster than p50, one in a hundred is slower than p99."
+    yield _Section("How long users wait", text, _over_loads(curves, case, _waits(classes)))
+    agents = _classes(curves.rows(case), ".tasks")
+    if agents:
+        text = (
+            "A task is a session with the sub-agents it started: from its first request to its last answer, tools and "
+            "people included; and what of that was waiting for answers."
+        )
+        yield _Section("How long tasks take", text, _over_loads(curves, case, _tasks(agents)))
+
+
 def _waits(classes: Iterable[str]) -> list[Measure]:
     found = []
     for name in classes:
@@ -200,19 +212,30 @@ def _waits(classes: Iterable[str]) -> list[Measure]:
     return found
 
 
+def _tasks(classes: Iterable[str]) -> list[Measure]:
+    found = []
+    for name in classes:
+        found += [
+            Measure(f"class.{name}.task_waited_s", f"{name}: waiting per task, mean", 1.0 / SECONDS_PER_MINUTE, "min"),
+            Measure(f"class.{name}.task_e2e_p50_s", f"{name}: whole task, p50", 1.0 / SECONDS_PER_MINUTE, "min"),
+            Measure(f"class.{name}.task_e2e_p90_s", f"{name}: whole task, p90", 1.0 / SECONDS_PER_MINUTE, "min"),
+        ]
+    return found
+
+
 def _over_loads(curves: Curves, case: Case, measures: Iterable[Measure]) -> list[list[Panel]]:
     """A row of panels a measure, one a load; with one load, all measures in one row."""
     rows = [[panel(curves, case, load, measure) for load in curves.loads] for measure in measures]
     return rows if len(curves.loads) > 1 else [[each for row in rows for each in row]]
 
 
-def _classes(found: Sequence[Row]) -> list[str]:
-    """Classes that had traffic, in the order of the fleet."""
+def _classes(found: Sequence[Row], counted: str = ".requests") -> list[str]:
+    """Classes that had traffic (or tasks, where those are counted), in the order of the fleet."""
     names: dict[str, None] = {}
     for row in found:
         for column, value in row.items():
-            if column.startswith("class.") and column.endswith(".requests") and value:
-                names[column.removeprefix("class.").removesuffix(".requests")] = None
+            if column.startswith("class.") and column.endswith(counted) and value:
+                names[column.removeprefix("class.").removesuffix(counted)] = None
     return list(names)
 
 
@@ -226,7 +249,7 @@ def _how_to_read() -> str:
         "A solid line is a policy that was told the share; a dashed one takes no notice of it.",
         "At 0 % the pools of the share are not there, and not paid for.",
         "Capacity paid by the hour is the same at every share above 0: the value of the next percent leaves it out.",
-        "The traffic does not react: users who get faster answers would ask more, and that is not counted.",
+        "Users who get faster answers would ask more, and that is not counted. A session's next turn does come sooner.",
     ]
     items = "".join(f"<li>{line}</li>" for line in lines)
     return f"<h3>How to read this</h3><ul>{items}</ul>"

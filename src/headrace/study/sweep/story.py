@@ -60,6 +60,10 @@ def _traffic(traffic: TrafficSettings) -> str:
     if not traffic.traces:
         return f"{traffic.generate_s:g} s of generated traffic"
     names = ", ".join(f"{name} from {Path(path).name}" for name, path in traffic.traces)
+    if traffic.sample < 1.0:
+        names += f", a sample of {100.0 * traffic.sample:g} % (and of every pool)"
+    if traffic.resample_tasks:
+        return f"{names}, whole tasks drawn with replacement; a turn comes when the one before was answered"
     if traffic.resample_block_s is None:
         return f"{names}, as recorded"
     return f"{names}, blocks of {traffic.resample_block_s:g} s in random order"
