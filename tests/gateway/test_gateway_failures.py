@@ -129,6 +129,7 @@ def test_with_no_backend_left_the_client_is_told_when_to_ask_again(run_rig: RunR
     ("reason", "status"),
     [
         (RejectReason.QUEUE_FULL, 429),
+        (RejectReason.BUDGET_SPENT, 429),
         (RejectReason.QUEUE_TIMEOUT, 503),
         (RejectReason.NO_BACKEND, 503),
         (RejectReason.NO_ROUTE, 404),

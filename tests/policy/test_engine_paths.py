@@ -27,10 +27,9 @@ from headrace.policy import (
     Reject,
     SetTimer,
     TimerFired,
-    engine,
 )
+from headrace.policy.deadline import WAKE_TIMER
 
-WAKE_TIMER = engine.WAKE_TIMER
 Kind = TypeVar("Kind")
 SAMPLE = load_fleet()
 LIMITS = Limits(

@@ -15,6 +15,7 @@ import msgspec
 
 from headrace.config import document as doc
 from headrace.config.calibration import load_calibration
+from headrace.config.commitments import budgets, commitments
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
 from headrace.config.policies import load_policy
@@ -46,7 +47,6 @@ from headrace.workload import Match, Slo, WorkloadClass
 T = TypeVar("T")
 
 SCHEMA = 1
-UNITS_TO_COME = ("spend", "power")
 
 
 def build_fleet(raw: Mapping[str, object], source: str, folder: Path | None = None) -> Fleet:
@@ -119,6 +119,8 @@ class _Builder:
             default_class=self._default_class(),
             policy=self._policy(),
             signals=self._build_signals(),
+            commitments=commitments(self._section("commitments"), self._faults),
+            budgets=budgets(self._section("budgets"), self._faults),
         )
 
     def silicon(self) -> Silicon:
@@ -308,7 +310,15 @@ class _Builder:
             for fault in backend_faults(name, backends):
                 self._faults.add(fault.path, fault.message)
             return None
-        return Pool(name, deployment, _price(table.price), backends, table.max_kv_fraction)
+        return Pool(
+            name,
+            deployment,
+            _price(table.price),
+            backends,
+            max_kv_fraction=table.max_kv_fraction,
+            kv_starting_price_usd=table.kv_starting_price_usd,
+            assumed_w=table.assumed_w,
+        )
 
     def _build_classes(self) -> dict[str, WorkloadClass | None]:
         tables = self._faults.tables(self._section("classes"), doc.ClassTable, "classes")
@@ -330,12 +340,10 @@ class _Builder:
             self._reported.append(f"{path}.reference")
         unit = unit or ShareUnit.REQUESTS  # never seen: the document has a fault
         pools = tuple(table.pools)
-        return Share(name, pools, table.target, unit, reference, table.report_only, table.price_usd_per_unit)
+        return Share(name, pools, table.target, unit, reference, table.report_only, table.starting_price_usd)
 
     def _share_unit(self, path: str, name: str) -> ShareUnit | None:
-        if name in UNITS_TO_COME:
-            self._faults.add(path, f"{name!r} is not supported until the planner; use {_listed(ShareUnit)}")
-        elif name not in tuple(ShareUnit):
+        if name not in tuple(ShareUnit):
             self._faults.add(path, f"{name!r} is no unit of work; use {_listed(ShareUnit)}")
         else:
             return ShareUnit(name)

@@ -3,6 +3,7 @@
 from headrace.fleet.accelerator import Accelerator, Memory
 from headrace.fleet.architecture import ParameterCounts, parameter_counts
 from headrace.fleet.calibration import Calibration, Measured
+from headrace.fleet.commitment import Budget, Commitment, CommittedUnit, Per
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
@@ -22,7 +23,10 @@ __all__ = [
     "Accelerator",
     "Attention",
     "Backend",
+    "Budget",
     "Calibration",
+    "Commitment",
+    "CommittedUnit",
     "Deployment",
     "Down",
     "Flapping",
@@ -39,6 +43,7 @@ __all__ = [
     "Model",
     "OperatingPoint",
     "ParameterCounts",
+    "Per",
     "PerToken",
     "Pool",
     "Preemption",

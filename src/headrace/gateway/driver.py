@@ -242,7 +242,8 @@ class Gateway:
             return
         error = CapacityError(_rejection(action.reason), action.retry_after_s)
         row = wire_error(error)
-        status = 429 if action.reason is RejectReason.QUEUE_FULL else row.status
+        ours = action.reason in (RejectReason.QUEUE_FULL, RejectReason.BUDGET_SPENT)
+        status = 429 if ours else row.status
         headers = JSON + b"retry-after: %d\r\n" % max(1, round(action.retry_after_s))
         body = error_body(str(error), row.wire_type, row.code)
         request.exchange.respond(status, headers, body)
@@ -350,4 +351,6 @@ def _rejection(reason: RejectReason) -> str:
         return "too many requests wait already; try again after the time in retry-after"
     if reason is RejectReason.QUEUE_TIMEOUT:
         return "no backend became free in time; try again after the time in retry-after"
+    if reason is RejectReason.BUDGET_SPENT:
+        return "the budget for such requests is spent; try again after the time in retry-after"
     return "no backend can answer now; try again after the time in retry-after"

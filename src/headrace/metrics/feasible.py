@@ -60,6 +60,42 @@ class WindowWork:
     capacity: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WindowDebt:
+    """One window of a share whose work depends on where a request goes.
+
+    The *use* of an item is (1 - target) * its work inside, or -target * its work outside; the share is within its
+    tolerance where the uses add up to no more than tolerance * all work, above or below zero. Several pools on one side
+    make a range of uses, of which only the ends are kept: a window is called infeasible too seldom, never too often.
+
+    Attributes:
+        least: sum of the lowest uses, with every free item outside.
+        slack: sum over items of how far a use can lie above its lowest on the same side.
+        steps: by how much a free item that goes inside raises the lowest sum, at least.
+        most_work: all work, where every item counts as much as it can.
+    """
+
+    least: float
+    slack: float
+    steps: Sequence[float]
+    most_work: float
+
+
+def why_out_of_reach(window: WindowDebt, tolerance: float) -> Infeasible | None:
+    """Prove that no assignment keeps the share within `tolerance`; None when there may be one."""
+    band = (tolerance + _ROUNDING) * window.most_work
+    highest = window.least + window.slack + sum(window.steps)
+    if highest < -band:
+        why = f"with all that may go to the share's pools it is {-100 * highest / window.most_work:.3g} points short"
+        return Infeasible(Reason.ROUTE, why)
+    if window.least > band:
+        why = f"with all that can go elsewhere it is {100 * window.least / window.most_work:.3g} points beyond"
+        return Infeasible(Reason.ROUTE, why)
+    if _reachable(window.least, window.steps, -band - window.slack, band, window.most_work):
+        return None
+    return Infeasible(Reason.GRANULARITY, "no set of items adds up to the target")
+
+
 def surely_feasible(
     must_inside: float, must_outside: float, free: float, largest: float, target: float, tolerance: float
 ) -> bool:

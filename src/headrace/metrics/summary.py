@@ -12,10 +12,11 @@ from typing import Final
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet, Pool, Share
 from headrace.metrics import report
+from headrace.metrics.period import PeriodMeter, period_meters
 from headrace.metrics.record import AttemptRecord, RequestRecord
 from headrace.metrics.share import ShareMeter
 from headrace.metrics.sketch import QuantileSketch
-from headrace.metrics.work import WorkRate
+from headrace.metrics.work import PoolRates, Rates, WorkRate
 from headrace.sums import float_sum
 from headrace.units import TOKENS_PER_MTOK
 from headrace.workload import EndedTask, WorkloadClass
@@ -99,15 +100,17 @@ class RunMetrics:
         compute_rate: reference seconds of a request for the pools' share of compute; None: that of the first share
             which measures compute, and undefined without one.
         capacity_work: by share name, see `ShareMeter`.
+        period_rates: what a request uses of the fleet's commitments and budgets, by path and pool.
     """
 
     def __init__(
         self,
         fleet: Fleet,
-        rates: Mapping[str, WorkRate],
+        rates: Mapping[str, Rates],
         *,
         compute_rate: WorkRate | None = None,
         capacity_work: Mapping[str, CapacityWork] | None = None,
+        period_rates: Mapping[str, PoolRates] | None = None,
     ) -> None:
         self.fleet = fleet
         self.classes = {name: ClassTotals() for name in fleet.classes}
@@ -118,7 +121,8 @@ class RunMetrics:
             for name, share in fleet.shares.items()
         }
         self._compute_rate = compute_rate or _first_compute_rate(fleet, rates)
-        self._meters = tuple(self.shares.values())
+        self.periods = period_meters(fleet, period_rates or {})
+        self._meters: tuple[ShareMeter | PeriodMeter, ...] = (*self.shares.values(), *self.periods.values())
 
     def request(self, record: RequestRecord) -> None:
         """Count one ended request. Raises InvariantError for an unknown class or outcome."""
@@ -165,7 +169,7 @@ class RunMetrics:
 
     def finish(self, facts: RunFacts) -> report.Report:
         """Judge the windows that are left and write the report."""
-        for meter in self._meters:
+        for meter in self.shares.values():
             meter.close(facts.end_s)
         costs = {name: facts.pool_cost_usd.get(name, totals.cost_usd) for name, totals in self.pools.items()}
         return report.Report(
@@ -178,6 +182,8 @@ class RunMetrics:
             pools=self._pool_reports(facts, costs),
             cost=self._cost_report(costs),
             policy=facts.policy,
+            commitments=self._period_reports("commitments", facts.end_s),
+            budgets=self._period_reports("budgets", facts.end_s),
         )
 
     def _completed(self, totals: ClassTotals, workload_class: WorkloadClass, record: RequestRecord) -> None:
@@ -231,6 +237,10 @@ class RunMetrics:
             for name, totals in self.pools.items()
         }
 
+    def _period_reports(self, section: str, end_s: float) -> dict[str, report.PeriodReport]:
+        found = ((path.partition("."), meter) for path, meter in self.periods.items())
+        return {name: meter.report(end_s) for (kind, _, name), meter in found if kind == section}
+
     def _cost_report(self, costs: Mapping[str, float | None]) -> report.CostReport:
         known = [cost for cost in costs.values() if cost is not None]
         if len(known) < len(costs):
@@ -240,8 +250,9 @@ class RunMetrics:
         return report.CostReport(total_usd, total_usd / tokens * TOKENS_PER_MTOK if tokens else None)
 
 
-def _first_compute_rate(fleet: Fleet, rates: Mapping[str, WorkRate]) -> WorkRate | None:
-    return next((rates[name] for name, share in fleet.shares.items() if share.of == "compute"), None)
+def _first_compute_rate(fleet: Fleet, rates: Mapping[str, Rates]) -> WorkRate | None:
+    of_compute = (rates[name] for name, share in fleet.shares.items() if share.of == "compute")
+    return next((rate for rate in of_compute if isinstance(rate, WorkRate)), None)
 
 
 def _share_report(share: Share, meter: ShareMeter) -> report.ShareReport:

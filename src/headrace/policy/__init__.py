@@ -21,6 +21,7 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeriodResumed,
     SignalReceived,
     TimerFired,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "LengthPredictor",
     "LimitView",
     "Outcome",
+    "PeriodResumed",
     "Picker",
     "PickerMaker",
     "Policy",

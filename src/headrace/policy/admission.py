@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import inf
 
+from headrace.policy.action import RejectReason
 from headrace.policy.pricing import BackendState
 from headrace.policy.routing import Candidates
 from headrace.policy.state import RequestState
@@ -104,6 +105,22 @@ def due(now_s: float, request: RequestState, timeout_s: float) -> float | None:
     deadline_s = request.arrived_s + request.workload_class.timeout_s
     pauses = (b.breaker.blocked_until_s for b in left if not b.drained and not b.breaker.tripped)
     return deadline_s if min(pauses, default=inf) <= deadline_s else None
+
+
+def refusal(
+    now_s: float, request: RequestState, room: WaitingRoom, due_s: float | None, spent_s: float | None
+) -> tuple[RejectReason, float] | None:
+    """Why a request may not even wait, and when to ask again; None: it may.
+
+    Args:
+        due_s: see `due`.
+        spent_s: seconds until hard budgets allow it somewhere again; None: they do now.
+    """
+    if due_s is None:
+        return RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates)
+    if spent_s is not None:
+        return RejectReason.BUDGET_SPENT, spent_s
+    return (RejectReason.QUEUE_FULL, 1.0) if room.full else None
 
 
 def retry_after_s(now_s: float, candidates: Candidates) -> float:

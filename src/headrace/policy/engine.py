@@ -24,15 +24,21 @@ from __future__ import annotations
 
 from math import inf
 from random import Random
-from typing import Final
 
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
-from headrace.policy.admission import WaitingRoom, due, retry_after_s
+from headrace.policy.admission import WaitingRoom, due, refusal, retry_after_s
 from headrace.policy.breaker import Probe
 from headrace.policy.choice import Choice
-from headrace.policy.deadline import Deadlines
+from headrace.policy.deadline import (
+    ANSWER_TIMER,
+    FIRST_BYTE_TIMER,
+    QUEUE_TIMER,
+    SIGNAL_TIMER,
+    WAKE_TIMER,
+    Deadlines,
+)
 from headrace.policy.event import (
     AnyEvent,
     Arrived,
@@ -42,27 +48,22 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeriodResumed,
     SignalReceived,
     TimerFired,
 )
 from headrace.policy.learning import learn
 from headrace.policy.picked import chooser
 from headrace.policy.policies import PRICES, Policy
+from headrace.policy.pool_shares import share_meters
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.prefix import prompt_of
-from headrace.policy.prices import share_meters
 from headrace.policy.pricing import backend_states
 from headrace.policy.retry import RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
 from headrace.policy.state import AttemptState, RequestState
 from headrace.policy.view import BackendView, EngineView, ShareView
-
-FIRST_BYTE_TIMER: Final = 1
-QUEUE_TIMER: Final = 2
-ANSWER_TIMER: Final = 3
-WAKE_TIMER: Final = 4
-SIGNAL_TIMER: Final = 5
 
 
 class PolicyEngine:
@@ -87,7 +88,7 @@ class PolicyEngine:
         self._backends = backend_states(fleet)
         self._shares = share_meters(fleet, steer=policy.steers)
         self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
-        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.limits is not None)
+        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.pools_apart)
         priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
         self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
@@ -137,20 +138,22 @@ class PolicyEngine:
                 return self._timer_fired(now_s, event)
             case FleetChanged():
                 return self._fleet_changed(now_s, event)
+            case PeriodResumed():
+                self._chooser.resumed(now_s, event)
+                return []
         raise InvariantError(f"no such event: {event!r}")
 
     def view(self) -> EngineView:
         """What the engine sees and asks now, for people and metrics."""
-        now_s = self._now_s
         return EngineView(
-            now_s=now_s,
+            now_s=self._now_s,
             policy=self._policy.name,
             requests_live=len(self._requests),
             queued=self._room.waiting,
             retries_left=self._retries.left,
-            backends=[BackendView.of(backend, now_s) for backend in self._backends],
+            backends=[BackendView.of(backend, self._now_s) for backend in self._backends],
             shares=[ShareView.of(share) for share in self._shares],
-            limits=[] if self._chooser.limits is None else self._chooser.limits.views(),
+            limits=self._chooser.limit_views(self._now_s),
         )
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -200,7 +203,7 @@ class PolicyEngine:
         learn(now_s, attempt, event, self._predictor)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = event.output_tokens if event.output_tokens is not None else request.expected_output_tokens
-        self._release(attempt, used_input, used_output, completed=True)
+        self._release(attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens)
         return self._end_and_serve(now_s, request, Outcome.COMPLETED)
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
@@ -279,7 +282,7 @@ class PolicyEngine:
         request.tried |= 1 << backend.index
         request.queued_s = None
         self._attempts[attempt_id] = attempt
-        self._chooser.book(now_s, request, backend)
+        self._chooser.book(now_s, request, attempt)
         dispatch = Dispatch(
             request.request_id,
             attempt_id,
@@ -298,7 +301,14 @@ class PolicyEngine:
         first_s = self._deadlines[timer_id].add(now_s, attempt)
         return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
 
-    def _release(self, attempt: AttemptState, used_input: float, used_output: float, completed: bool = False) -> None:
+    def _release(
+        self,
+        attempt: AttemptState,
+        used_input: float,
+        used_output: float,
+        completed: bool = False,
+        cached_input: int = 0,
+    ) -> None:
         """End an attempt: give back what it held, and true up what it was booked for."""
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
@@ -307,19 +317,24 @@ class PolicyEngine:
         attempt.waits = False
         if self._board.listens:
             self._board.released(self._now_s, backend)
-        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed)
+        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed, cached_input)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 
     def _wait_or_reject(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Queue a request while something that could take it is up, or will be by its deadline; else turn it away."""
         due_s = due(now_s, request, self._limits.queue_timeout_s)
-        if due_s is None:
-            return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates))
-        if self._room.full:
-            return self._reject(request, RejectReason.QUEUE_FULL, 1.0)
+        refused = refusal(now_s, request, self._room, due_s, self._chooser.refused_s(now_s, request))
+        if refused is not None:
+            return self._reject(request, *refused)
+        assert due_s is not None
         self._room.enter(now_s, due_s, request)
         return [Enqueue(request.request_id), *self._give_up_later(), *self._wake_later(now_s)]
+
+    def _refused(self, now_s: float, request: RequestState) -> list[AnyAction]:
+        """Turn a request away that hard budgets allow nowhere; nothing if they allow it somewhere."""
+        spent_s = self._chooser.refused_s(now_s, request)
+        return [] if spent_s is None else self._reject(request, RejectReason.BUDGET_SPENT, spent_s)
 
     def _serve_queue(self, now_s: float) -> list[AnyAction]:
         """Dispatch from the head of each line for as long as a head finds a free backend."""
@@ -331,6 +346,8 @@ class PolicyEngine:
             if choice is not None:
                 self._room.leave(request)
                 actions += self._dispatch(now_s, request, choice)
+            else:
+                actions += self._refused(now_s, request)
         return actions + self._wake_later(now_s)
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:

@@ -120,4 +120,28 @@ class FleetChanged(Event, frozen=True, gc=False, tag=True, array_like=True):
     drained: tuple[str, ...]
 
 
-AnyEvent = Arrived | FirstToken | Finished | AttemptFailed | ClientGone | SignalReceived | TimerFired | FleetChanged
+class PeriodResumed(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """The present period of a commitment or a budget began before the engine did, or has yet to begin.
+
+    Attributes:
+        limit: path of its table, e.g. `budgets.batch`.
+        elapsed_s: since it began; negative: until it begins.
+        used: in it so far, in the limit's unit.
+    """
+
+    limit: str
+    elapsed_s: float
+    used: float = 0.0
+
+
+AnyEvent = (
+    Arrived
+    | FirstToken
+    | Finished
+    | AttemptFailed
+    | ClientGone
+    | SignalReceived
+    | TimerFired
+    | FleetChanged
+    | PeriodResumed
+)

@@ -39,9 +39,11 @@ class KvPrice:
         lambda_usd_per_token_s: the price; at least 0.
     """
 
-    def __init__(self, pool: str, backends: Sequence[BackendState], max_fraction: float) -> None:
+    def __init__(
+        self, pool: str, backends: Sequence[BackendState], max_fraction: float, starting_price_usd: float = 0.0
+    ) -> None:
         self.pool = pool
-        self.lambda_usd_per_token_s = 0.0
+        self.lambda_usd_per_token_s = self._start = starting_price_usd
         self._backends = tuple(each for each in backends if each.pool == pool)
         self._room_tokens = float_sum(each.kv_capacity_tokens for each in self._backends)
         self._limit = max_fraction
@@ -76,7 +78,7 @@ class KvPrice:
         bounded = max(-1.0, min(1.0, excess))
         scale = self._saved_usd / self._saved_use if self._saved_use > 0.0 else 0.0
         moved = self.lambda_usd_per_token_s + scale * bounded * (now_s - self._at_s) / RISE_S
-        self.lambda_usd_per_token_s = max(0.0, min(moved, HIGHEST * scale))
+        self.lambda_usd_per_token_s = max(0.0, min(moved, max(HIGHEST * scale, self._start)))
         self._at_s = now_s
         self._held = float_sum(each.kv_tokens for each in self._backends)
 

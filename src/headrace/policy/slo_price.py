@@ -46,7 +46,7 @@ class SloPrice:
 
     def __init__(self, workload_class: WorkloadClass) -> None:
         self.name = workload_class.name
-        self.lambda_usd_per_miss = 0.0
+        self.lambda_usd_per_miss = self._start = workload_class.slo.starting_price_usd
         self._slo = workload_class.slo
         self._allowed = SAFETY * (1.0 - workload_class.slo.attainment)
         self._missed = 0.0  # fraction, smoothed
@@ -94,7 +94,7 @@ class SloPrice:
         self._missed += LEARNING_RATE * (missed - self._missed)
         scale = self._paid_usd / self._avoided if self._avoided > 0.0 else 0.0
         moved = self.lambda_usd_per_miss + GAIN * scale * (missed - self._allowed)
-        self.lambda_usd_per_miss = max(0.0, min(moved, HIGHEST * scale))
+        self.lambda_usd_per_miss = max(0.0, min(moved, max(HIGHEST * scale, self._start)))
 
     def _miss(self, request: RequestState, best: Best) -> float:
         backend, slo = best[3], self._slo

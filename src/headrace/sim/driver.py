@@ -276,7 +276,17 @@ class SimulationDriver:
         live.cost_usd += cost_usd
         pools = self._eligible_pools(live.request, dispatch_s)
         self._on_attempt(
-            AttemptRecord(backend.pool, dispatch_s, now_s, input_tokens, output_tokens, cost_usd, pools, cached)
+            AttemptRecord(
+                backend.pool,
+                dispatch_s,
+                now_s,
+                input_tokens,
+                output_tokens,
+                cost_usd,
+                pools,
+                cached,
+                live.request.workload_class,
+            )
         )
 
     def _end(self, now_s: float, action: End) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from headrace import rng
-from headrace.cost import marginal_cost
+from headrace.cost import marginal_cost, period_rates, share_rates
 from headrace.fleet import Fleet, Incident
 from headrace.metrics import RunMetrics
 from headrace.modelserver import model_server, replica_s
-from headrace.perf import Claim, check_conservation, speed_curve, work_rate
+from headrace.perf import Claim, check_conservation, speed_curve
 from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
 from headrace.sim.faults import FaultTimeline
@@ -63,7 +63,8 @@ def simulate(
     oracle = OraclePredictor() if policy is ORACLE else None
     backends, routed = _backends(fleet, seed), eligible_pools(fleet)
     faults = FaultTimeline(fleet, backends, incidents, seed) if incidents else None
-    metrics = RunMetrics(fleet, {share.name: work_rate(share) for share in fleet.shares.values()})
+    rates = {share.name: share_rates(fleet, share) for share in fleet.shares.values()}
+    metrics = RunMetrics(fleet, rates, period_rates=period_rates(fleet))
     driver = SimulationDriver(
         _engine(fleet, seed, policy, oracle, workers),
         backends,
