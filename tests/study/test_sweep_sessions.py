@@ -96,6 +96,9 @@ def test_the_page_shows_tasks_and_the_table_is_the_same_from_two_processes(
 ) -> None:
     page = sweep_page(found, about(grid))
     assert "How long tasks take" in page
+    assert "Value captured, USD/task" in page
+    for row in found:
+        assert row["value_captured_usd_per_task"] == float(row["value_captured_usd"] or 0.0) / 40
     assert "coding: waiting per task, mean" in page
     assert "whole tasks drawn with replacement" in page
     assert parquet(run_sweep(grid, tmp_path, workers=2)) == parquet(found)

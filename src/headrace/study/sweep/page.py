@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from headrace.study.style import page
-from headrace.study.sweep.curves import CONFIDENCE, VALUE, Case, Curves, Payoff
+from headrace.study.sweep.curves import CONFIDENCE, PER_TASK, Case, Curves, Payoff
 from headrace.study.sweep.panels import Measure, Panel, colour, panel, step_panel
 from headrace.study.sweep.rows import Row
 from headrace.units import SECONDS_PER_MINUTE
@@ -110,20 +110,20 @@ def _answer(curves: Curves, case: Case) -> str:
         found = curves.payoff(case, load, policy)
         if found is not None:
             at = "" if len(curves.loads) == 1 else f"At load {load:g}: "
-            items.append(f"<p><b>{at}{_verdict(found)}</b> ({escape(policy)})</p>")
+            items.append(f"<p><b>{at}{_verdict(found, curves.worth.unit)}</b> ({escape(policy)})</p>")
     return f'<div class="answer">{"".join(items)}</div>'
 
 
-def _verdict(found: Payoff) -> str:
+def _verdict(found: Payoff, unit: str) -> str:
     if found.stops is None:
         return f"The next percent still pays at {_percent(found.pays_until)}, the largest share that was tried."
-    loss = f"{-found.stops.band.mean:.2g} USD/h"
+    loss = f"{-found.stops.band.mean:.2g} {unit}"
     hedge = "" if found.sure else " That step is within the noise."
     if found.best.mean <= 0.0 and found.pays_until == 0.0:
         return f"No share pays: already the first points cost {loss} each, waiting included.{hedge}"
     return (
         f"The next percent stops paying at {_percent(found.pays_until)}: beyond it each further point costs {loss}, "
-        f"waiting included.{hedge} The best share is {_percent(found.best_share)}, worth {found.best.mean:.2f} USD/h."
+        f"waiting included.{hedge} The best share is {_percent(found.best_share)}, worth {found.best.mean:.2f} {unit}."
     )
 
 
@@ -135,7 +135,8 @@ def _table(curves: Curves, case: Case) -> str:
     """Loads and policies in rows: the best share, what it is worth, what it costs, until where it pays."""
     if not curves.policies:
         return ""
-    head = ["policy", "best share", "value captured, USD/h", "cost, USD/h", "next percent pays until"]
+    unit = curves.worth.unit
+    head = ["policy", "best share", f"value captured, {unit}", f"cost, {unit}", "next percent pays until"]
     loads = len(curves.loads) > 1
     lines = ["".join(f"<th>{each}</th>" for each in (["load"] if loads else []) + head)]
     for load in curves.loads:
@@ -144,7 +145,7 @@ def _table(curves: Curves, case: Case) -> str:
             if found is None:
                 continue
             spread = "" if found.best.low is None else f" ({found.best.low:.2f} to {found.best.high:.2f})"
-            costs = curves.curve(case, load, policy, "cost_usd_per_h")
+            costs = curves.curve(case, load, policy, curves.worth.cost)
             cost = next((f"{point.band.mean:.2f}" for point in costs if point.share == found.best_share), "-")
             cells = [escape(policy), f"{_percent(found.best_share)}", f"{found.best.mean:.2f}{spread}", cost]
             cells.append(f"{_percent(found.pays_until)}" + (" or more" if found.stops is None else ""))
@@ -154,11 +155,12 @@ def _table(curves: Curves, case: Case) -> str:
 
 def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
     classes = _classes(curves.rows(case))
-    judged = any(row[VALUE] is not None for row in curves.rows(case))
+    worth = curves.worth
+    judged = any(row.get(worth.value) is not None for row in curves.rows(case))
     if judged:
-        money = Measure(VALUE, "Value captured", 1.0, "USD/h", ".3g", None, line_at_zero=True)
+        money = Measure(worth.value, "Value captured", 1.0, worth.unit, ".3g", None, line_at_zero=True)
         text = (
-            "What the share saves per hour against the same traffic without its pools, waiting counted as money"
+            "What the share saves against the same traffic without its pools, waiting counted as money"
             f"{_values(about.values_of_time)}. Above zero, the share is worth more than its tokens cost."
         )
         yield _Section("What it is worth", text, _over_loads(curves, case, [money]))
@@ -166,12 +168,7 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
         text = "What one more percentage point adds, from each share to the next. Where a line falls below zero, stop."
         steps = [step_panel(curves, case, load) for load in curves.loads]
         yield _Section("Where the next percent stops paying", text, [steps])
-    cost = Measure("cost_usd_per_h", "Cost of all pools", 1.0, "USD/h", ".4g")
-    text = (
-        "List prices and energy of what was used, and capacity that is paid by the hour. "
-        "At 0 % the share's pools are gone."
-    )
-    yield _Section("What is paid", text, _over_loads(curves, case, [cost]))
+    yield _paid(curves, case)
     yield from _waiting(curves, case, classes)
     text = "Requests that met every threshold of their class, of all that arrived."
     kept = [
@@ -186,6 +183,17 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
         ]
         text = "What the share came to in the end, and in its worst feasible five-minute window."
         yield _Section("Whether the share holds", text, _over_loads(curves, case, held))
+
+
+def _paid(curves: Curves, case: Case) -> _Section:
+    worth = curves.worth
+    if worth is PER_TASK:
+        title, text = "Tokens and energy", "List prices and energy of what was used; capacity by the hour is left out."
+    else:
+        title = "Cost of all pools"
+        text = "List prices and energy of what was used, and capacity that is paid by the hour."
+    cost = Measure(worth.cost, title, 1.0, worth.unit, ".4g")
+    return _Section("What is paid", f"{text} At 0 % the share's pools are gone.", _over_loads(curves, case, [cost]))
 
 
 def _waiting(curves: Curves, case: Case, classes: Iterable[str]) -> Iterator[_Section]:

@@ -67,6 +67,10 @@ COLUMNS = (
     ),
     Column("hindsight_value_usd_per_h", pl.Float64, "USD/h", "the same, per hour of the baseline's traffic"),
     Column("regret", pl.Float64, "fraction", "1 - value captured / hindsight value; empty where that is 0 or empty"),
+    Column("value_captured_usd_per_task", pl.Float64, "USD/task", "value captured over all tasks; only with sessions"),
+    Column(
+        "marginal_usd_per_task", pl.Float64, "USD/task", "list prices and energy over all tasks; only with sessions"
+    ),
     Column("class.{}.requests", pl.Int64, "requests", "arrived of this class"),
     *(
         Column(f"class.{{}}.{name}_{quantile}_s", pl.Float64, "s", f"{quantile} of {about}, completed requests")
@@ -96,6 +100,7 @@ def rows(grid: Grid, points: Mapping[int, PointResult], judged: Mapping[int, Jud
     for number in range(grid.points):
         point, result = grid.point(number), points[number]
         row = {**_axes(grid, point), **_totals(point, result), **_value(grid, point, result, judged.get(point.group))}
+        row |= _per_task(result, row["value_captured_usd"])
         for name, of_class in result.report.classes.items():
             row.update(_class(f"class.{name}", of_class))
         for name, pool in result.report.pools.items():
@@ -189,6 +194,14 @@ def _value(grid: Grid, point: Point, result: PointResult, judged: Judged | None)
         "hindsight_value_usd_per_h": None if best is None else _per_h(best, judged.duration_s),
         "regret": regret(captured, best),
     }
+
+
+def _per_task(result: PointResult, captured: Value) -> Row:
+    tasks = sum(each.tasks.count for each in result.report.classes.values() if each.tasks is not None)
+    if not tasks:
+        return {}
+    value = captured / tasks if isinstance(captured, float) else None
+    return {"value_captured_usd_per_task": value, "marginal_usd_per_task": result.attempts_usd / tasks}
 
 
 def _per_h(usd: float, duration_s: float, fixed_usd_per_h: float = 0.0) -> float | None:

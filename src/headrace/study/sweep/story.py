@@ -43,9 +43,11 @@ def payoffs(found: Sequence[Row]) -> list[dict[str, object]]:
                             "load": load,
                             "policy": policy,
                             "best_share": payoff.best_share,
-                            "value_captured_usd_per_h": payoff.best.mean,
+                            curves.worth.value: payoff.best.mean,
                             "pays_until_share": payoff.pays_until,
-                            "then_usd_per_h_per_point": None if stops is None else stops.band.mean,
+                            f"then_usd_per_{curves.worth.unit.removeprefix('USD/')}_per_point": None
+                            if stops is None
+                            else stops.band.mean,
                         }
                     )
     return told
