@@ -391,14 +391,22 @@ def _price(table: doc.PerTokenTable | doc.HourlyTable) -> PriceTerms:
     return kind(**msgspec.structs.asdict(table))
 
 
-def _workload_class(name: str, table: doc.ClassTable) -> WorkloadClass:
-    rules = table.match
+def workload_class(
+    name: str, value_of_time_usd_per_s: float, slo: Slo, rules: doc.MatchTable, timeout_s: float, **given: float
+) -> WorkloadClass:
+    """A class with its rules of recognition; `given`: further attributes of it."""
     match = Match(
         headers=tuple((header.lower(), value) for header, value in rules.headers.items()),
         api_key_envs=tuple(rules.api_key_envs),
         paths=tuple(rules.paths),
         model_aliases=tuple(rules.model_aliases),
     )
+    return WorkloadClass(name, value_of_time_usd_per_s, slo, match, timeout_s, **given)
+
+
+def _workload_class(name: str, table: doc.ClassTable) -> WorkloadClass:
     slo = Slo(**msgspec.structs.asdict(table.slo))
-    value = table.value_of_time_usd_per_s
-    return WorkloadClass(name, value, slo, match, table.timeout_s, table.expected_output_tokens)
+    expected = table.expected_output_tokens
+    return workload_class(
+        name, table.value_of_time_usd_per_s, slo, table.match, table.timeout_s, expected_output_tokens=expected
+    )
