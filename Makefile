@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local bench-live bench-aiconfigurator bench-vidur clean
+.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur clean
 
 setup: $(STAMP)
 
@@ -64,6 +64,10 @@ bench-engine: setup
 
 bench-perf: setup
 	$(BIN)/python benchmarks/perf.py
+
+# The planner beside Mélange's integer program, and as problems grow: hours where that program needs its ten minutes.
+bench-plan: setup
+	$(BIN)/python -u benchmarks/plan.py
 
 # A real model on this machine (llama.cpp): probe, calibrate, then predict a replay that the fit has not seen.
 bench-local: setup

@@ -11,7 +11,8 @@
      ├── CapacityError     ours, now: nothing is free or nothing is up; try again later
      │    └── QuotaExceeded  a rate limit is used up; it says when there is room again
      ├── ModelRangeError   a speed or memory model was asked outside the range it holds for
-     ├── InfeasiblePlan    no plan meets the constraints
+     ├── InfeasiblePlan    no plan meets the constraints; carries the smallest set that conflicts
+     ├── NoPlanInTime      no plan was found within the time limit
      └── InvariantError    a bug in headrace: a law of the system was broken
 
 A message says what is wrong, where (a path or an id) and what to do.
@@ -98,8 +99,35 @@ class ModelRangeError(HeadraceError):
     """A model was asked for a value outside the range it holds for."""
 
 
+class Conflicting(NamedTuple):
+    """One constraint of a set that no plan meets together.
+
+    Attributes:
+        kind, name: as the scenario calls it (`power`, `dalles`).
+        reason: why the scenario asks for it, in its own words; empty: it does not say.
+        remedy: what to change, and by how much where that is known.
+    """
+
+    kind: str
+    name: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f" ({self.reason})" if self.reason else "") + f": {self.remedy}"
+
+
 class InfeasiblePlan(HeadraceError):
-    """No plan meets the constraints."""
+    """No plan meets the constraints. `conflict` is the smallest set of them that cannot hold together."""
+
+    def __init__(self, conflict: Sequence[Conflicting]) -> None:
+        self.conflict = tuple(conflict)
+        count = "this constraint alone cannot be met" if len(self.conflict) == 1 else "these constraints conflict"
+        super().__init__(f"no plan: {count}\n" + "\n".join(f"  {each}" for each in self.conflict))
+
+
+class NoPlanInTime(HeadraceError):
+    """No plan was found within the time limit; there may be one."""
 
 
 class InvariantError(HeadraceError):

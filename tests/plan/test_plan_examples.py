@@ -9,7 +9,9 @@ import pytest
 
 from headrace.config import load_scenario
 from headrace.config import scenario_tables as tables
+from headrace.plan.bill import recomputed
 from headrace.plan.build import build
+from headrace.plan.solve import Settings, solve
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("plan-*.toml"))
@@ -60,3 +62,12 @@ def test_every_setting_is_in_the_reference() -> None:
             assert field.encode_name in page, f"{struct.__name__}: {field.encode_name}"
     for key in tables.TOP_LEVEL:
         assert key in page, key
+
+
+def test_the_companys_plan_costs_what_its_quantities_do() -> None:
+    """Solved, and its money computed again by `cost` from units, seconds and tokens alone."""
+    scenario = load_scenario(ROOT / "examples" / "plan-c-company.toml")
+    built = build(scenario)
+    solution = solve(built.problem, Settings(scenario.solver.gap, scenario.solver.time_limit_s, threads=1))
+    assert solution.gap <= scenario.solver.gap
+    assert recomputed(built, solution).usd == pytest.approx(solution.money.spent_usd, rel=1e-9)

@@ -15,9 +15,9 @@ from headrace.errors import ConfigError, InfeasiblePlan
 from headrace.fleet.scenario import Scenario, ShareOf, Speed, TraceDemand
 from headrace.fleet.terms import Owned
 from headrace.perf import compute_rate
+from headrace.plan.bill import recomputed
 from headrace.plan.build import Built, Outlook, build
 from headrace.plan.demand import profile
-from headrace.plan.money import recomputed
 from headrace.plan.solution import Ending, Money, Solution
 
 TEXT = """

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace.errors import InfeasiblePlan
+from headrace.errors import Conflicting, InfeasiblePlan
 from headrace.fleet.scenario import Offer, PlannedClass, Scenario, ShareOf, ShareRule, Speed
 from headrace.perf import compute_rate
 from headrace.plan import rules
@@ -165,6 +165,5 @@ def _everything_served(cells: tuple[Cell, ...], supply: tuple[Supply, ...], foun
             reasons = {one.offer.name: answer.why_not for one, answer in zip(supply, column, strict=True)}
             lines += [f"    {name}: {why}" for name, why in reasons.items()]
     if lines:
-        raise InfeasiblePlan(
-            "no candidate serves this within its SLO; relax the SLO, or offer another:\n" + "\n".join(lines)
-        )
+        remedy = "relax the SLO, or offer another:\n" + "\n".join(lines)
+        raise InfeasiblePlan([Conflicting("demand", "that no candidate serves within its SLO", "", remedy)])

@@ -1,51 +1,67 @@
-"""What a plan costs by `cost.tco`: from a solution's units and flows to quantities, and from those to money."""
+"""Money recomputed from quantities: what is held, what goes where, what is signed. The solver is not asked."""
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import numpy as np
 
-from headrace.cost import Line, Quantities, Tco, tco, unit_of
-from headrace.plan.build import Built
-from headrace.plan.solution import Solution
-from headrace.plan.supply import capacity_contract
-from headrace.plan.uses import cached_fraction
+from headrace.plan.problem import Contract, Problem
+from headrace.plan.solution import Floats, Money
+from headrace.plan.tables import missing_usd_per_hour
 from headrace.units import SECONDS_PER_HOUR
 
 
-def recomputed(built: Built, solution: Solution) -> Tco:
-    """The plan's total cost of ownership, from its quantities alone.
+def money(problem: Problem, units: Floats, flow: Floats, signed: Set[str]) -> Money:
+    """USD over the horizon of a plan's quantities.
 
-    At list prices and without an outlook's price factor: of the scenario itself.
+    Args:
+        units: held, by (candidates, periods).
+        flow: requests/s, by (cells, candidates, periods).
+        signed: names of the contracts that are signed.
     """
-    signed = {one.name: one.min_usd for one in built.problem.contracts if one.name in solution.signed and one.min_usd}
-    lines = {one.name: _line(built, solution, index) for index, one in enumerate(built.supplies)}
-    return tco(lines, signed)
+    held = _units_usd(problem, units)
+    requests, waiting = _requests_usd(problem, flow)
+    shortfalls = np.zeros((len(problem.contracts), len(problem.stages)))
+    fees = np.zeros(len(problem.contracts))
+    for number, contract in enumerate(problem.contracts):
+        if contract.name in signed:
+            fees[number] = contract.fee_usd
+            shortfalls[number] = _charged_usd(problem, contract, units, held + requests)
+    return Money(held, requests, shortfalls, fees, waiting)
 
 
-def _line(built: Built, solution: Solution, index: int) -> Line:
-    supply = built.supplies[index]
-    stages = tuple(_quantities(built, solution, index, stage) for stage in range(len(built.stages)))
-    return Line(
-        supply.offer.terms,
-        unit_of(supply.offer.deployment),
-        stages,
-        capacity_contract(supply.offer, built.scenario.contracts),
-        supply.discount,
-        supply.contract,
-    )
+def _units_usd(problem: Problem, units: Floats) -> Floats:
+    usd = np.zeros((len(problem.candidates), len(problem.stages)))
+    for number, candidate in enumerate(problem.candidates):
+        for index, period in enumerate(problem.periods):
+            if not candidate.by_token:
+                hour_usd = candidate.usd_per_unit_hour[period.stage]
+                usd[number, period.stage] += units[number, index] * period.hours * hour_usd
+    return usd
 
 
-def _quantities(built: Built, solution: Solution, index: int, stage: int) -> Quantities:
-    cells, offer = built.problem.cells, built.offer(index)
-    hours = np.array([one.hours if one.stage == stage else 0.0 for one in built.problem.periods])
-    requests = solution.flow[:, index, :] @ hours * SECONDS_PER_HOUR
-    inputs = requests * [cell.input_tokens for cell in cells]
-    cached = [cached_fraction(offer, built.planned_class(k)) for k in range(len(cells))]
-    busy_s = [built.points[k, index].busy_s if (k, index) in built.points else 0.0 for k in range(len(cells))]
-    return Quantities(
-        float(solution.units[index] @ hours),
-        float(requests @ busy_s),
-        float(inputs.sum()),
-        float(inputs @ cached),
-        float(requests @ [cell.output_tokens for cell in cells]),
-    )
+def _requests_usd(problem: Problem, flow: Floats) -> tuple[Floats, float]:
+    """Money for requests by (candidates, stages), and the value of the time that users wait."""
+    seconds = np.array([period.hours * SECONDS_PER_HOUR for period in problem.periods])
+    stage = np.array([period.stage for period in problem.periods])
+    usd, waiting = np.zeros((len(problem.candidates), len(problem.stages))), 0.0
+    for number, candidate in enumerate(problem.candidates):
+        for cell, use in candidate.uses.items():
+            requests = flow[cell, number] * seconds
+            np.add.at(usd[number], stage, use.usd * requests)
+            waiting += problem.cells[cell].value_of_time_usd_per_s * use.e2e_s * float(requests.sum())
+    return usd, waiting
+
+
+def _charged_usd(problem: Problem, contract: Contract, units: Floats, spent: Floats) -> Floats:
+    """What a signed contract charges in each stage for what was promised and not used."""
+    covered = [n for n, candidate in enumerate(problem.candidates) if candidate.contract == contract.name]
+    missing = np.zeros(len(problem.stages))
+    for index, period in enumerate(problem.periods):
+        promised = contract.min_units[period.stage] if contract.min_units else 0.0
+        short = max(0.0, promised - float(units[covered, index].sum()))
+        missing[period.stage] += short * period.hours * missing_usd_per_hour(problem, contract.name, period.stage)
+    least = np.array(contract.min_usd) if contract.min_usd else np.zeros(len(problem.stages))
+    charged: Floats = missing + np.maximum(0.0, least - spent[covered].sum(axis=0) - missing)
+    return charged

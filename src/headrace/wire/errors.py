@@ -15,6 +15,7 @@ from headrace.errors import (
     InfeasiblePlan,
     InvariantError,
     ModelRangeError,
+    NoPlanInTime,
     QuotaExceeded,
     RequestError,
     TraceError,
@@ -51,6 +52,7 @@ WIRE_ERRORS: dict[type[HeadraceError], WireError] = {
     QuotaExceeded: WireError(429, "rate_limit_error", "rate_limit_exceeded", "quota"),
     ModelRangeError: WireError(500, "server_error", "model_range", "model_range"),
     InfeasiblePlan: WireError(500, "server_error", "infeasible_plan", "infeasible_plan"),
+    NoPlanInTime: WireError(500, "server_error", "no_plan_in_time", "no_plan_in_time"),
     InvariantError: WireError(500, "server_error", "invariant_broken", "invariant"),
 }
 
