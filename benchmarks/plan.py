@@ -82,7 +82,7 @@ def run(types: int, rate_per_s: float, seed: int, proof_s: float) -> Run:
     """Solve one instance both ways."""
     given = instance(seed, types, rate_per_s)
     ours_s, plan = timed(lambda: solve(as_problem(given), Settings(gap=GAP)))
-    ilp_s, answer = timed(lambda: melange_usd(given, limit_s=proof_s, gap=1e-4, threads=2))
+    ilp_s, answer = timed(lambda: melange_usd(given, limit_s=proof_s, gap=1e-4))
     return Run(types, rate_per_s, ours_s, plan.money.objective_usd, ilp_s, answer.usd, answer.proven)
 
 

@@ -19,8 +19,13 @@ from headrace.plan.tables import missing_usd_per_hour, request_work
 
 def least_usd(problem: Problem) -> float:
     """The least objective; infinite: there is no plan."""
-    tries = (_Try(problem, *choice, up).usd() for choice in _choices(problem) for up in _used_up(problem, choice[1]))
-    return min(tries, default=math.inf)
+    tries = [_Try(problem, *choice, up) for choice in _choices(problem) for up in _used_up(problem, choice[1])]
+    least = math.inf
+    for each in sorted(tries, key=lambda one: one.fixed_usd):
+        if each.fixed_usd >= least:  # and so in all that follow: what is added is never negative
+            break
+        least = min(least, each.usd())
+    return least
 
 
 def _used_up(problem: Problem, signed: frozenset[str]) -> Iterator[frozenset[tuple[int, int]]]:
@@ -75,6 +80,10 @@ class _Try:
         self.rows: list[np.ndarray] = []
         self.most: list[float] = []
         self.upper = np.full(self.size, math.inf)
+
+    @property
+    def fixed_usd(self) -> float:
+        return self.spend(range(len(self.problem.candidates)), range(len(self.problem.stages)))[1]
 
     def usd(self) -> float:
         everything = range(len(self.problem.candidates))

@@ -41,7 +41,7 @@ def small(rng: Random, *, limited: bool = True) -> Problem:
 
 
 def _cell(rng: Random, number: int, periods: int) -> Cell:
-    rates = tuple(rng.choice([0.0, 1.0, 1.0, 1.0]) * rng.uniform(0.2, 2.0) for _ in range(periods))
+    rates = tuple(rng.choice([0.0, 1.0, 1.0, 1.0]) * rng.uniform(0.2, 1.5) for _ in range(periods))
     work = {ShareOf.COMPUTE: rng.uniform(0.5, 2.0)}
     value = rng.choice([0.0, 0.0, 0.001])
     return Cell(rng.choice(["chat", "code"]), f"b{number}", 100.0, rng.uniform(10.0, 90.0), rates, work, value)
@@ -62,7 +62,7 @@ def _candidate(rng: Random, number: int, cells: int, stages: int) -> Candidate:
         unit_w=rng.uniform(100.0, 900.0),
         elastic=rng.random() < 0.4,
         keeps=rng.random() < 0.3,
-        max_units=(float(rng.randint(2, 4)),) * stages,
+        max_units=(float(rng.randint(1, 3)),) * stages,
         min_units=(float(rng.choice([0, 0, 1])),) * stages,
         utilization=rng.choice([1.0, 0.8]),
         availability=rng.choice([1.0, 0.9]),

@@ -30,13 +30,13 @@ def cost_usd(problem: Problem) -> float:
         return math.inf
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(problems())
 def test_a_plan_costs_what_trying_everything_finds(problem: Problem) -> None:
     assert cost_usd(problem) == pytest.approx(least_usd(problem), rel=1e-5, abs=1e-7)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(problems())
 def test_a_plan_keeps_every_constraint_and_its_cost_is_what_its_quantities_cost(problem: Problem) -> None:
     try:

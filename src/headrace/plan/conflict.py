@@ -22,9 +22,11 @@ import scipy.sparse as sparse
 
 from headrace.errors import Conflicting, InfeasiblePlan, InvariantError
 from headrace.plan.linear import Linear
-from headrace.plan.program import Program
+from headrace.plan.program import Point, Program
+from headrace.plan.survival import Row
 from headrace.plan.tables import Floats, Ints
 
+KEPT = 1e-9  # missed by less is kept
 SEARCH_S = 60.0  # for one question whether whole units allow a plan
 STRUCTURE = ("capacity", "commitment", "contract units")  # what holds by itself, or by paying
 REMEDIES = {
@@ -78,8 +80,8 @@ def _smallest(question: _Question) -> list[int]:
         hitting = _hitting_set(corrections)
         if not question.feasible(hitting):
             return sorted(hitting)
-        kept = set(hitting)
-        for number in sorted(everything - hitting):
+        kept = set(question.grown(hitting))
+        for number in sorted(everything - kept):
             if question.feasible(frozenset(kept | {number})):
                 kept.add(number)
         if len(kept) == len(everything):
@@ -112,12 +114,28 @@ class _Question:
         self._linear = linear
         self._program = replace(linear.program, cost=np.zeros(len(linear.program.cost)))
         self.limits = _droppable(linear)
+        self._near: Point | None = None  # where the next question starts
         self._whole = False
         self._whole = self.feasible(frozenset(range(len(self.limits))))
 
     def feasible(self, on: frozenset[int]) -> bool:
         """Whether a plan keeps these limits, whatever becomes of the others."""
         return self._point(lambda program: program, on) is not None
+
+    def grown(self, on: frozenset[int]) -> frozenset[int]:
+        """These limits, and others that a plan with the least sum of what it misses keeps too."""
+        others = [n for n in range(len(self.limits)) if n not in on]
+        program = self._program
+        while not self._whole:
+            rows = [np.concatenate([self._rows(name) for name in self.limits[n].rows]) for n in others]
+            x = self._solved(_elastic(self._program, rows))
+            missed = np.zeros(0) if x is None else x[len(program.cost) :]
+            kept = on | {n for n, by in zip(others, missed.tolist(), strict=False) if by <= KEPT}
+            broken = [] if x is None else self._broken(x, kept)
+            if not broken:
+                return kept
+            self._program = self._linear.with_rows(self._program, broken)
+        return on
 
     def described(self, member: int) -> Conflicting:
         """A limit in the scenario's words, with the least change that would do, if all else stays."""
@@ -136,42 +154,55 @@ class _Question:
         if limit.kind not in AMOUNTS:
             return None
         rows = np.concatenate([self._rows(name) for name in limit.rows])
-        x = self._point(lambda program: _elastic(program, rows), frozenset(range(len(self.limits))))
+        x = self._point(lambda program: _elastic(program, [rows]), frozenset(range(len(self.limits))))
         return None if x is None else float(x[-1])
 
     def _point(self, change: Callable[[Program], Program], on: frozenset[int]) -> Floats | None:
         """A point that keeps some limits and survives their losses, after a change to the program."""
-        names = {self.limits[number].name for number in on if self.limits[number].kind == "survival"}
         while True:
             off = [self._rows(name) for n, limit in enumerate(self.limits) if n not in on for name in limit.rows]
             x = self._solved(change(self._program.without(np.concatenate([*off, np.zeros(0, np.int64)]))))
-            rows = [] if x is None else [row for row in self._linear.broken(x) if row[0] in names]
-            if x is None or not rows:
+            broken = [] if x is None else self._broken(x, on)
+            if not broken:
                 return x
-            self._program = self._linear.with_rows(self._program, rows)
+            self._program = self._linear.with_rows(self._program, broken)
+
+    def _broken(self, x: Floats, on: frozenset[int]) -> list[tuple[str, Row]]:
+        """Rows of the losses among these limits that a point breaks."""
+        names = {self.limits[number].name for number in on if self.limits[number].kind == "survival"}
+        return [row for row in self._linear.broken(x[: len(self._program.cost)]) if row[0] in names]
 
     def _solved(self, program: Program) -> Floats | None:
         if self._whole:
-            return program.branched(0.0, SEARCH_S, 2, None, lambda incumbent, bound: None).x
-        point = program.relaxed()
+            return program.branched(0.0, SEARCH_S, 1, None, lambda incumbent, bound: None).x
+        alike = len(program.cost) == len(self._program.cost)
+        point = program.relaxed(near=self._near if alike else None)
+        self._near = point if alike and point is not None else self._near
         return None if point is None else point.x
 
     def _rows(self, name: str) -> Ints:
         return self._program.rows.get(name, np.zeros(0, np.int64))
 
 
-def _elastic(program: Program, rows: Ints) -> Program:
-    """The program with one more column, at the end and all that is minimised, by which these rows may be missed."""
-    column = np.zeros(len(program.row_lower))
-    signs = np.where(np.isfinite(program.row_lower[rows]), 1.0, -1.0)
-    column[rows] = signs * program.row_scale[rows]
+def _elastic(program: Program, groups: Sequence[Ints]) -> Program:
+    """The program with a column more a group, at the end: by how much its rows may be missed; their sum is minimised.
+
+    A row that asks for equality may be missed from below: demand that is not served.
+    """
+    columns = np.zeros((len(program.row_lower), len(groups)))
+    upper = program.row_upper.copy()
+    for number, rows in enumerate(groups):
+        from_below = np.isfinite(program.row_lower[rows])
+        columns[rows, number] = np.where(from_below, 1.0, -1.0) * program.row_scale[rows]
+        upper[rows[from_below]] = math.inf
     return replace(
         program,
-        cost=np.append(np.zeros(len(program.cost)), 1.0),
-        lower=np.append(program.lower, 0.0),
-        upper=np.append(program.upper, math.inf),
-        integer=np.append(program.integer, False),
-        matrix=sparse.csr_array(sparse.hstack([program.matrix, sparse.csr_array(column[:, None])])),
+        cost=np.append(np.zeros(len(program.cost)), np.ones(len(groups))),
+        lower=np.append(program.lower, np.zeros(len(groups))),
+        upper=np.append(program.upper, np.full(len(groups), math.inf)),
+        integer=np.append(program.integer, np.zeros(len(groups), dtype=bool)),
+        matrix=sparse.csr_array(sparse.hstack([program.matrix, sparse.csr_array(columns)])),
+        row_upper=upper,
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -115,9 +116,10 @@ def kept_units(model: Model) -> list[Limit]:
 
 
 def needs_contract(model: Model) -> list[Limit]:
-    """min_units * signed <= units <= max_units * signed; by the token: sum over r of part[r, p] <= routes * signed.
+    """min_units * signed <= units <= max_units * signed; by the token: sum over r of part <= (routes + 1) * signed.
 
-    Where no most is given, it is what all demand and every promise could use.
+    Where no most is given, it is what all demand and every promise could use. Once signed, no row of these binds by
+    the token: it would take a part of demand's price.
     """
     limits = []
     names = [contract.name for contract in model.problem.contracts]
@@ -159,7 +161,7 @@ def contract_units(model: Model) -> list[Limit]:
             held_up = model.held_up[number]
             _exactly(model, rows, number, missed=missing, over=over, none_missed=held_up, least=least, most=most)
             limit = Limit("contract units", contract.name, rows, "unit second", where=_periods(model), lasting=True)
-            limits.append(limit)
+            limits.append(replace(limit, contract=contract.name))
     return limits
 
 
@@ -179,7 +181,7 @@ def take_or_pay(model: Model) -> list[Limit]:
             most, used_up = most_spent(model, model.covered(contract.name)), model.used_up[[number], [stage]]
             owed = np.array([least])
             _exactly(model, rows, number, missed=shortfall, over=over, none_missed=used_up, least=owed, most=most)
-            limits.append(Limit("commitment", name, rows, "USD", model.money_usd))
+            limits.append(Limit("commitment", name, rows, "USD", model.money_usd, contract=contract.name))
     return limits
 
 
@@ -320,7 +322,7 @@ def _unlocked_tokens(model: Model, number: int, contract: int) -> None:
     routes = model.routes_to([number])
     taken = _by_period(model, routes, np.ones((len(routes), 1)))
     signed = np.full(len(model.problem.periods), model.signed[contract])
-    model.add(f"unlocked|{model.problem.candidates[number].name}", taken - each(signed, len(routes)), "<=", 0.0)
+    model.add(f"unlocked|{model.problem.candidates[number].name}", taken - each(signed, len(routes) + 1), "<=", 0.0)
 
 
 def _asked(model: Model, number: int) -> tuple[Ints, Floats, Floats]:

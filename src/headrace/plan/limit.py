@@ -15,6 +15,7 @@ class Limit:
         unit, per_row: what the limit is counted in, and how many of them one unit of a row's right-hand side is.
         where: stage or period of each row; empty: there is one row.
         lasting: a unit lasts for the seconds of the period: rows are all periods.
+        contract: the limit is there once this contract is signed; None: it needs none.
         reason: why the scenario asks for it, in its own words.
     """
 
@@ -25,4 +26,5 @@ class Limit:
     per_row: float = 1.0
     where: tuple[str, ...] = ()
     lasting: bool = False
+    contract: str | None = None
     reason: str = ""

@@ -38,7 +38,7 @@ def limit_prices(linear: Linear, fixed: Program, point: Point) -> tuple[LimitPri
 
 def _row_prices(linear: Linear, fixed: Program, point: Point, limit: Limit) -> list[LimitPrice]:
     numbers = fixed.rows[limit.rows]
-    usd = _usd(linear, fixed, point, limit)
+    usd = _usd(linear, fixed, point, limit) * _is_there(linear, point, limit)
     binds = _binding(fixed, point.x, numbers)
     names = [f"{limit.name}, {where}" for where in limit.where] if limit.where else [limit.name] * len(numbers)
     prices = zip(names, usd.tolist(), binds.tolist(), strict=True)
@@ -49,6 +49,12 @@ def _usd(linear: Linear, fixed: Program, point: Point, limit: Limit) -> Floats:
     """USD per unit of a limit, by row."""
     usd: Floats = point.row_dual[fixed.rows[limit.rows]] * linear.money_usd / limit.per_row + 0.0  # no negative zero
     return usd / linear.tables.seconds if limit.lasting else usd
+
+
+def _is_there(linear: Linear, point: Point, limit: Limit) -> float:
+    """0 for what a contract asks for that is not signed: its rows are in the program, and bind nobody."""
+    signed = {k.name: on for k, on in zip(linear.problem.contracts, linear.signed(point.x).tolist(), strict=True)}
+    return 1.0 if limit.contract is None else float(signed[limit.contract] > 0.5)
 
 
 def _binding(fixed: Program, x: Floats, numbers: Ints) -> NDArray[np.bool_]:

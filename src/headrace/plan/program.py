@@ -130,7 +130,7 @@ class Program:
         if near is not None:
             solver.setBasis(_grown(near.basis, len(self.row_lower)))
         solver.run()
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal and not self._is_empty():
             return None
         found = solver.getSolution()
         dual = np.array(found.row_dual) * self.row_scale
@@ -166,6 +166,10 @@ class Program:
             status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kInfeasible),
         )
 
+    def _is_empty(self) -> bool:
+        """Whether there is nothing to choose, and that keeps every row."""
+        return not len(self.cost) and bool((self.row_lower <= 0.0).all() and (self.row_upper >= 0.0).all())
+
     def solver(self, limit_s: float = math.inf, *, integers: bool = False) -> highspy.Highs:
         """HiGHS with this program in it."""
         solver = highspy.Highs()  # type: ignore[no-untyped-call]
@@ -200,5 +204,6 @@ def _grown(basis: highspy.HighsBasis, rows: int) -> highspy.HighsBasis:
 
 def _scales(matrix: sparse.csr_array) -> Floats:
     """Powers of two that bring the largest coefficient of each row near one."""
-    largest = abs(matrix).max(axis=1).toarray().ravel() if matrix.shape[0] else np.zeros(0)
+    largest = np.zeros(matrix.shape[0])
+    np.maximum.at(largest, matrix.tocoo().row, np.abs(matrix.data))
     return np.exp2(-np.round(np.log2(np.where(largest > 0.0, largest, 1.0))))

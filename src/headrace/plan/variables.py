@@ -72,7 +72,7 @@ class Model:
         self.signed = self._columns("signed", np.ones(contracts), whole=True)
         self.missing = self._columns("missing", promised_units)
         self.shortfall = self._columns("shortfall", promised_usd)
-        self.exact = ShareOf.SPEND in counted(problem)
+        self.exact = ShareOf.SPEND in counted(problem) and any(k.min_usd or k.min_units for k in problem.contracts)
         self.held_up = self._columns("held_up", np.minimum(promised_units, 1.0) * self.exact, whole=True)
         self.used_up = self._columns("used_up", np.minimum(promised_usd, 1.0) * self.exact, whole=True)
         money_shape = (len(problem.candidates) if _counts_money(problem) else 0, stages)
