@@ -15,7 +15,7 @@ from headrace.config import parse_fleet
 from headrace.cost import marginal_cost, spend_rate
 from headrace.errors import ConfigError
 from headrace.fleet import Budget, Commitment, CommittedUnit, Fleet, Per
-from headrace.metrics import AttemptRecord, RequestRecord
+from headrace.metrics import AttemptRecord, PolicyReport, RequestRecord, encode_report
 from headrace.modelserver import model_server
 from headrace.perf import speed_curve
 from headrace.policy import (
@@ -37,7 +37,8 @@ from headrace.policy import (
 )
 from headrace.policy.journal import decode_entries, first_difference
 from headrace.policy.pace import CATCH_UP, Pace
-from headrace.sim import SimulatedBackend, SimulationDriver
+from headrace.sim import SimulatedBackend, SimulationDriver, simulate
+from headrace.study.compare import run_facts
 from headrace.workload import ClassTraffic, LogNormalMixture, Poisson, Request, SingleRequests, generate
 
 TWO_POOLS = """
@@ -382,3 +383,22 @@ def test_what_cannot_be_kept_is_a_fault(table: str, path: str) -> None:
         parse_fleet(TWO_POOLS.replace("VALUE", "0.001") + table, "test")
     assert path in [fault.path for fault in raised.value.faults]
     assert len(raised.value.faults) <= 2
+
+
+def test_a_report_says_what_was_used_and_one_without_limits_says_nothing_of_them() -> None:
+    fleet = two_pools(
+        HURRIED, Commitment("c", ("fast",), 9.0, CommittedUnit.TOKENS, Per.HOUR), Budget("b", 5.0, Per.HOUR)
+    )
+    result = simulate(fleet, traffic(60.0))
+    report = result.metrics.finish(run_facts(fleet, result, "simulate", 0, PolicyReport()))
+    fast, slow = result.metrics.pools["fast"], result.metrics.pools["slow"]
+    (tokens,) = report.commitments["c"].used
+    assert tokens == fast.input_tokens + fast.output_tokens
+    (usd,) = report.budgets["b"].used
+    assert usd == pytest.approx(fast.cost_usd + slow.cost_usd)
+    assert report.budgets["b"].pace == pytest.approx(usd / (5.0 * result.last_arrival_s / HOUR))
+    bare = two_pools(HURRIED)
+    result = simulate(bare, traffic(5.0))
+    text = encode_report(result.metrics.finish(run_facts(bare, result, "simulate", 0, PolicyReport())))
+    assert b"commitments" not in text
+    assert b"budgets" not in text

@@ -250,11 +250,10 @@ def test_a_limit_that_cannot_be_kept_is_a_fault(old: str, new: str, path: str) -
 
 def test_the_guides_settings_are_taken_as_they_stand() -> None:
     guide = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "keep-limits.md").read_text()
-    block = re.search(r"```toml\n(.*?)```", guide, re.DOTALL)
-    assert block is not None
-    said = tomllib.loads(block[1])
+    first, second = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    said = tomllib.loads(first)
     raw = tomllib.loads(sample_fleet_text())
     raw["pools"]["h100"] |= said["pools"]["h100"]
     raw["classes"]["chat"]["slo"] |= said["classes"]["chat"]["slo"]
-    fleet = build_fleet(raw, "guide")
-    assert len(PolicyEngine(fleet, rng.stream(0, "")).view().limits) == 2
+    fleet = build_fleet(raw | tomllib.loads(second), "guide")
+    assert len(PolicyEngine(fleet, rng.stream(0, "")).view().limits) == 4

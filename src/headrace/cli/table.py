@@ -15,9 +15,10 @@ def show_report(report: Report) -> None:
 
 
 def report_tables(report: Report) -> list[Table]:
-    """Shares, classes, sessions where there are any, pools and money, one table each."""
+    """Shares, commitments and budgets and sessions where there are any, classes, pools and money, one table each."""
     tasks = [_tasks(report)] if any(held.tasks is not None for held in report.classes.values()) else []
-    return [_shares(report), _classes(report), *tasks, _pools(report), _money(report)]
+    periods = [_periods(report)] if report.commitments or report.budgets else []
+    return [_shares(report), *periods, _classes(report), *tasks, _pools(report), _money(report)]
 
 
 def _shares(report: Report) -> Table:
@@ -26,6 +27,14 @@ def _shares(report: Report) -> Table:
         windows = f"{share.windows.feasible} / {share.windows.judged}"
         worst = _number(share.worst_5min_error_pp, ".2f")
         table.add_row(name, share.of, f"{share.target:.1%}", _number(share.realized, ".2%"), worst, windows)
+    return table
+
+
+def _periods(report: Report) -> Table:
+    table = _new("commitments and budgets", "name", "amount", "used, by period", "used / even pace")
+    for name, held in (report.commitments | report.budgets).items():
+        used = ", ".join(f"{value:,.4g}" for value in held.used)
+        table.add_row(name, f"{held.amount:,g} {held.unit} per {held.per}", used, _number(held.pace, ".1%"))
     return table
 
 

@@ -39,7 +39,8 @@ class Commitment:
     """Take-or-pay: `amount` of `unit` on these pools is paid in every period, used or not.
 
     Attributes:
-        from_date: when the first period begins (UTC); None: when the gateway, or the run, starts.
+        from_date: when the first period begins (UTC); None: 1970-01-01, so that hours and days begin on the hour and at
+            midnight. A simulated run begins with a period in any case.
         starting_price_usd: the price that the controller starts from, in USD per unit; at most 0.
     """
 

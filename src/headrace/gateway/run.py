@@ -7,13 +7,14 @@ import ctypes
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from headrace.fleet import Fleet
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.routes import Routes, refusal
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
+from headrace.policy import PeriodResumed
 
 SWEEP_INTERVAL_S = 1.0
 GC_THRESHOLD = 50_000
@@ -71,6 +72,7 @@ async def start_gateway(
     admin_port: int | None = None,
     admin_fallback: Handler | None = None,
     journal: Journal | None = None,
+    resumed: Iterable[PeriodResumed] = (),
     clock: Callable[[], float] = time.monotonic,
     round_s: float = ROUND_S,
 ) -> RunningGateway:
@@ -79,6 +81,7 @@ async def start_gateway(
     Args:
         admin_fallback: takes requests to the admin port that the gateway itself does not know.
         journal: is given every event of the engine with the actions it led to.
+        resumed: what the engine is told before anything else (`resumed_periods`).
         clock: seconds that never decrease; the engine's second 0 is now.
         round_s: shortest time between two busy rounds of writing (`http.Rounds`); 0 where the event loop is shared with
             what must not wait.
@@ -88,6 +91,8 @@ async def start_gateway(
         OSError: an address cannot be had.
     """
     gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=os.urandom(4).hex(), round_s=round_s)
+    for event in resumed:
+        gateway.tell(event)
     routes = Routes(gateway, admin_fallback)
     limits = _http_limits(fleet)
     server = await serve(routes.public, host, port, limits, refusal=refusal, rounds=gateway.rounds)
