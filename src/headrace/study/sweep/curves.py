@@ -70,15 +70,16 @@ def band(values: Sequence[float]) -> Band:
 
 
 class Worth(NamedTuple):
-    """What value is counted in: columns of the value captured and of what is paid, and their unit."""
+    """What value is counted in: columns of the value captured and of what is paid, their unit, how they are written."""
 
     value: str
     cost: str
     unit: str
+    form: str
 
 
-PER_HOUR = Worth(VALUE, "cost_usd_per_h", "USD/h")
-PER_TASK = Worth(VALUE_OF_TASKS, "marginal_usd_per_task", "USD/task")
+PER_HOUR = Worth(VALUE, "cost_usd_per_h", "USD/h", ".2f")
+PER_TASK = Worth(VALUE_OF_TASKS, "marginal_usd_per_task", "USD/task", ".3f")
 
 
 class Curves:

@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from headrace.study.style import page
-from headrace.study.sweep.curves import CONFIDENCE, PER_TASK, Case, Curves, Payoff
+from headrace.study.sweep.curves import CONFIDENCE, PER_TASK, Case, Curves, Payoff, Worth
 from headrace.study.sweep.panels import Measure, Panel, colour, panel, step_panel
 from headrace.study.sweep.rows import Row
 from headrace.units import SECONDS_PER_MINUTE
@@ -91,7 +91,8 @@ def _case(curves: Curves, case: Case, about: About, charts: list[dict[str, Any]]
 
 
 def _case_name(case: Case) -> str:
-    return ", ".join(str(value) if name == "fleet" else f"{name} = {value:g}" for name, value in case)
+    said = ((name.removeprefix("set."), value) for name, value in case)
+    return ", ".join(str(value) if name == "fleet" else f"{name} = {value:g}" for name, value in said)
 
 
 def _panel(each: Panel, charts: list[dict[str, Any]]) -> str:
@@ -110,20 +111,21 @@ def _answer(curves: Curves, case: Case) -> str:
         found = curves.payoff(case, load, policy)
         if found is not None:
             at = "" if len(curves.loads) == 1 else f"At load {load:g}: "
-            items.append(f"<p><b>{at}{_verdict(found, curves.worth.unit)}</b> ({escape(policy)})</p>")
+            items.append(f"<p><b>{at}{_verdict(found, curves.worth)}</b> ({escape(policy)})</p>")
     return f'<div class="answer">{"".join(items)}</div>'
 
 
-def _verdict(found: Payoff, unit: str) -> str:
+def _verdict(found: Payoff, worth: Worth) -> str:
     if found.stops is None:
         return f"The next percent still pays at {_percent(found.pays_until)}, the largest share that was tried."
-    loss = f"{-found.stops.band.mean:.2g} {unit}"
+    loss = f"{-found.stops.band.mean:.2g} {worth.unit}"
     hedge = "" if found.sure else " That step is within the noise."
     if found.best.mean <= 0.0 and found.pays_until == 0.0:
         return f"No share pays: already the first points cost {loss} each, waiting included.{hedge}"
     return (
         f"The next percent stops paying at {_percent(found.pays_until)}: beyond it each further point costs {loss}, "
-        f"waiting included.{hedge} The best share is {_percent(found.best_share)}, worth {found.best.mean:.2f} {unit}."
+        f"waiting included.{hedge} The best share is {_percent(found.best_share)}, worth "
+        f"{found.best.mean:{worth.form}} {worth.unit}."
     )
 
 
@@ -135,7 +137,7 @@ def _table(curves: Curves, case: Case) -> str:
     """Loads and policies in rows: the best share, what it is worth, what it costs, until where it pays."""
     if not curves.policies:
         return ""
-    unit = curves.worth.unit
+    unit, form = curves.worth.unit, curves.worth.form
     head = ["policy", "best share", f"value captured, {unit}", f"cost, {unit}", "next percent pays until"]
     loads = len(curves.loads) > 1
     lines = ["".join(f"<th>{each}</th>" for each in (["load"] if loads else []) + head)]
@@ -144,10 +146,10 @@ def _table(curves: Curves, case: Case) -> str:
             found = curves.payoff(case, load, policy)
             if found is None:
                 continue
-            spread = "" if found.best.low is None else f" ({found.best.low:.2f} to {found.best.high:.2f})"
+            spread = "" if found.best.low is None else f" ({found.best.low:{form}} to {found.best.high:{form}})"
             costs = curves.curve(case, load, policy, curves.worth.cost)
-            cost = next((f"{point.band.mean:.2f}" for point in costs if point.share == found.best_share), "-")
-            cells = [escape(policy), f"{_percent(found.best_share)}", f"{found.best.mean:.2f}{spread}", cost]
+            cost = next((f"{point.band.mean:{form}}" for point in costs if point.share == found.best_share), "-")
+            cells = [escape(policy), f"{_percent(found.best_share)}", f"{found.best.mean:{form}}{spread}", cost]
             cells.append(f"{_percent(found.pays_until)}" + (" or more" if found.stops is None else ""))
             lines.append("".join(f"<td>{each}</td>" for each in ([f"{load:g}"] if loads else []) + cells))
     return f'<div class="wide"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
