@@ -20,7 +20,7 @@ BASES: dict[ApiName, dict[str, Any]] = {
     "chat": {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
     "completions": {"model": "m", "prompt": "hi"},
     "responses": {"model": "m", "input": [{"role": "user", "content": "hi"}]},
-    "messages": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]},
+    "messages": {"model": "m", "max_tokens": 90, "messages": [{"role": "user", "content": "hi"}]},
 }
 
 
@@ -98,8 +98,8 @@ CHAT: dict[str, dict[str, Any]] = {
     "frequency_penalty": {"frequency_penalty": 0.5},
     "presence_penalty": {"presence_penalty": 0.5},
     "logit_bias": {"logit_bias": {"50256": -100}},
-    "max_completion_tokens": {"max_completion_tokens": 5},
-    "max_tokens": {"max_tokens": 5},
+    "max_completion_tokens": {"max_completion_tokens": 50},
+    "max_tokens": {"max_tokens": 50},
     "stop": {"stop": ["x"]},
     "n": {"n": 2},
     "logprobs": {"logprobs": True, "top_logprobs": 2},
@@ -124,7 +124,7 @@ COMPLETIONS: dict[str, dict[str, Any]] = {
     "suffix": {"suffix": "x"},
     "echo": {"echo": True},
     "best_of": {"best_of": 3},
-    "max_tokens": {"max_tokens": 5},
+    "max_tokens": {"max_tokens": 50},
     "temperature": {"temperature": 0.5},
     "top_p": {"top_p": 0.5},
     "seed": {"seed": 1},
@@ -152,6 +152,12 @@ _CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"
 _OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "done"}
 _CUSTOM_CALL = {"type": "custom_tool_call", "call_id": "c1", "name": "apply_patch", "input": "*** Begin"}
 _CUSTOM_OUTPUT = {"type": "custom_tool_call_output", "call_id": "c1", "output": "done"}
+_SEARCH = {
+    "type": "web_search_call",
+    "id": "ws_1",
+    "status": "completed",
+    "action": {"type": "search", "query": "x"},
+}
 _YO = {"role": "assistant", "content": "yo"}
 
 RESPONSES: dict[str, dict[str, Any]] = {
@@ -174,6 +180,9 @@ RESPONSES: dict[str, dict[str, Any]] = {
         _CALL, _OUTPUT | {"output": [{"type": "input_image", "image_url": _PNG, "detail": "auto"}]}
     ),
     "past custom tool call and output": _input(_CUSTOM_CALL, _CUSTOM_OUTPUT),
+    "past message, as Codex sends it": _input(
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "yo"}]}
+    ),
     "past reasoning, sealed": _input(
         {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}, _YO
     ),
@@ -183,7 +192,7 @@ RESPONSES: dict[str, dict[str, Any]] = {
     "past reasoning, summary": _input(
         {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]}, _YO
     ),
-    "past web_search_call": _input({"type": "web_search_call", "id": "ws_1", "status": "completed"}, _YO),
+    "past web_search_call": _input(_SEARCH, _YO),
     "item_reference": _input({"type": "item_reference", "id": "msg_1"}),
     "compaction item": _input({"type": "compaction", "id": "c", "encrypted_content": "gAAA"}),
     "function tools": {"tools": [_function()]},
@@ -212,7 +221,7 @@ RESPONSES: dict[str, dict[str, Any]] = {
     "include: logprobs": {"include": ["message.output_text.logprobs"], "top_logprobs": 2},
     "temperature": {"temperature": 0.5},
     "top_p": {"top_p": 0.5},
-    "max_output_tokens": {"max_output_tokens": 5},
+    "max_output_tokens": {"max_output_tokens": 50},
     "max_tool_calls": {"max_tool_calls": 5},
     "metadata": {"metadata": {"a": "b"}},
     "user": {"user": "u"},
