@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-local bench-live bench-aiconfigurator bench-vidur clean
+.PHONY: setup run test lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-local bench-live bench-aiconfigurator bench-vidur clean
 
 setup: $(STAMP)
 
@@ -25,10 +25,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-gateway bench-sim bench-engine bench-perf
+bench: bench-gateway bench-translate bench-sim bench-engine bench-perf
 
 bench-gateway: setup
 	$(BIN)/python benchmarks/gateway.py
+
+bench-translate: setup
+	$(BIN)/python benchmarks/translate.py
 
 bench-sim: setup
 	$(BIN)/python benchmarks/sim.py

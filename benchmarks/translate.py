@@ -2,7 +2,7 @@
 
     python benchmarks/translate.py [--tokens 4000] [--repeats 7]
 
-One chunk a token, as fast silicon sends them, in blocks of one event (a quiet stream) and of 16 (a busy one). The figure
+One chunk a token, as fast silicon sends them, in blocks of one event (a quiet stream) and of 16 (a busy one). A figure
 is the least over the repeats of the process's CPU time, with the garbage collector running as it does live. "splice" is
 what handing the same blocks on unread would call for, in this loop: what translation pays comes on top of it.
 """
@@ -10,6 +10,7 @@ what handing the same blocks on unread would call for, in this loop: what transl
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import time
@@ -74,10 +75,15 @@ def main() -> None:
         events = chat_stream(options.tokens) if backend == "chat" else stream_of(backend, options.tokens)
         for size in (1, 16):
             blocks = [b"".join(events[at : at + size]) for at in range(0, len(events), size)]
-            cost = microseconds(lambda: translate(blocks, backend, client), options.tokens, options.repeats)
+            work = functools.partial(translate, blocks, backend, client)
+            cost = microseconds(work, options.tokens, options.repeats)
             rows.setdefault(f"{backend} -> {client}", {})[f"us_per_token_{size}_a_block"] = round(cost, 2)
     events = chat_stream(options.tokens)
-    rows["splice"] = {"us_per_token_1_a_block": round(microseconds(lambda: splice(events), options.tokens, 7), 2)}
+    rows["splice"] = {
+        "us_per_token_1_a_block": round(
+            microseconds(functools.partial(splice, events), options.tokens, options.repeats), 2
+        )
+    }
     print(json.dumps({"tokens": options.tokens, "repeats": options.repeats, "rows": rows}, indent=2))
 
 

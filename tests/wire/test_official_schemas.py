@@ -57,10 +57,14 @@ BESIDE_THE_DESCRIPTION = {"top_k", "fields of one server"}
 
 
 @functools.cache
-def schema(name: str) -> Draft202012Validator:
+def description() -> Registry[Any]:
     page = as_json_schema(json.loads(OPENAPI.read_bytes()))
-    registry: Registry[Any] = Registry().with_resource("urn:openai", Resource(page, DRAFT202012))
-    return Draft202012Validator({"$ref": f"urn:openai#/components/schemas/{name}"}, registry=registry)
+    return Registry().with_resource("urn:openai", Resource(page, DRAFT202012))
+
+
+@functools.cache
+def schema(name: str) -> Draft202012Validator:
+    return Draft202012Validator({"$ref": f"urn:openai#/components/schemas/{name}"}, registry=description())
 
 
 def as_json_schema(node: Any) -> Any:

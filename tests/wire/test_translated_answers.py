@@ -28,6 +28,10 @@ from headrace.wire.canonical import (
 )
 
 PATCH = '*** Begin Patch\n*** Add File: a.py\n+print("héllo 😀")\n*** End Patch'
+GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: x"}
+APPLY_PATCH = {"type": "custom", "name": "apply_patch", "description": "Edit.", "format": GRAMMAR}
+READ = {"type": "function", "name": "read", "parameters": {"type": "object"}, "strict": False}
+FILES = {"type": "namespace", "name": "files", "description": "Files.", "tools": [READ]}
 CODEX = {
     "model": "m",
     "input": [
@@ -36,15 +40,11 @@ CODEX = {
         {"type": "custom_tool_call", "call_id": "c0", "name": "apply_patch", "input": PATCH},
         {"type": "custom_tool_call_output", "call_id": "c0", "output": "Done!"},
     ],
-    "tools": [
-        {"type": "custom", "name": "apply_patch", "description": "Edit.", "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"}},
-        {"type": "namespace", "name": "files", "description": "Files.", "tools": [{"type": "function", "name": "read", "parameters": {"type": "object"}, "strict": False}]},
-        {"type": "web_search"},
-    ],
+    "tools": [APPLY_PATCH, FILES, {"type": "web_search"}],
     "store": False,
     "stream": True,
     "include": ["reasoning.encrypted_content"],
-}  # fmt: skip
+}
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
@@ -90,7 +90,7 @@ def test_codex_gets_its_custom_tool_and_its_namespace_back_from_a_chat_backend(s
 
 
 def test_a_tool_with_a_long_namespace_keeps_a_name_that_providers_take() -> None:
-    body = CODEX | {"tools": [CODEX["tools"][1] | {"name": "n" * 60}]}  # type: ignore[index]
+    body = CODEX | {"tools": [FILES | {"name": "n" * 60}]}
     outgoing = APIS["chat"].write_request(APIS["responses"].read_request(json.dumps(body).encode()), Accepts())
     (tool,) = json.loads(outgoing.body)["tools"]
     name = tool["function"]["name"]
@@ -108,9 +108,7 @@ def test_two_tools_of_one_name_are_refused() -> None:
 def test_a_backends_encrypted_reasoning_comes_back_to_it_through_a_messages_client() -> None:
     client, backend = APIS["messages"], APIS["responses"]
     request = client.read_request(recorded("messages.request.json"))
-    answer = client.read_answer(
-        client.write_answer(fold(read_stream("responses", recorded("responses.tools.sse"))), request, ANSWER_ID), PLAIN
-    )
+    answer = fold(read_stream("responses", recorded("responses.tools.sse")))
     blocks = json.loads(client.write_answer(answer, request, ANSWER_ID))["content"]
     again = json.loads(recorded("messages.request.json"))
     again["messages"] = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": blocks}]
@@ -123,7 +121,9 @@ def test_a_backends_encrypted_reasoning_comes_back_to_it_through_a_messages_clie
 
 
 def test_past_reasoning_goes_where_the_backend_takes_it() -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo", "reasoning_content": "hm"}, {"role": "user", "content": "go"}]}  # fmt: skip
+    past = {"role": "assistant", "content": "yo", "reasoning_content": "hm"}
+    user = {"role": "user", "content": "hi"}
+    body = {"model": "m", "messages": [user, past, user]}
     request = APIS["chat"].read_request(json.dumps(body).encode())
     outgoing = APIS["chat"].write_request(request, Accepts(reasoning_field="reasoning"))
     assert json.loads(outgoing.body)["messages"][1]["reasoning"] == "hm"
@@ -211,11 +211,8 @@ def test_the_first_token_is_any_piece_of_the_answer() -> None:
 
 
 def test_a_responses_backend_that_sends_items_only_whole_is_read() -> None:
-    events = [
-        event
-        for event in recorded("responses.tools.sse").split(b"\n\n")
-        if b".delta" not in event and b".added" not in event
-    ]
+    every = recorded("responses.tools.sse").split(b"\n\n")
+    events = [event for event in every if b".delta" not in event and b".added" not in event]
     whole = fold(read_stream("responses", b"\n\n".join(events)))
     assert plain(whole.choices) == plain(fold(read_stream("responses", recorded("responses.tools.sse"))).choices)
     assert isinstance(whole.choices[0].parts[0], Reasoning)
