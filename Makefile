@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur clean
+.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur clean
 
 setup: $(STAMP)
 
@@ -51,10 +51,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-gateway bench-sim bench-engine bench-perf
+bench: bench-gateway bench-translate bench-sim bench-engine bench-perf
 
 bench-gateway: setup
 	$(BIN)/python benchmarks/gateway.py
+
+bench-translate: setup
+	$(BIN)/python benchmarks/translate.py
 
 bench-sim: setup
 	$(BIN)/python benchmarks/sim.py
