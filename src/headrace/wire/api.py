@@ -1,15 +1,7 @@
-"""The APIs that a client may speak to headrace, and headrace to a backend."""
+"""The APIs that a client may speak to headrace, and headrace to a backend, by the names that fleet files use."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from typing import Literal
 
-
-class Api(StrEnum):
-    """An API, by the name that fleet files and metrics use."""
-
-    CHAT = "chat"
-    COMPLETIONS = "completions"
-    RESPONSES = "responses"
-    MESSAGES = "messages"
-    EMBEDDINGS = "embeddings"
+ApiName = Literal["chat", "completions", "responses", "messages", "embeddings"]

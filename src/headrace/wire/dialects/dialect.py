@@ -8,6 +8,7 @@ The rule it protects: **an answer is an answer to what was asked.** A parameter 
 
     passed   where the backend takes it, or ignores it without harm
     renamed  where it has another name for the same thing
+    replaced where a value has a near neighbour (a reasoning effort); the client is told in `x-headrace-approximated`
     dropped  where the answer is still one that the client can use; the client is told in `x-headrace-dropped`
     refused  where the client would look in the answer for what cannot be there (a second choice, log probabilities, a
              schema that is kept): another backend may serve it, and if none can, the client gets a 400 that names it
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from headrace.wire.api import Api
+from headrace.wire.api import ApiName
 from headrace.wire.error_kind import ErrorKind
 
 CHAT = "/v1/chat/completions"
@@ -45,6 +46,7 @@ class Treatment(StrEnum):
     """What becomes of a parameter."""
 
     RENAME = "rename"
+    REPLACE = "replace"
     DROP = "drop"
     REFUSE = "refuse"
 
@@ -56,6 +58,9 @@ class Parameter(NamedTuple):
         name: at the top level of the body; `messages[].NAME` is a field of each message.
         renamed: its name here; with RENAME only. A parameter that is there under both names keeps the one it has here.
         harmless: values, as compact JSON, that ask for nothing; they are left out without a word.
+        passed: values, as compact JSON, that are passed as they are; the rule is for the others.
+        values: what stands for a value here, with REPLACE only; a value without one is passed.
+        beside: the rule holds only where this parameter is there too.
         apis: where the rule holds.
         why: what the provider does with it; goes into the client's 400.
     """
@@ -66,7 +71,10 @@ class Parameter(NamedTuple):
     why: str = ""
     renamed: str = ""
     harmless: tuple[bytes, ...] = (b"null",)
-    apis: tuple[Api, ...] = (Api.CHAT,)
+    passed: tuple[bytes, ...] = ()
+    values: Mapping[bytes, bytes] = {}
+    beside: str = ""
+    apis: tuple[ApiName, ...] = ("chat",)
 
 
 class SchemaSubset(NamedTuple):
@@ -101,7 +109,6 @@ class ErrorShape(StrEnum):
     WRAPPED = "wrapped"  # {"error": {"message", "type", "param", "code"}}
     FLAT = "flat"  # {"message", "type", "param", "code"}
     ANTHROPIC = "anthropic"  # {"type": "error", "error": {"type", "message"}, "request_id"}
-    STRING = "string"  # {"error": "message"}
     AWS = "aws"  # {"message"}, the type in the header x-amzn-errortype
     GOOGLE = "google"  # [{"error": {"code", "message", "status"}}]
 
@@ -187,10 +194,12 @@ class Dialect:
     Attributes:
         name: as the fleet file says it.
         title: as the provider writes itself.
+        hosts: ends of the host names at which only this provider answers.
         auth: the ways that it takes; the first is meant where the fleet file does not choose by what it sets.
         paths: the path of each API that it speaks, after the backend's base URL; an API without one is not spoken.
         models_path: its catalogue; None: it has none.
         parameters: what is not passed as it is.
+        max_tools: most tools of a request; None: no limit is known.
         json_schema: None: any schema that `response_format` takes is passed.
         reasoning: fields of a delta or message that hold reasoning text, the usual one first; empty: none comes.
         usage: where a stream's usage comes; more than one place may be filled.
@@ -204,10 +213,12 @@ class Dialect:
 
     name: str
     title: str
+    hosts: tuple[str, ...] = ()
     auth: tuple[Auth, ...] = (Auth.BEARER,)
-    paths: Mapping[Api, str] = field(default_factory=lambda: {Api.CHAT: CHAT})
+    paths: Mapping[ApiName, str] = field(default_factory=lambda: {"chat": CHAT})
     models_path: str | None = MODELS
     parameters: tuple[Parameter, ...] = ()
+    max_tools: int | None = None
     json_schema: SchemaSubset | None = None
     reasoning: tuple[str, ...] = ("reasoning", "reasoning_content")
     usage: tuple[Usage, ...] = (Usage.EXTRA_CHUNK,)
@@ -224,6 +235,6 @@ class Dialect:
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def path(self, api: Api) -> str | None:
+    def path(self, api: ApiName) -> str | None:
         """Where this API is, after the base URL; None: it is not spoken here."""
         return self.paths.get(api)
