@@ -23,6 +23,7 @@ class RejectReason(StrEnum):
     QUEUE_FULL = "queue_full"
     QUEUE_TIMEOUT = "queue_timeout"
     NO_BACKEND = "no_backend"  # every candidate is down, or all retries are used up
+    UNFIT = "unfit"  # no candidate can give what the request asks for
 
 
 class Action(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):

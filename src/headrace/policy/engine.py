@@ -64,11 +64,7 @@ class PolicyEngine:
     """Decides for every request of one driver. Not thread-safe; needs no thread."""
 
     def __init__(
-        self,
-        fleet: Fleet,
-        rng: Random,
-        policy: Policy = PRICES,
-        predictor: LengthPredictor | None = None,
+        self, fleet: Fleet, rng: Random, policy: Policy = PRICES, predictor: LengthPredictor | None = None
     ) -> None:
         """
         Args:
@@ -167,6 +163,8 @@ class PolicyEngine:
         )
         if event.prefix or event.session is not None:
             request.prompt = prompt_of(event)
+        if event.unfit:
+            request.shun(candidates.named(event.unfit))
         self._requests[request_id] = request
         if not self._room.waiting or not self._room.has_line(candidates):
             choice = self._chooser.choose(now_s, request)
@@ -215,6 +213,9 @@ class PolicyEngine:
             pause_s = event.retry_after_s if event.retry_after_s is not None else OVERLOADED_PAUSE_S
             backend.breaker.pause(now_s + pause_s)
             backend.breaker.released(attempt.probe)
+        elif event.kind is FailureKind.UNFIT:
+            backend.breaker.released(attempt.probe)
+            request.shun(request.candidates.in_pool(backend.pool))
         else:
             backend.breaker.failed(now_s, attempt.probe)
             backend.observe_outcome(failed=True)
@@ -317,8 +318,7 @@ class PolicyEngine:
         """Queue a request while something that could take it is up; else turn it away."""
         outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
         if not any(b.up(now_s) for b in request.candidates.untried(request.tried)):
-            retry_s = retry_after_s(now_s, request.candidates)
-            return self._reject(request, RejectReason.NO_BACKEND, retry_s, outcome)
+            return self._no_backend(now_s, request, outcome)
         if self._room.full:
             return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
         due_s = self._room.enter(now_s, request)
@@ -349,7 +349,7 @@ class PolicyEngine:
         if request.attempts < self._limits.max_attempts and self._retries.take():
             choice = self._chooser.choose(now_s, request)
             return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
-        return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), Outcome.FAILED)
+        return self._no_backend(now_s, request, Outcome.FAILED)
 
     def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
         """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""
@@ -376,6 +376,10 @@ class PolicyEngine:
                 actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, 1.0, outcome)
         due_s = self._room.next_due_s()
         return actions if due_s is None else actions + self._set_timer(QUEUE_TIMER, due_s)
+
+    def _no_backend(self, now_s: float, request: RequestState, outcome: Outcome) -> list[AnyAction]:
+        reason = RejectReason.NO_BACKEND if request.candidates.untried(request.unfit) else RejectReason.UNFIT
+        return self._reject(request, reason, retry_after_s(now_s, request.candidates), outcome)
 
     def _reject(
         self, request: RequestState, reason: RejectReason, retry_after_s: float, outcome: Outcome

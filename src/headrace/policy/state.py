@@ -18,7 +18,8 @@ class RequestState(msgspec.Struct, eq=False):
         candidates: the backends that its route allows.
         work: what it counts for in each share, by index, at its predicted length.
         streamed: whether its first byte comes with its first token, not with its last.
-        tried: bit mask of the backends tried, by index.
+        tried: bit mask of the backends tried, and of the `unfit` ones, by index.
+        unfit: bit mask of the backends that cannot serve it.
         attempt: the live attempt; None while it waits in the queue.
         queued_s: when it entered the queue; None while it is not there.
         prompt: what it says of its prompt's beginning; None: nothing.
@@ -36,11 +37,17 @@ class RequestState(msgspec.Struct, eq=False):
     streamed: bool
     arrived_s: float
     tried: int = 0
+    unfit: int = 0
     attempts: int = 0
     attempt: AttemptState | None = None
     queued_s: float | None = None
     prompt: Prompt | None = None
     hits: dict[int, int] | None = None
+
+    def shun(self, mask: int) -> None:
+        """The backends of this bit mask cannot serve it."""
+        self.unfit |= mask
+        self.tried |= mask
 
     def cached_tokens(self, backend: Candidate) -> float:
         """Input tokens that `backend` is expected to find in its prefix cache."""

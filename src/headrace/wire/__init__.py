@@ -24,7 +24,6 @@ from headrace.wire.usage import (
     completion_usage,
     count_content_events,
     has_token,
-    is_error_event,
     is_usage_event,
     stream_end,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "encode_error",
     "error_body",
     "has_token",
-    "is_error_event",
     "is_usage_event",
     "model_list",
     "rate_limit_headers",

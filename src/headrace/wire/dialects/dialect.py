@@ -194,7 +194,7 @@ class Dialect:
     Attributes:
         name: as the fleet file says it.
         title: as the provider writes itself.
-        hosts: ends of the host names at which only this provider answers.
+        hosts: patterns of the host names at which only this provider answers.
         auth: the ways that it takes; the first is meant where the fleet file does not choose by what it sets.
         paths: the path of each API that it speaks, after the backend's base URL; an API without one is not spoken.
         models_path: its catalogue; None: it has none.
@@ -234,6 +234,11 @@ class Dialect:
     signals: tuple[Signals, ...] = ()
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_version_in_path(self) -> bool:
+        """Whether `/v1` belongs to the paths, and so not to the base URL."""
+        return all(path.startswith("/v1/") for path in self.paths.values())
 
     def path(self, api: ApiName) -> str | None:
         """Where this API is, after the base URL; None: it is not spoken here."""
