@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import RequestError
 from headrace.wire.dialects import DIALECTS, AwsKeys, Fitted, Fitter, Treatment, region_of, sign
+from headrace.wire.dialects.page import dialects_page
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 STRICT = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -262,3 +264,8 @@ def test_a_region_is_read_from_the_host_and_never_guessed() -> None:
     assert region_of("bedrock-runtime.us-east-1.amazonaws.com") == "us-east-1"
     assert region_of("bedrock-mantle.us-gov-west-1.api.aws") == "us-gov-west-1"
     assert region_of("bedrock.internal") is None
+
+
+def test_the_page_of_the_dialects_is_the_one_that_the_tables_print() -> None:
+    page = Path(__file__).parents[2] / "docs" / "dialects.md"
+    assert page.read_text() == dialects_page(DIALECTS.values()), "run: headrace dialects > docs/dialects.md"

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from headrace.errors import HeadraceError
 
 COMMANDS = (
-    *("calibrate", "catalog", "check", "emulate", "journal", "perf", "probe"),
+    *("calibrate", "catalog", "check", "dialects", "emulate", "journal", "perf", "probe"),
     *("replay", "serve", "simulate", "study", "up", "validate"),
 )
 
