@@ -13,6 +13,7 @@ from headrace.errors import HeadraceError, RequestError, UnknownModel
 from headrace.wire import (
     DONE,
     WIRE_ERRORS,
+    Usage,
     chat_chunk,
     chat_completion,
     chat_usage_chunk,
@@ -115,7 +116,7 @@ def test_usage_of_a_whole_answer_is_found_however_long_it_is(filler: str) -> Non
     body = chat_completion(
         "c", "m", 1, filler, finish_reason="stop", input_tokens=7, output_tokens=9, cached_input_tokens=2
     )
-    assert completion_usage(body) == (7, 9, 2)
+    assert completion_usage(body) == Usage(7, 9, 2)
 
 
 def test_an_answer_without_usage_has_none_and_garbage_is_refused() -> None:
@@ -130,7 +131,7 @@ def test_groq_puts_usage_elsewhere() -> None:
     event = (
         b'data: {"choices":[{"finish_reason":"stop"}],"x_groq":{"usage":{"prompt_tokens":3,"completion_tokens":4}}}\n\n'
     )
-    assert stream_end(event + DONE).usage == (3, 4, 0)
+    assert stream_end(event + DONE).usage == Usage(3, 4)
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,18 @@ _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 class Usage(NamedTuple):
-    """Tokens as the backend counted them."""
+    """Tokens as the backend counted them.
+
+    Attributes:
+        input_tokens: all of them, whether read from a cache, written to one, or neither.
+        output_tokens: all of them, reasoning included.
+    """
 
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class StreamEnd(NamedTuple):
@@ -45,23 +52,41 @@ class StreamEnd(NamedTuple):
     usage: Usage | None
 
 
-class _Details(msgspec.Struct, gc=False):
+class _InputDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
-class _WireUsage(msgspec.Struct, gc=False):
+class _OutputDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class ChatUsage(msgspec.Struct, gc=False):
+    """`usage` as chat and completions spell it."""
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
 
     def usage(self) -> Usage:
-        details = self.prompt_tokens_details
-        cached = (details.cached_tokens or 0) if details else 0
-        return Usage(max(self.prompt_tokens, 0), max(self.completion_tokens, 0), max(cached, 0))
+        """The neutral form; never negative."""
+        read = self.prompt_tokens_details or _InputDetails()
+        written = self.completion_tokens_details or _OutputDetails()
+        counts = (
+            self.prompt_tokens,
+            self.completion_tokens,
+            read.cached_tokens,
+            read.cache_write_tokens,
+            written.reasoning_tokens,
+        )
+        return Usage(*(max(count or 0, 0) for count in counts))
 
 
-class _Groq(msgspec.Struct, gc=False):
-    usage: _WireUsage | None = None
+class GroqExtra(msgspec.Struct, gc=False):
+    """`x_groq` of Groq's last chunk."""
+
+    usage: ChatUsage | None = None
     error: str | None = None
 
 
@@ -89,8 +114,8 @@ class _Answer(msgspec.Struct):
     """A chunk or a whole completion, as far as its end matters."""
 
     choices: list[_Choice] | None = None
-    usage: _WireUsage | None = None
-    x_groq: _Groq | None = None
+    usage: ChatUsage | None = None
+    x_groq: GroqExtra | None = None
     error: Raw = Raw(b"null")
 
     def failed(self) -> bool:
@@ -106,7 +131,7 @@ class _Answer(msgspec.Struct):
 
 _firsts = msgspec.json.Decoder(_First)
 _answers = msgspec.json.Decoder(_Answer)
-_usages = msgspec.json.Decoder(_WireUsage)
+_usages = msgspec.json.Decoder(ChatUsage)
 
 
 def event_data(event: bytes) -> bytes:

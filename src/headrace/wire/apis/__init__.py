@@ -1,0 +1,26 @@
+"""Readers and writers of every API, between bytes and the neutral form of `wire.canonical`."""
+
+from headrace.wire.apis.api import Accepts, Api, Outgoing, StreamReader, StreamWriter
+from headrace.wire.apis.chat import CHAT
+from headrace.wire.apis.errors import failure, failure_of, read_error
+from headrace.wire.apis.tool_names import PLAIN, ToolName, ToolNames
+from headrace.wire.canonical import ApiName
+
+APIS: dict[ApiName, Api] = {api.name: api for api in (CHAT,)}
+
+__all__ = [
+    "APIS",
+    "CHAT",
+    "PLAIN",
+    "Accepts",
+    "Api",
+    "ApiName",
+    "Outgoing",
+    "StreamReader",
+    "StreamWriter",
+    "ToolName",
+    "ToolNames",
+    "failure",
+    "failure_of",
+    "read_error",
+]
