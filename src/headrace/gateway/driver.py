@@ -296,10 +296,11 @@ class Gateway:
             return
         request = attempt.request
         self._estimators[request.workload_class].observe(request.body_bytes, usage.input_tokens)
-        self.telemetry.used(attempt.link.name, *usage)
+        counts = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+        self.telemetry.used(attempt.link.name, *counts)
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
-        self.tell(Finished(attempt_id, *usage))
+        self.tell(Finished(attempt_id, *counts))
 
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
         """There will be no complete answer."""
