@@ -296,11 +296,10 @@ class Gateway:
             return
         request = attempt.request
         self._estimators[request.workload_class].observe(request.body_bytes, usage.input_tokens)
-        counts = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
-        self.telemetry.used(attempt.link.name, *counts)
+        self.telemetry.used(attempt.link.name, *usage[:3])
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
-        self.tell(Finished(attempt_id, *counts))
+        self.tell(Finished(attempt_id, *usage[:3]))
 
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
         """There will be no complete answer."""

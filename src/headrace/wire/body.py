@@ -22,11 +22,12 @@ _FIELD = re.compile(r"field `([^`]+)`")
 _top_levels = msgspec.json.Decoder(dict[str, Raw])
 
 
-def decode_body(decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
+def decode_body(decoder: msgspec.json.Decoder[T], body: bytes | Raw, what: str, path: str = "") -> T:
     """The body, decoded.
 
     Args:
         what: the name of the request, with its article: `a chat completion request`.
+        path: where in the request this is, if it is not all of it: `input[3]`.
 
     Raises:
         RequestError: the body is not JSON, or a field has the wrong type or is missing; `param` names it.
@@ -35,7 +36,8 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         message = str(error)
-        raise RequestError(f"the request body is not {what}: {message}", _param(message)) from None
+        param = _joined(path, _param(message))
+        raise RequestError(f"{path or 'the request body'} is not {what}: {message}", param) from None
     except NOT_JSON as error:
         raise RequestError(f"the request body is not JSON: {error}; send a JSON object") from None
 
@@ -46,7 +48,8 @@ def top_level(body: bytes) -> dict[str, Raw]:
         if not body.isascii():
             body.decode()
     except UnicodeDecodeError as error:
-        raise RequestError(f"the request body is not UTF-8 at byte {error.start}; send JSON in UTF-8") from None
+        message = f"the request body is not JSON: no UTF-8 at byte {error.start}; send a JSON object in UTF-8"
+        raise RequestError(message) from None
     return decode_body(_top_levels, body, "a JSON object")
 
 
@@ -57,5 +60,10 @@ def given(value: Raw) -> Raw | None:
 
 def _param(message: str) -> str | None:
     path, field = _PATH.search(message), _FIELD.search(message)
-    names = [path[1] if path else "", field[1] if field else ""]
-    return ".".join(name for name in names if name) or None
+    return _joined(path[1] if path else "", field[1] if field else None)
+
+
+def _joined(path: str, name: str | None) -> str | None:
+    if not name:
+        return path or None
+    return f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}"

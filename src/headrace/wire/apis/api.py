@@ -22,7 +22,7 @@ from msgspec import Raw
 from headrace.errors import RequestError
 from headrace.wire.apis.spelling import SPELLING
 from headrace.wire.apis.tool_names import PLAIN, ToolNames
-from headrace.wire.canonical import Answer, ApiName, Event, Failed, Request
+from headrace.wire.canonical import Answer, ApiName, Event, Failed, Opaque, Request, Text, Turn
 
 
 class Accepts(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         stream_writer: takes the client's request, an id unique to this answer (letters and digits; each API puts its
             prefix before it) and the Unix time.
-        write_answer: the same, after the answer. The backend's own id is used where it gave one.
+        write_answer: takes the answer, the request and such an id.
         read_error: HTTP status and body of a backend's refusal.
         error_body: an error in this API's shape.
     """
@@ -111,6 +111,23 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     error_body: Callable[[Failed], bytes]
 
 
+_ESSENTIAL = frozenset(("item_reference", "compaction", "compaction_trigger"))
+
+# Fields of one API that change the answer and that no other API can say. Completions; then Responses; then Messages.
+_ANSWER_CHANGING = (
+    "suffix",
+    "echo",
+    "best_of",
+    "background",
+    "conversation",
+    "prompt",
+    "mcp_servers",
+    "prefill",
+    "audio",
+)
+_DEFAULTS = (b"null", b"false", b"1", b'""')
+
+
 class Report:
     """Collects what a request loses on its way to another API."""
 
@@ -121,30 +138,54 @@ class Report:
         self.dropped: list[str] = []
         self.approximated: list[str] = []
 
+    def _spelled(self, field: str) -> str:
+        name, bracket, rest = field.partition("[")
+        return self._names.get(name, name) + bracket + rest
+
     def drop(self, field: str, given: object = True) -> None:
         """The field is left out, if the client gave it."""
-        name = self._names.get(field, field)
+        name = self._spelled(field)
         if given is not None and given is not False and given != () and name not in self.dropped:
             self.dropped.append(name)
 
     def approximate(self, field: str) -> None:
         """The field became something near enough."""
-        name = self._names.get(field, field)
+        name = self._spelled(field)
         if name not in self.approximated:
             self.approximated.append(name)
 
     def refuse(self, field: str, given: object, why: str) -> None:
         """Raises RequestError if the client gave the field."""
         if given is not None and given is not False and given != ():
-            name = self._names.get(field, field)
+            name = self._spelled(field)
             message = (
                 f"{name}: {why}, and the model is served by the {self._target} API; leave it out or ask another model"
             )
             raise RequestError(message, name)
 
+    def opaque(self, part: Opaque) -> None:
+        """A part that only another API understands is left out; RequestError if the conversation stands on it."""
+        if part.kind in _ESSENTIAL:
+            self.refuse(f"turns[{part.kind}]", True, "it stands for something that only its provider has")
+        self.drop(f"turns[{part.kind}]")
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns; a bare prompt is the user's only one, which is near enough: a chat template goes around it."""
+        request = self._request
+        if not request.prompts:
+            return request.turns
+        prompt = request.prompts[0]
+        self.refuse("prompts", len(request.prompts) > 1, "a conversation has one prompt")
+        self.refuse("prompts", not isinstance(prompt, str), "token ids have no place in a conversation")
+        self.approximate("prompts")
+        return (Turn("user", (Text(str(prompt)),)),)
+
     def extras(self, accepts: Accepts) -> dict[str, Raw]:
         """The fields without a neutral name that pass: those of the same API, and the backend's extensions."""
         passed = {}
+        for name in _ANSWER_CHANGING if self._request.api != self._target else ():
+            value = self._request.extra.get(name)
+            self.refuse(name, value is not None and bytes(value) not in _DEFAULTS, "that API cannot do it")
         for name, value in self._request.extra.items():
             if self._request.api == self._target or name in accepts.extensions:
                 passed[name] = value

@@ -23,3 +23,8 @@ def inline(url: str) -> Inline | None:
 def data_url(media_type: str, data: str) -> str:
     """The `data:` URL of base64 data."""
     return f"data:{media_type};base64,{data}"
+
+
+def said_detail(detail: str | None) -> str | None:
+    """An image's `detail`, unless it is the default."""
+    return None if detail == "auto" else detail

@@ -7,8 +7,6 @@ error. A finish reason `abort` (vLLM, SGLang) or `error` is a failure, whatever 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 from msgspec import Raw
 
@@ -74,20 +72,34 @@ class _Delta(msgspec.Struct, gc=False):
 
 
 class _Logprobs(msgspec.Struct, gc=False):
+    """Log probabilities: of chat `content`, of completions the rest."""
+
     content: tuple[TokenLogprob, ...] | None = None
-    refusal: tuple[TokenLogprob, ...] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
 
 
-class _Choice(msgspec.Struct, gc=False):
+class ChatChoice(msgspec.Struct, gc=False):
+    """A choice of a chunk, of a whole chat completion, or of a completion (`text`)."""
+
     index: int = 0
+    text: str | None = None
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
+    stop_reason: str | int | None = None  # vLLM: the stop string or token
+    matched_stop: str | int | None = None  # SGLang: the same
+
+    def stop_sequence(self) -> str | None:
+        """The stop string that ended the choice, where the backend says so."""
+        found = self.stop_reason if self.stop_reason is not None else self.matched_stop
+        return found if isinstance(found, str) else None
 
 
 class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
+    choices: list[ChatChoice] | None = None
     usage: ChatUsage | None = None
     x_groq: GroqExtra | None = None
     error: Raw = NULL
@@ -103,9 +115,15 @@ _chunks = msgspec.json.Decoder(_Chunk)
 _heads = msgspec.json.Decoder(_Head)
 
 
-class _OpenCall(NamedTuple):
-    index: int
-    unwrapper: Unwrapper | None
+class _OpenCall:
+    """The tool call of one choice that is open."""
+
+    __slots__ = ("empty", "index", "unwrapper")
+
+    def __init__(self, index: int, unwrapper: Unwrapper | None, custom: bool) -> None:
+        self.index = index
+        self.unwrapper = unwrapper
+        self.empty = not custom  # a function's arguments are a JSON object: none at all are an empty one
 
 
 class ChatStreamReader:
@@ -179,21 +197,25 @@ class ChatStreamReader:
         head = _heads.decode(payload)
         events.append(Started(head.id or "", head.model or "", int(head.created or 0)))
 
-    def _read_choice(self, choice: _Choice, events: list[Event]) -> None:
+    def _read_choice(self, choice: ChatChoice, events: list[Event]) -> None:
         index = choice.index
-        delta = choice.delta or choice.message
-        if delta is not None:
-            if delta.content:
-                if index in self._open:
-                    self._close_call(index, events)
-                logprobs = choice.logprobs
-                events.append(TextDelta(delta.content, index, (logprobs.content or ()) if logprobs else ()))
-            if delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls:
-                self._read_rest(delta, index, events)
+        self._read_delta(choice, index, events)
         if choice.finish_reason:
-            self._finish(choice.finish_reason, index, events)
+            self._finish(choice, choice.finish_reason, index, events)
         elif index not in self._finished:
             self._unfinished.add(index)
+
+    def _read_delta(self, choice: ChatChoice, index: int, events: list[Event]) -> None:
+        delta = choice.delta or choice.message
+        if delta is None:
+            return
+        if delta.content:
+            if index in self._open:
+                self._close_call(index, events)
+            logprobs = choice.logprobs
+            events.append(TextDelta(delta.content, index, (logprobs.content or ()) if logprobs else ()))
+        if delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls:
+            self._read_rest(delta, index, events)
 
     def _read_rest(self, delta: _Delta, index: int, events: list[Event]) -> None:
         thought = delta.reasoning or delta.reasoning_content
@@ -217,6 +239,7 @@ class ChatStreamReader:
         if open_call.unwrapper is not None:
             text = open_call.unwrapper.feed(text)
         if text:
+            open_call.empty = False
             events.append(ToolCallDelta(text, index))
 
     def _open_call(self, call: _Call, call_index: int, index: int, events: list[Event]) -> _OpenCall:
@@ -226,22 +249,22 @@ class ChatStreamReader:
         name = self._tools.find(called.name)
         count = self._calls[index] = self._calls.get(index, 0) + 1
         call_id = call.id or f"call_{index}_{count}"
-        events.append(
-            ToolCallStarted(call_id, name.name, name.custom or call.custom is not None, name.namespace, index)
-        )
-        opened = self._open[index] = _OpenCall(call_index, Unwrapper() if name.wrapped and call.function else None)
+        custom = name.custom or call.custom is not None
+        events.append(ToolCallStarted(call_id, name.name, custom, name.namespace, index))
+        unwrapper = Unwrapper() if name.wrapped and call.function else None
+        self._open[index] = opened = _OpenCall(call_index, unwrapper, custom)
         return opened
 
     def _close_call(self, index: int, events: list[Event]) -> None:
         open_call = self._open.pop(index, None)
         if open_call is None:
             return
-        rest = open_call.unwrapper.close() if open_call.unwrapper is not None else ""
+        rest = open_call.unwrapper.close() if open_call.unwrapper is not None else "{}" if open_call.empty else ""
         if rest:
             events.append(ToolCallDelta(rest, index))
         events.append(ToolCallDone(index))
 
-    def _finish(self, reason: str, index: int, events: list[Event]) -> None:
+    def _finish(self, choice: ChatChoice, reason: str, index: int, events: list[Event]) -> None:
         self._close_call(index, events)
         if reason in _ABORTED:
             self._fail(events, f"the backend stopped its answer: finish_reason {reason!r}")
@@ -253,7 +276,7 @@ class ChatStreamReader:
             known = "tool_calls"
         self._unfinished.discard(index)
         self._finished.add(index)
-        events.append(Finished(known, index))
+        events.append(Finished(known, index, choice.stop_sequence()))
 
     def _end(self, events: list[Event], explicit: bool) -> None:
         if self._over:

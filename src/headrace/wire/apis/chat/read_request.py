@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from headrace.errors import RequestError
 from headrace.wire.apis.chat.tools import ToolField, read_choice, read_tools
-from headrace.wire.apis.media import data_url
+from headrace.wire.apis.media import data_url, said_detail
 from headrace.wire.body import NULL, decode_body, given, top_level
 from headrace.wire.canonical import (
     Media,
@@ -232,7 +232,7 @@ def _part(part: _Part, path: str) -> Part:
         case _Part(type="refusal", refusal=str(text)):
             return Refusal(text)
         case _Part(type="image_url", image_url=_ImageUrl(url, detail)):
-            return Media("image", url, detail=detail)
+            return Media("image", url, detail=said_detail(detail))
         case _Part(type="input_audio", input_audio=_Audio(data, form)):
             return Media("audio", data_url(f"audio/{form}", data))
         case _Part(type="file", file=_File(data, file_id, filename)) if data or file_id:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw
@@ -106,7 +106,7 @@ def read_choice(value: Raw | None) -> ToolChoice | None:
             return ToolChoice("required", choice.named())
         if choice.allowed_tools is not None:
             names = (tool.named() for tool in choice.allowed_tools.tools)
-            mode = "required" if choice.allowed_tools.mode == "required" else "auto"
+            mode: Literal["auto", "required"] = "required" if choice.allowed_tools.mode == "required" else "auto"
             return ToolChoice(mode, allowed=tuple(name for name in names if name is not None))
     raise RequestError("tool_choice: send auto, none, required, or the tool that must be called", "tool_choice")
 

@@ -39,16 +39,11 @@ _encode = msgspec.json.Encoder().encode
 _NOTHING = b""
 
 
-def prefixed(prefix: str, answer_id: str) -> str:
-    """An id as an API spells it."""
-    return answer_id if answer_id.startswith(prefix) else prefix + answer_id
-
-
 class ChatStreamWriter:
     """Writes the stream of a chat client."""
 
     def __init__(self, request: Request, answer_id: str, created_s: int) -> None:
-        self._id = prefixed("chatcmpl-", answer_id)
+        self._id = "chatcmpl-" + answer_id
         self._model = request.model
         self._created_s = created_s
         self._include_usage = request.include_usage
@@ -89,7 +84,7 @@ class ChatStreamWriter:
         self._head = (
             b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"system_fingerprint":null,'
         ) % (
-            _encode(prefixed("chatcmpl-", event.id) if event.id else self._id),
+            _encode(self._id),
             event.created_s or self._created_s,
             _encode(event.model or self._model),
         )
@@ -158,7 +153,7 @@ def write_answer(answer: Answer, request: Request, answer_id: str) -> bytes:
     return (
         b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"system_fingerprint":null,"choices":[%b]%b}'
         % (
-            _encode(prefixed("chatcmpl-", answer.id or answer_id)),
+            _encode("chatcmpl-" + answer_id),
             answer.created_s,
             _encode(answer.model or request.model),
             b",".join(_choice(choice, index) for index, choice in enumerate(answer.choices)),

@@ -35,7 +35,7 @@ def write_request(request: Request, accepts: Accepts) -> Outgoing:
     """
     report = Report(request, "chat")
     report.refuse("previous_response_id", request.previous_response_id, "stored answers are the Responses API's")
-    messages = _messages(request, accepts, report)
+    messages = _messages(accepts, report)
     wire: dict[str, Any] = {"model": request.model, "messages": messages}
     _write_tools(wire, request, accepts, report)
     _write_options(wire, request, accepts, report)
@@ -109,22 +109,11 @@ def _response_format(request: Request) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _messages(request: Request, accepts: Accepts, report: Report) -> list[dict[str, Any]]:
-    if request.prompts:
-        return [_prompt(request, report)]
+def _messages(accepts: Accepts, report: Report) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
-    for turn in request.turns:
+    for turn in report.turns():
         messages += _turn_messages(turn, accepts, report)
     return messages
-
-
-def _prompt(request: Request, report: Report) -> dict[str, Any]:
-    """A prompt becomes the user's only message: near enough, as a chat template is put around it."""
-    prompt = request.prompts[0]
-    report.refuse("prompts", len(request.prompts) > 1, "a chat has one prompt")
-    report.refuse("prompts", not isinstance(prompt, str), "token ids have no place in a chat")
-    report.approximate("prompts")
-    return {"role": "user", "content": prompt}
 
 
 def _turn_messages(turn: Turn, accepts: Accepts, report: Report) -> list[dict[str, Any]]:
@@ -156,7 +145,7 @@ def _part(part: Part, report: Report) -> dict[str, Any] | None:
         case Media():
             return _media(part, report)
         case Opaque():
-            report.drop(f"turns[{part.kind}]")
+            report.opaque(part)
     return None
 
 
