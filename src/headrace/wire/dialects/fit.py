@@ -13,12 +13,11 @@ from msgspec import Raw
 
 from headrace.errors import RequestError
 from headrace.wire.api import ApiName
+from headrace.wire.body import top_level
 from headrace.wire.dialects.dialect import Dialect, Parameter, Treatment
 from headrace.wire.dialects.json_schema import schema_fault
 
 MESSAGE_FIELD = "messages[]."
-_NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
-_top_levels = msgspec.json.Decoder(dict[str, Raw])
 _messages = msgspec.json.Decoder(list[dict[str, Raw]])
 _lists = msgspec.json.Decoder(list[Raw])
 
@@ -56,10 +55,7 @@ class Fitter:
         """
         if self.idle:
             return Fitted(body)
-        try:
-            fields = _top_levels.decode(body)
-        except _NOT_JSON as error:
-            raise RequestError(f"the request body is not JSON: {error}; send a JSON object") from None
+        fields = top_level(body)
         edit = _Edit(fields, self._dialect.title)
         for rule in self._rules:
             if rule.name in fields:
