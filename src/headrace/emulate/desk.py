@@ -183,7 +183,8 @@ class Desk:
         with_done = fault is None or fault.what != NO_DONE
         model, order = self._plain(exchange, with_done) if plain else self._neutral(exchange, api, with_done)
         if model != self._model:
-            self.refuse(exchange, self._row(ErrorKind.MODEL_NOT_FOUND, f"this backend serves {self._model}"))
+            said = f"the model {model!r} does not exist; this backend serves {self._model}"
+            self.refuse(exchange, self._row(ErrorKind.MODEL_NOT_FOUND, said))
             return
         refused = refused_parameter(self._dialect, api, exchange.body)
         if refused is not None:

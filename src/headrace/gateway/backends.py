@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Backend, Fleet
-from headrace.fleet.dialect_check import auth_of, spoken_dialect
+from headrace.fleet.credentials import Credentials, credential_variables
+from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import ConnectionPool, PoolLimits, Rounds
-from headrace.wire.dialects import Auth, AwsKeys, region_of, sign
 
-ANTHROPIC_VERSION = b"2023-06-01"
-AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-AWS_SESSION = "AWS_SESSION_TOKEN"
-AWS_SERVICE = "bedrock"
 FORWARDED = (b"x-headrace-emulated-output-tokens", b"traceparent", b"tracestate")
 WARM_CONNECTIONS = 2
 SPARE_CONNECTIONS = 16
@@ -29,7 +24,7 @@ class BackendLink:
     backend's key and the few headers in `FORWARDED`.
     """
 
-    __slots__ = ("_answer_heads", "_authorization", "_request_start", "_sign", "backend", "dialect", "name", "pool")
+    __slots__ = ("_answer_heads", "_path", "_request_start", "backend", "credentials", "dialect", "name", "pool")
 
     def __init__(self, backend: Backend, environment: Mapping[str, str], rounds: Rounds) -> None:
         self.name = backend.name
@@ -37,22 +32,20 @@ class BackendLink:
         self.dialect = spoken_dialect(backend)
         limit = backend.max_in_flight + SPARE_CONNECTIONS
         self.pool = ConnectionPool(backend.url, PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit), rounds=rounds)
-        path = self.pool.prefix + (self.dialect.path("chat") or "").encode()
+        self.credentials = Credentials(backend, environment)
+        self._path = self.pool.prefix + (self.dialect.path("chat") or "").encode()
         self._request_start = (
             b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
             b"accept: application/json, text/event-stream\r\nuser-agent: headrace\r\n"
-        ) % (path, self.pool.host_header)
-        self._authorization = _authorization(backend, environment)
-        self._sign = _signer(backend, self.pool.host_header, path, environment)
+        ) % (self._path, self.pool.host_header)
         self._answer_heads: dict[str, bytes] = {}
-
-    def authorise(self, token: str) -> None:
-        """Send this bearer token from now on."""
-        self._authorization = b"authorization: Bearer %b\r\n" % token.encode()
 
     def request_head(self, headers: dict[bytes, bytes], body: bytes) -> bytes:
         """The whole head of a request with these client headers and this body."""
-        start = self._request_start + (self._authorization if self._sign is None else self._sign(body))
+        credentials = self.credentials
+        start = self._request_start + credentials.lines
+        if credentials.signs:
+            start += credentials.sign(b"POST", self._path, body, time.time())
         for name in FORWARDED:
             value = headers.get(name)
             if value is not None:
@@ -80,7 +73,7 @@ def link_backends(fleet: Fleet, rounds: Rounds, environment: Mapping[str, str] =
     links: dict[str, BackendLink] = {}
     faults: list[Fault] = []
     for backend in fleet.backends:
-        missing = [name for name in _variables(backend) if name not in environment]
+        missing = [name for name in credential_variables(backend) if name not in environment]
         if missing:
             setting = "api_key_env" if backend.api_key_env is not None else "dialect"
             faults.append(Fault(f"backends.{backend.name}.{setting}", f"set {', '.join(missing)} in the environment"))
@@ -92,37 +85,3 @@ def link_backends(fleet: Fleet, rounds: Rounds, environment: Mapping[str, str] =
     if faults:
         raise ConfigError("fleet", faults)
     return links
-
-
-def _variables(backend: Backend) -> tuple[str, ...]:
-    """The environment variables that the backend's credentials are in."""
-    if auth_of(backend) is Auth.SIGV4:
-        return AWS_VARIABLES
-    return () if backend.api_key_env is None else (backend.api_key_env,)
-
-
-def _authorization(backend: Backend, environment: Mapping[str, str]) -> bytes:
-    """The header lines that carry the backend's key, the same for each request; empty without one."""
-    if backend.api_key_env is None:
-        return b""
-    key = environment[backend.api_key_env].encode()
-    if auth_of(backend) is Auth.X_API_KEY:
-        return b"x-api-key: %b\r\nanthropic-version: %b\r\n" % (key, ANTHROPIC_VERSION)
-    return b"authorization: Bearer %b\r\n" % key
-
-
-def _signer(
-    backend: Backend, host: bytes, path: bytes, environment: Mapping[str, str]
-) -> Callable[[bytes], bytes] | None:
-    """What makes the header lines that authorise one request; None where they are always the same."""
-    if auth_of(backend) is not Auth.SIGV4:
-        return None
-    access_key, secret_key = (environment[name] for name in AWS_VARIABLES)
-    keys = AwsKeys(access_key, secret_key, environment.get(AWS_SESSION))
-    region = backend.aws_region or region_of(urlsplit(backend.url).hostname or "") or ""
-
-    def signed(body: bytes) -> bytes:
-        at = {"method": "POST", "host": host.decode(), "path": path.decode()}
-        return sign(keys, region, AWS_SERVICE, body=body, now_unix_s=time.time(), **at)
-
-    return signed

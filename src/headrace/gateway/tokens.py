@@ -1,8 +1,4 @@
-"""Short-lived bearer tokens: printed by a command of the operator's, and asked for again before they end.
-
-Google's tokens live for about an hour. Whoever can run `gcloud auth print-access-token`, or a script that asks a
-metadata server or trades a service account's key, needs no key file here and no code for it either.
-"""
+"""Keeps backends that use a token command supplied with tokens, which are asked for again before they end."""
 
 from __future__ import annotations
 
@@ -11,8 +7,8 @@ from collections.abc import Iterable
 
 from headrace.errors import ConfigError, Fault
 from headrace.gateway.backends import BackendLink
+from headrace.http.token_command import printed_token
 
-COMMAND_TIMEOUT_S = 30.0
 RETRY_S = 10.0
 
 
@@ -50,24 +46,8 @@ async def _renew(link: BackendLink) -> Fault | None:
     """Run the command once. The old token stays where it fails."""
     path = f"backends.{link.name}.token_command"
     try:
-        token = await _printed(link.backend.token_command)
+        token = await printed_token(link.backend.token_command)
     except (OSError, TimeoutError, ValueError) as error:
         return Fault(path, f"{' '.join(link.backend.token_command)}: {error or type(error).__name__}; run it by hand")
-    link.authorise(token)
+    link.credentials.use_token(token)
     return None
-
-
-async def _printed(command: tuple[str, ...]) -> str:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)
-    try:
-        async with asyncio.timeout(COMMAND_TIMEOUT_S):
-            out, complaint = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        raise
-    token = out.decode("latin-1").strip()
-    if process.returncode or not token or not token.isascii() or len(token.split()) != 1:
-        said = complaint.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise ValueError(said[0] if said else f"ended with {process.returncode} and printed no token")
-    return token
