@@ -7,6 +7,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from headrace.emulate.backend import EmulatedBackend
+from headrace.emulate.script import Script
 from headrace.fleet import Deployment, Fleet
 from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import HttpLimits, Server, serve
@@ -54,6 +55,11 @@ class Emulator:
             self._servers.append(server)
             found[name] = f"http://127.0.0.1:{server.port}"
         return found
+
+    def say(self, script: Script) -> None:
+        """Every backend says this from now on, turn by turn."""
+        for backend in self.backends.values():
+            backend.desk.script = script
 
     async def stop(self) -> None:
         """Cut everything off."""

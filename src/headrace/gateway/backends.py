@@ -12,7 +12,10 @@ from headrace.fleet.credentials import Credentials, credential_variables
 from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import ConnectionPool, PoolLimits, Rounds
 
-FORWARDED = (b"x-headrace-emulated-output-tokens", b"traceparent", b"tracestate")
+FORWARDED = (
+    *(b"x-headrace-emulated-output-tokens", b"x-headrace-emulated-fault"),
+    *(b"traceparent", b"tracestate"),
+)
 WARM_CONNECTIONS = 2
 SPARE_CONNECTIONS = 16
 
