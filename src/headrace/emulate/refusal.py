@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from headrace.wire.dialects import Dialect, ErrorRow
+from headrace.wire.dialects import DIALECTS, Dialect, ErrorRow
 from headrace.wire.error_kind import ErrorKind
 
+GROQ = DIALECTS["groq"]
 _SOURCE = "the parameter table of the dialects"
 _REASONING_MODELS = ("o1", "o3", "o4")
 
@@ -39,8 +40,8 @@ def _groq(fields: Mapping[str, Any]) -> str | None:
             return f"property '{name}' is unsupported"
     if any("name" in message for message in fields.get("messages", ()) if isinstance(message, dict)):
         return "property 'messages[].name' is unsupported"
-    if len(fields.get("tools") or ()) > 128:
-        return "'tools' : maximum number of items is 128"
+    if len(fields.get("tools") or ()) > (GROQ.max_tools or 0):
+        return f"'tools' : maximum number of items is {GROQ.max_tools}"
     if "include_reasoning" in fields and "reasoning_format" in fields:
         return "include_reasoning and reasoning_format exclude each other"
     return None

@@ -81,6 +81,10 @@ def link_backends(fleet: Fleet, rounds: Rounds, environment: Mapping[str, str] =
             setting = "api_key_env" if backend.api_key_env is not None else "dialect"
             faults.append(Fault(f"backends.{backend.name}.{setting}", f"set {', '.join(missing)} in the environment"))
             continue
+        if spoken_dialect(backend).path("chat") is None:
+            said = f"{spoken_dialect(backend).title} has no chat completions, and the gateway asks for nothing else yet"
+            faults.append(Fault(f"backends.{backend.name}.dialect", said))
+            continue
         try:
             links[backend.name] = BackendLink(backend, environment, rounds)
         except ValueError as error:
