@@ -22,7 +22,7 @@ from msgspec import Raw
 from headrace.errors import RequestError
 from headrace.wire.apis.spelling import SPELLING
 from headrace.wire.apis.tool_names import PLAIN, ToolNames
-from headrace.wire.canonical import Answer, ApiName, Event, Failed, Opaque, Request, Text, Turn
+from headrace.wire.canonical import Answer, ApiName, Event, Failed, Opaque, Request, Text, ToolCall, Turn
 
 
 class Accepts(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +153,11 @@ class Report:
         name = self._spelled(field)
         if name not in self.approximated:
             self.approximated.append(name)
+
+    def reshaped(self, call: ToolCall) -> None:
+        """A call whose tool has another shape on this side: of free text, or in a namespace."""
+        if call.custom or call.namespace is not None:
+            self.approximate("tools")
 
     def refuse(self, field: str, given: object, why: str) -> None:
         """Raises RequestError if the client gave the field."""

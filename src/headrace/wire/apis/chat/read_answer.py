@@ -175,6 +175,10 @@ class ChatStreamReader:
             self._end(events, True)
             return
         chunk = _chunks.decode(payload)
+        if chunk.error is not NULL and bytes(chunk.error) != b"null":
+            events.append(read_error(0, payload))
+            self._over = True
+            return
         if not self._started:
             self._start(payload, events)
         choices = chunk.choices
@@ -188,9 +192,6 @@ class ChatStreamReader:
                 self._fail(events, chunk.x_groq.error)
             elif chunk.x_groq.usage is not None and chunk.usage is None:
                 events.append(chunk.x_groq.usage.usage())
-        if bytes(chunk.error) != b"null":
-            events.append(read_error(0, payload))
-            self._over = True
 
     def _start(self, payload: bytes, events: list[Event]) -> None:
         self._started = True

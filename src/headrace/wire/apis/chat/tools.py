@@ -96,7 +96,7 @@ def read_choice(value: Raw | None) -> ToolChoice | None:
     """`tool_choice` in neutral form. Raises RequestError: it is no choice."""
     if value is None:
         return None
-    choice = decode_body(_choices, bytes(value), "a tool choice")
+    choice = decode_body(_choices, value, "a tool choice", "tool_choice")
     if choice is None:
         return None
     if choice == "auto" or choice == "none" or choice == "required":

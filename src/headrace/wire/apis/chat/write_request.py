@@ -54,6 +54,8 @@ def _write_tools(wire: dict[str, Any], request: Request, accepts: Accepts, repor
         return
     wire["tools"] = tools
     choice = write_choice(request, accepts.custom_tools)
+    if request.tool_choice is not None and request.tool_choice.allowed is not None:
+        report.approximate("tool_choice")  # only the allowed tools are offered
     if choice is not None:
         wire["tool_choice"] = choice
     if request.parallel_tool_calls is not None:
@@ -64,7 +66,7 @@ def _write_options(wire: dict[str, Any], request: Request, accepts: Accepts, rep
     sampling, reasoning = request.sampling, request.reasoning
     report.drop("summary", reasoning.summary)
     report.drop("budget_tokens", reasoning.budget_tokens)
-    report.drop("sealed", reasoning.sealed)
+    report.drop("sealed", reasoning.sealed and request.api == "responses")  # Messages seals all reasoning
     if sampling.top_k is not None and "top_k" not in accepts.extensions and request.api != "chat":
         report.drop("top_k")
         sampling = msgspec.structs.replace(sampling, top_k=None)
@@ -121,7 +123,10 @@ def _turn_messages(turn: Turn, accepts: Accepts, report: Report) -> list[dict[st
         return [_assistant(turn, accepts, report)]
     if turn.role == "tool":
         return _tool(turn, report)
-    role = "system" if turn.role == "developer" and not accepts.developer_role else turn.role
+    role: str = turn.role
+    if role == "developer" and not accepts.developer_role:
+        report.approximate("turns[developer]")
+        role = "system"
     message: dict[str, Any] = {"role": role, "content": _content(turn.parts, report)}
     if turn.name is not None:
         message["name"] = turn.name
@@ -179,7 +184,7 @@ def _assistant(turn: Turn, accepts: Accepts, report: Report) -> dict[str, Any]:
         message[accepts.reasoning_field] = thought
     elif any(isinstance(part, Reasoning) for part in turn.parts):
         report.drop("turns[reasoning]")
-    calls = [_tool_call(part, accepts) for part in turn.parts if isinstance(part, ToolCall)]
+    calls = [_tool_call(part, accepts, report) for part in turn.parts if isinstance(part, ToolCall)]
     if calls:
         message["tool_calls"] = calls
     elif message["content"] is None:
@@ -193,10 +198,11 @@ def _thought(part: Reasoning) -> str:
     return part.text or "\n\n".join(part.summary)
 
 
-def _tool_call(call: ToolCall, accepts: Accepts) -> dict[str, Any]:
+def _tool_call(call: ToolCall, accepts: Accepts, report: Report) -> dict[str, Any]:
     name = wire_name(call.name, call.namespace)
     if call.custom and accepts.custom_tools:
         return {"id": call.call_id, "type": "custom", "custom": {"name": name, "input": call.arguments}}
+    report.reshaped(call)
     arguments = wrapped_arguments(call.arguments) if call.custom else call.arguments
     return {"id": call.call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
@@ -208,6 +214,7 @@ def _tool(turn: Turn, report: Report) -> list[dict[str, Any]]:
     for part in turn.parts:
         if isinstance(part, ToolResult):
             texts = tuple(piece for piece in part.content if isinstance(piece, Text)) or (Text(""),)
+            report.drop("turns[is_error]", part.failed)
             shown += [piece for piece in part.content if isinstance(piece, Media)]
             messages.append({"role": "tool", "tool_call_id": part.call_id, "content": _content(texts, report)})
     if shown:

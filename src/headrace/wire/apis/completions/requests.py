@@ -109,7 +109,7 @@ def write_request(request: Request, accepts: Accepts) -> Outgoing:
     report.drop("effort", reasoning.effort)
     report.drop("summary", reasoning.summary)
     report.drop("budget_tokens", reasoning.budget_tokens)
-    report.drop("sealed", reasoning.sealed)
+    report.drop("sealed", reasoning.sealed and request.api == "responses")  # Messages seals all reasoning
     for field in ("verbosity", "metadata", "service_tier", "prompt_cache_key", "store"):
         report.drop(field, getattr(request, field))
     options = {

@@ -139,6 +139,7 @@ def write_block(part: Part, report: Report) -> dict[str, Any] | Raw | None:
         case Reasoning():
             return _write_reasoning(part, report)
         case ToolCall():
+            report.reshaped(part)
             return _write_call(part)
         case ToolResult(call_id, content, failed):
             return _write_result(call_id, content, failed, report)
@@ -151,6 +152,7 @@ def write_block(part: Part, report: Report) -> dict[str, Any] | Raw | None:
 
 def _write_media(media: Media, report: Report) -> dict[str, Any]:
     report.refuse("turns", media.kind == "audio", "audio has no place in a message")
+    report.drop("turns[detail]", media.detail)
     kind = "image" if media.kind == "image" else "document"
     titled = {"title": media.filename} if media.filename and kind == "document" else {}
     if media.file_id is not None:

@@ -197,4 +197,4 @@ def _response_format(wire: _Format | None) -> ResponseFormat | None:
     if wire.type != "json_schema" or schema is None:
         name = "output_config.format"
         raise RequestError(f"{name}: send `json_schema` with its schema", name)
-    return ResponseFormat(schema)
+    return ResponseFormat(schema, strict=True)  # here a form is always kept

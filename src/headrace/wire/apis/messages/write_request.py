@@ -28,7 +28,7 @@ def write_request(request: Request, accepts: Accepts) -> Outgoing:
     """
     report = Report(request, "messages")
     _refuse(request, report)
-    system, turns = _system(report.turns())
+    system, turns = _system(report.turns(), report)
     wire: dict[str, Any] = {"model": request.model, "max_tokens": _ceiling(request, accepts, report)}
     if system:
         wire["system"] = system
@@ -55,10 +55,13 @@ def _ceiling(request: Request, accepts: Accepts, report: Report) -> int:
     return accepts.default_max_output_tokens
 
 
-def _system(turns: tuple[Turn, ...]) -> tuple[str | list[Any], tuple[Turn, ...]]:
+def _system(turns: tuple[Turn, ...], report: Report) -> tuple[str | list[Any], tuple[Turn, ...]]:
     """The system turns at the beginning, as `system`, and the rest."""
     at = 0
     while at < len(turns) and turns[at].role in ("system", "developer"):
+        if turns[at].role == "developer":
+            report.approximate("turns[developer]")
+        report.drop("turns[name]", turns[at].name)
         at += 1
     texts = [part.text for turn in turns[:at] for part in turn.parts if isinstance(part, Text) and part.text]
     system = texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts]
@@ -71,6 +74,8 @@ def _messages(turns: tuple[Turn, ...], report: Report) -> list[dict[str, Any]]:
     joins = False
     for turn in turns:
         role = {"tool": "user", "developer": "system"}.get(turn.role, turn.role)
+        if turn.role == "developer":
+            report.approximate("turns[developer]")
         report.drop("turns[name]", turn.name)
         content = [block for block in (write_block(part, report) for part in turn.parts) if block is not None]
         if joins and role == "user":
@@ -92,6 +97,8 @@ def _write_tools(wire: dict[str, Any], request: Request, report: Report) -> None
         report.approximate("tools")
     choice = request.tool_choice
     allowed = choice.allowed if choice is not None else None
+    if allowed is not None:
+        report.approximate("tool_choice")  # only the allowed tools are offered
     tools: list[Any] = []
     for name, tool, _ in flattened(request.tools):
         function = as_function(tool) if isinstance(tool, CustomTool) else tool

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.wire.apis.errors import error_body
 from headrace.wire.apis.responses.items import write_call
 from headrace.wire.apis.responses.tools import write_choice, write_tools
 from headrace.wire.apis.responses.write_request import text_options
@@ -104,7 +105,7 @@ class ResponsesStreamWriter:
         details = b'{"reason":"%b"}' % cut.encode() if status == b"incomplete" and cut else b"null"
         return (
             b'{"id":"resp_%b","object":"response","created_at":%d,"status":"%b","error":%b,"incomplete_details":%b,'
-            b'"model":%b,"output":[%b],%b,"usage":%b}'
+            b'"model":%b,"output":[%b],%b%b}'
         ) % (
             self._id.encode(),
             self._created_s,
@@ -114,7 +115,7 @@ class ResponsesStreamWriter:
             _encode(self._model),
             b",".join(self._items),
             _echo(self._request),
-            b"null" if self._usage is None else usage_object(self._usage),
+            b"" if self._usage is None else b',"usage":' + usage_object(self._usage),
         )
 
     # events of the stream
@@ -217,7 +218,8 @@ class ResponsesStreamWriter:
         error = _encode({"code": code, "message": event.message})
         failed = self._event(b"response.failed", b'"response":' + self.response(b"failed", error))
         fields = (_encode(event.code or event.kind), _encode(event.message), _encode(event.param))
-        return failed + self._event(b"error", b'"code":%b,"message":%b,"param":%b' % fields)
+        flat = b'"code":%b,"message":%b,"param":%b' % fields  # the description's; SDKs look for `error`
+        return failed + self._event(b"error", flat + b"," + error_body(event)[1:-1])
 
     # items
 
