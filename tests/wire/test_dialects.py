@@ -48,7 +48,7 @@ GUIDED = {"guided_json": {"type": "object"}}
 
 CELLS: list[tuple[dict[str, Any], dict[str, str]]] = [
     (N, {"cerebras": PASS, "groq": REFUSE, "openai": PASS, "vllm": PASS, "sglang": PASS, "ollama": REFUSE}),
-    (N, {"llama.cpp": REFUSE}),
+    (N, {"llama.cpp": PASS}),
     (LOGPROBS, {"cerebras": PASS, "groq": REFUSE, "openai": PASS, "vllm": PASS, "sglang": PASS, "llama.cpp": PASS}),
     (LOGPROBS, {"ollama": PASS}),
     (TOP, {"cerebras": PASS, "groq": REFUSE, "openai": PASS, "vllm": PASS}),

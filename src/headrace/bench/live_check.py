@@ -165,7 +165,7 @@ class _LiveCheck:
             lines += self._credentials.sign(method, full, data, time.time())
         head = (
             b"%b %b HTTP/1.1\r\nhost: %b\r\n%bcontent-type: application/json\r\nuser-agent: headrace\r\n"
-            b"content-length: %d\r\n\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n"  # no claim hangs on an old connection
         ) % (method, full, self._pool.host_header, lines, len(data))
         collector = _Collector()
         exchange = self._pool.send(head, data, collector, method)
@@ -246,7 +246,10 @@ class _LiveCheck:
             return
         reply = await self._ask(**{rule.name: value})
         said = f"{rule.treatment}: {rule.why}"
-        if reply.status == 200:
+        choices = len((_decoded(b"data: " + reply.body)).get("choices") or ())
+        if reply.status == 200 and rule.name == "n":
+            self._note(rule.name, said, f"{choices} of {value} choices", choices != value)
+        elif reply.status == 200:
             self._note(rule.name, said, "taken, or ignored in silence", None)
         else:
             client = reply.fault.kind is ErrorKind.BAD_REQUEST
@@ -255,11 +258,16 @@ class _LiveCheck:
     async def _errors(self) -> None:
         api = next(iter(self._dialect.paths))
         body = self._body() if api == "chat" else {"messages": PROMPT, "max_tokens": 1}
-        reply = await self._send(b"POST", self._dialect.paths[api], body | {"model": NO_MODEL})
+        path = self._dialect.paths[api]
+        reply = await self._send(b"POST", path, body | {"model": NO_MODEL})
+        if reply.status == 200:
+            self._note("unknown model", ErrorKind.MODEL_NOT_FOUND, "answers, whatever model is asked for", None)
+            reply = await self._send(b"POST", path, body | {"messages": 1})
+        else:
+            missing = reply.fault.kind
+            self._note("unknown model", ErrorKind.MODEL_NOT_FOUND, missing, missing is ErrorKind.MODEL_NOT_FOUND)
         found, said = shape_of(reply.body), self._dialect.error_shape
         self._note("error body", said, found or f"{reply.status}, in no known shape", found == said)
-        missing = reply.fault.kind
-        self._note("unknown model", ErrorKind.MODEL_NOT_FOUND, missing, missing is ErrorKind.MODEL_NOT_FOUND)
 
     async def _other_paths(self) -> None:
         """A request without a body costs nothing and shows whether somebody is there."""

@@ -12,13 +12,12 @@ from headrace.wire.dialects.dialect import (
     Continuation,
     Dialect,
     ErrorRow,
-    Parameter,
     Signals,
-    Treatment,
 )
 from headrace.wire.error_kind import ErrorKind
 
 SERVER = "llama.cpp server in llama_cpp_python 0.3.36"
+TRIED = "tried on xllamacpp 2026.10"
 
 LLAMA_CPP = Dialect(
     name="llama.cpp",
@@ -31,11 +30,6 @@ LLAMA_CPP = Dialect(
         "messages": MESSAGES,
         "embeddings": EMBEDDINGS,
     },
-    parameters=(
-        Parameter(
-            "n", Treatment.REFUSE, SERVER, "its README does not list it", harmless=(b"null", b"1"), apis=("chat",)
-        ),
-    ),
     reasoning=("reasoning_content",),
     errors=(
         ErrorRow(ErrorKind.OVERLOADED, 503, SERVER, "unavailable_error", 503, "Loading model"),
@@ -72,6 +66,8 @@ LLAMA_CPP = Dialect(
         ),
     ),
     notes=(
+        f"It answers whatever model is asked for ({TRIED}).",
+        f"`n` gives as many choices, though its README does not list it; usage counts one of them ({TRIED}).",
         f"The last chunk carries `timings` ({SERVER}).",
         f"`error.code` is a number, on a 404 too ({SERVER}).",
         f"A last assistant message is continued; two of them, or one with tool calls, are an error ({SERVER}).",
