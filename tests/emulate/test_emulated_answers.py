@@ -68,7 +68,7 @@ def drawn_lengths(seed: int, **fields: object) -> list[tuple[int, str]]:
         ("GET", "/"),
         ("GET", "/v1/chat/completions"),
         ("POST", "/v1/models"),
-        ("POST", "/v1/completions"),
+        ("POST", "/v1/nothing"),
         ("GET", "/v1/chat"),
     ],
 )
@@ -146,7 +146,7 @@ def test_an_emulated_service_turns_away_what_exceeds_its_rate_limits() -> None:
     quota = Quota(tokens_per_minute=3000, true_up=False)
     (first, second, third) = on_emulator(scenario, fleet=as_a_service(quota))
     assert (first[0], second[0], third[0]) == (200, 429, 400)
-    assert second[2]["error"]["type"] == "rate_limit_error"
+    assert second[2]["error"]["code"] == "rate_limit_exceeded"
     retry_after_s = int(second[1].partition(b"retry-after: ")[2].split(b"\r\n")[0])
     assert 40 <= retry_after_s <= 43
     assert "lower max_completion_tokens" in third[2]["error"]["message"]

@@ -21,7 +21,6 @@ from headrace.wire import (
     decode_chat_head,
     encode_error,
     has_token,
-    is_error_event,
     is_usage_event,
     model_list,
     stream_end,
@@ -146,12 +145,6 @@ def test_groq_puts_usage_elsewhere() -> None:
 def test_an_error_inside_a_stream_is_seen(event: bytes, failed: bool) -> None:
     end = stream_end(event + DONE)
     assert (end.failed, end.done, end.finished) == (failed, True, False)
-
-
-def test_a_stream_that_begins_with_an_error_is_told_from_an_answer() -> None:
-    assert is_error_event(b'data: {"error":{"message":"m"},"status_code":429}\n\n')
-    assert is_error_event(b'event: error\ndata: {"type":"error"}\n\n')
-    assert not is_error_event(ROLE)
 
 
 @pytest.mark.parametrize(

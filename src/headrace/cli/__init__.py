@@ -18,7 +18,7 @@ from headrace.cli.build import build_of
 from headrace.errors import HeadraceError
 
 COMMANDS = (
-    *("calibrate", "catalog", "check", "emulate", "journal", "perf", "probe"),
+    *("calibrate", "catalog", "check", "dialects", "emulate", "journal", "perf", "probe"),
     *("replay", "serve", "simulate", "study", "up", "validate"),
 )
 

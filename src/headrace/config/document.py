@@ -244,6 +244,10 @@ class BackendTable(Table, frozen=True, kw_only=True):
     api_key_env: Text | None = None
     max_in_flight: int = 256
     emulated: bool = False
+    dialect: Text = "openai-compatible"
+    token_command: tuple[Text, ...] = ()
+    token_refresh_s: Positive = 1800.0
+    aws_region: Text | None = None
 
 
 class PoolTable(Table, frozen=True, kw_only=True):

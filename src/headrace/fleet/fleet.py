@@ -25,6 +25,10 @@ class Backend:
         api_key_env: environment variable that holds the key; None: no key is sent.
         max_in_flight: most attempts dispatched and not ended.
         emulated: `headrace emulate` serves this backend itself.
+        dialect: name of the dialect that it speaks (`wire.dialects`).
+        token_command: prints a short-lived bearer token; empty: none is used.
+        token_refresh_s: how often it is run.
+        aws_region: for signatures, where the host does not name it.
     """
 
     name: str
@@ -33,6 +37,10 @@ class Backend:
     api_key_env: str | None = None
     max_in_flight: int = 256
     emulated: bool = False
+    dialect: str = "openai-compatible"
+    token_command: tuple[str, ...] = ()
+    token_refresh_s: float = 1800.0
+    aws_region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,10 +117,16 @@ def refusal(
         spent_s: seconds until hard budgets allow it somewhere again; None: they do now.
     """
     if due_s is None:
-        return RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates)
+        return no_backend(now_s, request)
     if spent_s is not None:
         return RejectReason.BUDGET_SPENT, spent_s
     return (RejectReason.QUEUE_FULL, 1.0) if room.full else None
+
+
+def no_backend(now_s: float, request: RequestState) -> tuple[RejectReason, float]:
+    """That nothing is up for a request, or that nothing can serve it, and when to ask again."""
+    reason = RejectReason.NO_BACKEND if request.candidates.untried(request.unfit) else RejectReason.UNFIT
+    return reason, retry_after_s(now_s, request.candidates)
 
 
 def retry_after_s(now_s: float, candidates: Candidates) -> float:

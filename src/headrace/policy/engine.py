@@ -28,7 +28,7 @@ from random import Random
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
-from headrace.policy.admission import WaitingRoom, due, refusal, retry_after_s
+from headrace.policy.admission import WaitingRoom, due, no_backend, refusal, retry_after_s
 from headrace.policy.breaker import Probe
 from headrace.policy.choice import Choice
 from headrace.policy.deadline import (
@@ -70,11 +70,7 @@ class PolicyEngine:
     """Decides for every request of one driver. Not thread-safe; needs no thread."""
 
     def __init__(
-        self,
-        fleet: Fleet,
-        rng: Random,
-        policy: Policy = PRICES,
-        predictor: LengthPredictor | None = None,
+        self, fleet: Fleet, rng: Random, policy: Policy = PRICES, predictor: LengthPredictor | None = None
     ) -> None:
         """
         Args:
@@ -176,6 +172,8 @@ class PolicyEngine:
         )
         if event.prefix or event.session is not None:
             request.prompt = prompt_of(event)
+        if event.unfit:
+            request.shun(candidates.named(event.unfit))
         self._requests[request_id] = request
         if not self._room.waiting or not self._room.has_line(candidates):
             choice = self._chooser.choose(now_s, request)
@@ -214,6 +212,9 @@ class PolicyEngine:
         refused = event.kind is FailureKind.OVERLOADED
         if refused:
             backend.breaker.refused(now_s, event.retry_after_s, attempt.probe)
+        elif event.kind is FailureKind.UNFIT:
+            backend.breaker.released(attempt.probe)
+            request.shun(request.candidates.in_pool(backend.pool))
         else:
             backend.breaker.failed(now_s, attempt.probe)
             backend.observe_outcome(failed=True)
@@ -365,7 +366,7 @@ class PolicyEngine:
         if request.tries < self._limits.max_attempts and self._retries.take():
             choice = self._chooser.choose(now_s, request)
             return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
-        return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates))
+        return self._reject(request, *no_backend(now_s, request))
 
     def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
         """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""

@@ -19,7 +19,8 @@ class RequestState:
         candidates: the backends that its route allows.
         work: what it counts for in each share, by index, at its predicted length.
         streamed: whether its first byte comes with its first token, not with its last.
-        tried: bit mask of the backends tried, by index.
+        tried: bit mask of the backends tried, and of the `unfit` ones, by index.
+        unfit: bit mask of the backends that cannot serve it.
         attempt: the live attempt; None while it waits in the queue.
         attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
@@ -44,6 +45,7 @@ class RequestState:
         "streamed",
         "tenant",
         "tried",
+        "unfit",
         "work",
         "workload_class",
     )
@@ -70,6 +72,7 @@ class RequestState:
         self.streamed = streamed
         self.arrived_s = arrived_s
         self.tried = 0
+        self.unfit = 0
         self.attempts = 0
         self.attempt: AttemptState | None = None
         self.queued_s: float | None = None
@@ -87,6 +90,11 @@ class RequestState:
         """Its last attempt was turned away by a healthy backend that is full: it may ask there again."""
         self.refusals += 1
         self.tried &= ~(1 << backend.index)
+
+    def shun(self, mask: int) -> None:
+        """The backends of this bit mask cannot serve it."""
+        self.unfit |= mask
+        self.tried |= mask
 
     def cached_tokens(self, backend: Candidate) -> float:
         """Input tokens that `backend` is expected to find in its prefix cache."""

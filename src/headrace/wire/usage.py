@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 DONE_DATA = b"[DONE]"
+BROKEN_OFF = ("abort", "error")  # finish reasons of vLLM and SGLang for an answer that the server itself gave up
 MAX_DECODED_BYTES = 64 * 1024
 _CONTENT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)" ?: ?"[^"]')
 _EMPTY = frozenset((b'""', b"null", b"[]", b"{}"))
@@ -41,7 +42,7 @@ class StreamEnd(NamedTuple):
     Attributes:
         finished: an event gave a finish reason.
         done: the `[DONE]` event came.
-        failed: an event carried an error.
+        failed: an event carried an error, or a finish reason that is one.
         usage: None if no event had it.
     """
 
@@ -156,10 +157,9 @@ def stream_end(tail: bytes) -> StreamEnd:
         except _UNREADABLE:
             continue
         usage = answer.used() or usage
-        failed = (
-            failed or bytes(answer.error) != b"null" or (answer.x_groq is not None and answer.x_groq.error is not None)
-        )
-        finished = finished or any(bool(choice.finish_reason) for choice in answer.choices or ())
+        reasons = [choice.finish_reason for choice in answer.choices or () if choice.finish_reason]
+        failed = failed or answer.failed() or any(reason in BROKEN_OFF for reason in reasons)
+        finished = finished or bool(reasons)
     return StreamEnd(finished, done, failed, usage)
 
 
@@ -172,13 +172,6 @@ def is_usage_event(event: bytes) -> bool:
     except _UNREADABLE:
         return False
     return not answer.choices and answer.usage is not None
-
-
-def is_error_event(payload: bytes) -> bool:
-    """Whether a stream begins with an error instead of an answer."""
-    if not payload.startswith((b'data: {"error"', b'data:{"error"', b"event: error")):
-        return False
-    return payload.startswith(b"event: error") or stream_end(payload).failed
 
 
 def has_token(payload: bytes) -> bool:
