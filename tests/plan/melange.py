@@ -129,10 +129,13 @@ def melange_usd(given: Instance, limit_s: float = 600.0, gap: float = 1e-6, thre
     program.a_matrix_.value_ = matrix.data
     solver = highspy.Highs()
     solver.silent()
+    solver.resetGlobalScheduler(True)  # else the threads are those of the process's first solve
     for option, value in (("time_limit", limit_s), ("mip_rel_gap", gap), ("threads", threads)):
-        solver.setOptionValue(option, value)
+        assert solver.setOptionValue(option, value) == highspy.HighsStatus.kOk
     solver.passModel(program)
     solver.run()
+    ended = (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kTimeLimit)
+    assert solver.getModelStatus() in ended, solver.getModelStatus()
     found = solver.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
     proven = solver.getModelStatus() == highspy.HighsModelStatus.kOptimal
     return Answer(solver.getInfo().objective_function_value if found else math.inf, proven)
