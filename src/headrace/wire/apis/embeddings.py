@@ -7,10 +7,9 @@ floats.
 
 from __future__ import annotations
 
-import array
 import base64
 import binascii
-import sys
+import struct
 from typing import Any
 
 import msgspec
@@ -154,19 +153,15 @@ def encoded(vector: Raw, encoding: str) -> Raw:
         return vector
     try:
         return _to_numbers(vector) if is_text else _to_base64(vector)
-    except (*NOT_JSON, binascii.Error, ValueError, OverflowError) as error:
+    except (*NOT_JSON, binascii.Error, struct.error, ValueError, OverflowError) as error:
         raise BackendError(f"the backend's embedding is neither numbers nor base64: {error}") from None
 
 
 def _to_base64(vector: Raw) -> Raw:
-    floats = array.array("f", _arrays.decode(vector))
-    if sys.byteorder == "big":
-        floats.byteswap()
-    return Raw(_encode(base64.b64encode(floats.tobytes()).decode()))
+    numbers = _arrays.decode(vector)
+    return Raw(_encode(base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()))
 
 
 def _to_numbers(vector: Raw) -> Raw:
-    floats = array.array("f", base64.b64decode(_strings.decode(vector), validate=True))
-    if sys.byteorder == "big":
-        floats.byteswap()
-    return Raw(_encode(floats.tolist()))
+    packed = base64.b64decode(_strings.decode(vector), validate=True)
+    return Raw(_encode([number for (number,) in struct.iter_unpack("<f", packed)]))
