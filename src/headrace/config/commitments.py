@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+
 from headrace.config import document as doc
 from headrace.config.faults import Faults
 from headrace.fleet import Budget, Commitment, CommittedUnit
+
+EPOCH = datetime.date(1970, 1, 1)
 
 
 def commitments(raw: object, faults: Faults) -> dict[str, Commitment]:
@@ -29,7 +33,7 @@ def _commitment(name: str, table: doc.CommitmentTable, faults: Faults) -> Commit
         return None
     ((unit, amount),) = given
     pools, start = tuple(table.pools), table.starting_price_usd
-    return Commitment(name, pools, amount, unit, table.per, table.from_date, start)
+    return Commitment(name, pools, amount, unit, table.per, _unix_s(table.from_date), start)
 
 
 def _budget(name: str, table: doc.BudgetTable) -> Budget:
@@ -40,6 +44,16 @@ def _budget(name: str, table: doc.BudgetTable) -> Budget:
         tuple(table.pools),
         tuple(table.classes),
         table.hard,
-        table.from_date,
+        _unix_s(table.from_date),
         table.starting_price_usd,
     )
+
+
+def day_of(unix_s: float | None) -> datetime.date | None:
+    """The day (UTC) on which that second is; None: no second."""
+    return None if unix_s is None else EPOCH + datetime.timedelta(seconds=unix_s)
+
+
+def _unix_s(day: datetime.date | None) -> float | None:
+    """The first second (UTC) of a day; None: no day."""
+    return None if day is None else (day - EPOCH).total_seconds()
