@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur clean
+.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
 
 setup: $(STAMP)
 
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml
 # Extension modules beside their sources, of what is on the hot path: needs a C compiler and Python's headers.
 compiled: setup
 	$(BIN)/python -m pip install --quiet --editable '.[compile]'
-	HEADRACE_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace
+	HEADRACE_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace --force
 	$(BIN)/headrace --version
 
 # Back to pure Python.
@@ -41,7 +41,7 @@ test-compiled: setup
 	cp -r Makefile README.md pyproject.toml setup.py src tests examples docs benchmarks $(COPY)
 	find $(COPY) -name '*.so' -delete
 	$(BIN)/python -m pip install --quiet --editable '.[compile]'
-	cd $(COPY) && HEADRACE_COMPILE=1 $(abspath $(BIN))/python setup.py --quiet build_ext --inplace
+	cd $(COPY) && HEADRACE_COMPILE=1 $(abspath $(BIN))/python setup.py --quiet build_ext --inplace --force
 	cd $(COPY) && HEADRACE_REQUIRE_COMPILED=1 HEADRACE_DATA=$${HEADRACE_DATA:-$(abspath ../shared/data)} \
 		PYTHONPATH=$(abspath $(COPY)/src) $(abspath $(BIN))/python -m pytest -n 2 $(addprefix tests/,$(AFFECTED))
 
@@ -88,6 +88,10 @@ bench-aiconfigurator: setup
 # Installs Vidur into an environment of its own.
 bench-vidur: setup
 	$(BIN)/python benchmarks/sim_vidur.py
+
+# Six million requests: minutes.
+bench-week: setup
+	$(BIN)/python benchmarks/week.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

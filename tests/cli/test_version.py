@@ -31,7 +31,7 @@ def test_a_build_without_extensions_is_pure_python(tmp_path: Path) -> None:
 
 def test_an_extension_older_than_its_source_is_told(tmp_path: Path) -> None:
     folder = package(tmp_path)
-    for name, at_s in (("one", 2000.0), ("sub/two", 999.0)):
+    for name, at_s in (("one", 2000.0), ("sub/two", 990.0)):
         path = folder / f"{name}{EXTENSION_SUFFIXES[0]}"
         path.touch()
         os.utime(path, (at_s, at_s))

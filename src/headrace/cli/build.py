@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import headrace
 
+SLACK_S = 2.0  # an installer writes files in any order
+
 
 class Build(NamedTuple):
     """Names of the modules that are compiled, and of those whose source was changed afterwards."""
@@ -34,7 +36,7 @@ def build_of(folder: Path = Path(headrace.__file__).parent) -> Build:
         if extension is not None:
             name = ".".join((folder.name, *source.relative_to(folder).with_suffix("").parts))
             compiled.append(name)
-            if extension.stat().st_mtime < source.stat().st_mtime:
+            if extension.stat().st_mtime < source.stat().st_mtime - SLACK_S:
                 stale.append(name)
     return Build(compiled, stale)
 

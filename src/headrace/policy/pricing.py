@@ -67,8 +67,8 @@ class BackendState:
         stale: shared by all backends, a byte for each by index: set when something happened to it.
         drained: it finishes what it has and takes no more.
         elsewhere: what others put on it (`signals.py`): priced, and in no limit of ours; None: nothing is known.
-        row: room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module) while it may be picked; None: ask
-            `priced`, for something happened or it may not be picked.
+        ready: it may be picked, and the coefficients are those of its present load; else ask `priced`.
+        room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1: the coefficients (see the module).
     """
 
     __slots__ = (
@@ -96,14 +96,22 @@ class BackendState:
         "kv_tokens",
         "limit",
         "name",
+        "p0",
+        "p1",
         "pool",
         "prefill_backlog_s",
-        "row",
+        "ready",
+        "room_tokens",
         "side",
         "signals",
         "stale",
+        "t0",
+        "t1",
+        "t2",
         "tpot_factor",
         "ttft_factor",
+        "usd_in",
+        "usd_out",
     )
 
     def __init__(
@@ -140,7 +148,7 @@ class BackendState:
         self.signals: dict[str, tuple[float, float]] = {}
         self.elsewhere: Elsewhere | None = None
         self.hit_factor = 1.0
-        self.row: Row | None = None
+        self.ready = False
         self.stale = stale
         self._usd_per_cached_input_token = cost.usd_per_cached_input_token
         self._usd_per_input_token = cost.usd_per_input_token
@@ -156,6 +164,9 @@ class BackendState:
         self._starts_s = starts_s
         self._prefill_s_per_token = curve.prefill_s_per_token + curve.ttft_overhead_s_per_token
         self._prefill_s_per_token_squared = curve.prefill_s_per_token_squared
+        self.room_tokens = self.usd_in = self.usd_out = 0.0
+        self.t0 = self.t1 = self.t2 = self.p0 = self.p1 = 0.0
+        self._work_out()
 
     # -- load --------------------------------------------------------------------------------------------------------
 
@@ -164,7 +175,7 @@ class BackendState:
         self.in_flight += 1
         self.kv_tokens += kv_tokens
         self.prefill_backlog_s += prefill_s
-        self.row = None
+        self.ready = False
         self.stale[self.index] = True
         return self.breaker.dispatched()
 
@@ -175,19 +186,19 @@ class BackendState:
             raise InvariantError(f"backend {self.name!r} has {self.in_flight} attempts in flight")
         self.kv_tokens = self.kv_tokens - kv_tokens if self.in_flight else 0.0
         self.prefill_backlog_s = self.prefill_backlog_s - prefill_s if self.in_flight else 0.0
-        self.row = None
+        self.ready = False
         self.stale[self.index] = True
 
     def drain(self, drained: bool) -> None:
         """Take no more attempts, or take them again."""
         self.drained = drained
-        self.row = None
+        self.ready = False
         self.stale[self.index] = True
 
     def load_elsewhere(self, elsewhere: Elsewhere | None) -> None:
         """Something else is known of what others put on it."""
         self.elsewhere = elsewhere
-        self.row = None
+        self.ready = False
         self.stale[self.index] = True
 
     def up(self, now_s: float) -> bool:
@@ -196,15 +207,16 @@ class BackendState:
 
     # -- price -------------------------------------------------------------------------------------------------------
 
-    def priced(self, now_s: float) -> Row | None:
-        """The row at the present load, kept until something happens; None: it may not be picked now."""
+    def priced(self, now_s: float) -> bool:
+        """Work out the coefficients at the present load, kept until something happens; False: it may not be picked."""
         if self.drained or self.in_flight >= self.limit or self.breaker.allows_from_s > now_s:
-            return None
-        row = self.row = self._coefficients()
-        return row
+            return False
+        self._work_out()
+        self.ready = True
+        return True
 
-    def _coefficients(self) -> Row:
-        """What the row holds, whether it may be picked or not."""
+    def _work_out(self) -> None:
+        """Set the coefficients, whether it may be picked or not."""
         in_flight, kv_s, tpot = self.in_flight, self._kv_s_per_token, self.tpot_factor
         kv_tokens, backlog_s = self.kv_tokens, self.prefill_backlog_s
         if self.elsewhere is not None:
@@ -214,16 +226,19 @@ class BackendState:
         start_s = self._starts_s[in_flight] if in_flight < len(self._starts_s) else _start_s(self._curve, in_flight)
         r = 1.0 + self.failure_rate
         ttft = self.ttft_factor * r
-        return (
-            0.0 if in_flight >= self._slots else self._kv_room_tokens - kv_tokens,
-            self._usd_per_input_token * r,
-            self._usd_per_output_token * r,
-            (start_s if self._hosted else start_s + backlog_s) * ttft,
-            self._prefill_s_per_token * ttft,
-            self._prefill_s_per_token_squared * ttft,
-            (self._step_s[held if held < self._max_batch else self._max_batch] + kv_s * kv_tokens) * tpot,
-            kv_s * tpot,
-        )
+        self.room_tokens = 0.0 if in_flight >= self._slots else self._kv_room_tokens - kv_tokens
+        self.usd_in = self._usd_per_input_token * r
+        self.usd_out = self._usd_per_output_token * r
+        self.t0 = (start_s if self._hosted else start_s + backlog_s) * ttft
+        self.t1 = self._prefill_s_per_token * ttft
+        self.t2 = self._prefill_s_per_token_squared * ttft
+        step_s = self._step_s[held if held < self._max_batch else self._max_batch]
+        self.p0 = (step_s + kv_s * kv_tokens) * tpot
+        self.p1 = kv_s * tpot
+
+    def row(self) -> Row:
+        """The coefficients, as they are."""
+        return self.room_tokens, self.usd_in, self.usd_out, self.t0, self.t1, self.t2, self.p0, self.p1
 
     @property
     def kv_capacity_tokens(self) -> float:
@@ -250,13 +265,14 @@ class BackendState:
 
     def latency(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> tuple[float, float]:
         """(TTFT, TPOT) in seconds expected now, as corrected by what was observed."""
-        room_tokens, _, _, t0, t1, t2, p0, p1 = self.row or self._coefficients()
-        seconds = t0 + input_tokens * (t1 + t2 * input_tokens)
+        if not self.ready:
+            self._work_out()
+        seconds = self.t0 + input_tokens * (self.t1 + self.t2 * input_tokens)
         if cached_tokens:
             seconds -= self._hit_s(cached_tokens) * self.ttft_factor * (1.0 + self.failure_rate)
         ttft_s = seconds / (1.0 + self.failure_rate)
-        tpot_s = p0 + p1 * input_tokens
-        if input_tokens + output_tokens > room_tokens:
+        tpot_s = self.p0 + self.p1 * input_tokens
+        if input_tokens + output_tokens > self.room_tokens:
             ttft_s += self.slot_wait_s(output_tokens, tpot_s)
         return ttft_s, tpot_s
 
@@ -273,7 +289,7 @@ class BackendState:
 
     def free(self, now_s: float) -> bool:
         """Whether it may be picked now: not drained, not full, breaker not open."""
-        return (self.row or self.priced(now_s)) is not None
+        return self.ready or self.priced(now_s)
 
     def alone_s(self, input_tokens: float, output_tokens: float) -> float:
         """E2E seconds of a request that has the backend to itself, by its speed curve alone."""
@@ -288,12 +304,13 @@ class BackendState:
         cached_tokens: float = 0.0,
     ) -> float:
         """The score of the module's head, for one backend; `choice` has it inline for all of them."""
-        room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = self.row or self._coefficients()
-        tpot_s = p0 + p1 * input_tokens
-        seconds = t0 + input_tokens * (t1 + t2 * input_tokens) + (output_tokens - 1.0) * tpot_s
-        if input_tokens + output_tokens > room_tokens:
+        if not self.ready:
+            self._work_out()
+        tpot_s = self.p0 + self.p1 * input_tokens
+        seconds = self.t0 + input_tokens * (self.t1 + self.t2 * input_tokens) + (output_tokens - 1.0) * tpot_s
+        if input_tokens + output_tokens > self.room_tokens:
             seconds += self.slot_wait_s(output_tokens, tpot_s) * (1.0 + self.failure_rate)
-        usd = input_tokens * usd_in + output_tokens * usd_out + value_of_time_usd_per_s * seconds
+        usd = input_tokens * self.usd_in + output_tokens * self.usd_out + value_of_time_usd_per_s * seconds
         if cached_tokens:
             saved_usd = cached_tokens * (self._usd_per_input_token - self._usd_per_cached_input_token)
             saved_s = self._hit_s(cached_tokens) * self.ttft_factor
@@ -307,7 +324,7 @@ class BackendState:
         self.prefill_backlog_s -= prefill_s
         if predicted_s > 0.0:
             self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s)
-        self.row = None
+        self.ready = False
         self.stale[self.index] = True
 
     def observe_tpot(self, predicted_s: float, observed_s: float) -> None:
