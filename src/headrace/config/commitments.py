@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
+from datetime import date
 
 from headrace.config import document as doc
 from headrace.config.faults import Faults
 from headrace.fleet import Budget, Commitment, CommittedUnit
-
-EPOCH = datetime.date(1970, 1, 1)
+from headrace.fleet.dates import unix_s
 
 
 def commitments(raw: object, faults: Faults) -> dict[str, Commitment]:
@@ -49,11 +48,5 @@ def _budget(name: str, table: doc.BudgetTable) -> Budget:
     )
 
 
-def day_of(unix_s: float | None) -> datetime.date | None:
-    """The day (UTC) on which that second is; None: no second."""
-    return None if unix_s is None else EPOCH + datetime.timedelta(seconds=unix_s)
-
-
-def _unix_s(day: datetime.date | None) -> float | None:
-    """The first second (UTC) of a day; None: no day."""
-    return None if day is None else (day - EPOCH).total_seconds()
+def _unix_s(day: date | None) -> float | None:
+    return None if day is None else unix_s(day)

@@ -16,7 +16,6 @@ import msgspec
 
 from headrace.config import document as doc
 from headrace.config.build import SCHEMA
-from headrace.config.commitments import day_of
 from headrace.config.serving import PERCENT
 from headrace.config.toml_text import Comments, toml_text
 from headrace.errors import ConfigError, Fault
@@ -36,6 +35,7 @@ from headrace.fleet import (
     Speculation,
     catalog,
 )
+from headrace.fleet.dates import day_of
 from headrace.workload import WorkloadClass
 
 Table = dict[str, Any]
@@ -198,8 +198,8 @@ def _commitment(each: Commitment) -> Table:
 
 
 def _paced(kind: type[msgspec.Struct], each: Commitment | Budget) -> Table:
-    found, day = _table(kind, each), day_of(each.from_unix_s)
-    return found if day is None else found | {"from": day}
+    found = _table(kind, each)
+    return found if each.from_unix_s is None else found | {"from": day_of(each.from_unix_s)}
 
 
 def _limits(limits: Limits) -> Table:

@@ -27,17 +27,17 @@ from headrace.plan.amounts import (
     work,
 )
 from headrace.plan.limit import Limit
-from headrace.plan.problem import Candidate, Problem, ShareBound, ShareOf
+from headrace.plan.problem import Candidate, Problem, ShareBound, ShareUnit
 from headrace.plan.rows import Rows, each, grouped, total
 from headrace.plan.tables import Floats, Ints
 from headrace.plan.variables import Model
 
 WORK_UNITS = {
-    ShareOf.REQUESTS: "request",
-    ShareOf.OUTPUT_TOKENS: "output token",
-    ShareOf.COMPUTE: "reference second",
-    ShareOf.SPEND: "USD",
-    ShareOf.POWER: "W h",
+    ShareUnit.REQUESTS: "request",
+    ShareUnit.OUTPUT_TOKENS: "output token",
+    ShareUnit.COMPUTE: "reference second",
+    ShareUnit.SPEND: "USD",
+    ShareUnit.POWER: "W h",
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headrace import rng
 from headrace.cost import marginal_cost, period_rates, share_rates
 from headrace.fleet import Fleet, Incident
-from headrace.metrics import RunMetrics
+from headrace.metrics import RequestRecord, RunMetrics
 from headrace.modelserver import model_server, replica_s
 from headrace.perf import Claim, check_conservation, speed_curve
 from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine
@@ -50,12 +50,14 @@ def simulate(
     *,
     incidents: tuple[Incident, ...] = (),
     workers: int = 1,
+    on_request: Callable[[RequestRecord], None] | None = None,
 ) -> SimulationResult:
     """Run `requests` over `fleet`; the same arguments give the same result.
 
     Args:
         policy: any policy of the engine, or `ORACLE`: prices with true lengths, which only a simulator can know.
         incidents: what goes wrong with backends, and when. workers: of the gateway, each with an engine of its own.
+        on_request: is shown every ended request, as it ends.
 
     Raises:
         InvariantError: a law of the system was broken (conservation too), or arrivals are out of order.
@@ -68,7 +70,7 @@ def simulate(
     driver = SimulationDriver(
         _engine(fleet, seed, policy, oracle, workers),
         backends,
-        metrics.request,
+        _told(metrics.request, on_request),
         metrics.attempt,
         routed if faults is None else faults.up_when_dispatched(routed),
         oracle,
@@ -96,6 +98,20 @@ def _result(
     utilization = {name: busy_s[name] / there_s[name] if there_s[name] > 0 else None for name in fleet.pools}
     last_arrival_s = max(last_read_s, driver.sessions.last_start_s)
     return SimulationResult(metrics, end_s, last_arrival_s, utilization, busy_s, there_s)
+
+
+def _told(
+    count: Callable[[RequestRecord], None], watch: Callable[[RequestRecord], None] | None
+) -> Callable[[RequestRecord], None]:
+    """Counts, and shows what was counted to whoever watches."""
+    if watch is None:
+        return count
+
+    def both(record: RequestRecord) -> None:
+        count(record)
+        watch(record)
+
+    return both
 
 
 def _engine(

@@ -1,20 +1,18 @@
 """The page of a sweep: the answer first, then the curves; for whoever signs the contract, on a desk or a phone.
 
-It needs nothing from outside. The charts stand in it as Plotly's own JSON, one list under the id `charts`, so that what
-is drawn can also be read by a program. They are small and many: the browser lays them out in as many columns as fit.
+It needs nothing from outside; its charts are panels (`study.panels`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
+from headrace.study.panels import PANELS_STYLE, Charts, Panel, table
 from headrace.study.style import page
 from headrace.study.sweep.curves import CONFIDENCE, PER_TASK, Case, Curves, Payoff, Worth
-from headrace.study.sweep.panels import Measure, Panel, colour, panel, step_panel
+from headrace.study.sweep.panels import Measure, colour, panel, step_panel
 from headrace.study.sweep.rows import Row
 from headrace.units import SECONDS_PER_MINUTE
 
@@ -47,7 +45,7 @@ class _Section:
 def sweep_page(found: Sequence[Row], about: About) -> str:
     """The page as HTML. Cases (fleets and axes) beyond the first few are left out, and the page says so."""
     curves = Curves(found)
-    charts: list[dict[str, Any]] = []
+    charts = Charts()
     shown = curves.cases[:MOST_CASES]
     parts = [_legend(curves)]
     for case in shown:
@@ -55,9 +53,8 @@ def sweep_page(found: Sequence[Row], about: About) -> str:
     if len(shown) < len(curves.cases):
         parts.append(f"<p>{len(curves.cases) - len(shown)} more cases are in the table, not on this page.</p>")
     parts.append(_how_to_read())
-    data = json.dumps(charts, separators=(",", ":")).replace("</", "<\\/")
-    parts.append(f'<script type="application/json" id="charts">{data}</script><script>{_DRAW}</script>')
-    return page(escape(about.title), _lead(curves, found, about), "\n".join(parts), _STYLE)
+    parts.append(charts.scripts())
+    return page(escape(about.title), _lead(curves, found, about), "\n".join(parts), PANELS_STYLE + _STYLE)
 
 
 def _lead(curves: Curves, found: Sequence[Row], about: About) -> str:
@@ -80,26 +77,19 @@ def _legend(curves: Curves) -> str:
     return f'<div class="legend">{"".join(chips)}</div>'
 
 
-def _case(curves: Curves, case: Case, about: About, charts: list[dict[str, Any]]) -> str:
+def _case(curves: Curves, case: Case, about: About, charts: Charts) -> str:
     parts = [f"<h2>{escape(_case_name(case))}</h2>"] if len(curves.cases) > 1 else []
     parts += [_answer(curves, case), _table(curves, case)]
     for section in _sections(curves, case, about):
         parts.append(f"<h3>{escape(section.title)}</h3><p>{section.text}</p>")
         for row in section.rows:
-            parts.append(f'<div class="panels">{"".join(_panel(each, charts) for each in row)}</div>')
+            parts.append(charts.placed(row))
     return "\n".join(parts)
 
 
 def _case_name(case: Case) -> str:
     said = ((name.removeprefix("set."), value) for name, value in case)
     return ", ".join(str(value) if name == "fleet" else f"{name} = {value:g}" for name, value in said)
-
-
-def _panel(each: Panel, charts: list[dict[str, Any]]) -> str:
-    number = len(charts)
-    charts.append({"title": each.title, **each.figure})
-    aside = f'<p class="aside">{escape(each.aside)}</p>' if each.aside else ""
-    return f'<figure><figcaption>{escape(each.title)}</figcaption><div id="chart-{number}"></div>{aside}</figure>'
 
 
 def _answer(curves: Curves, case: Case) -> str:
@@ -140,7 +130,7 @@ def _table(curves: Curves, case: Case) -> str:
     unit, form = curves.worth.unit, curves.worth.form
     head = ["policy", "best share", f"value captured, {unit}", f"cost, {unit}", "next percent pays until"]
     loads = len(curves.loads) > 1
-    lines = ["".join(f"<th>{each}</th>" for each in (["load"] if loads else []) + head)]
+    rows = []
     for load in curves.loads:
         for policy in curves.policies:
             found = curves.payoff(case, load, policy)
@@ -151,8 +141,8 @@ def _table(curves: Curves, case: Case) -> str:
             cost = next((f"{point.band.mean:{form}}" for point in costs if point.share == found.best_share), "-")
             cells = [escape(policy), f"{_percent(found.best_share)}", f"{found.best.mean:{form}}{spread}", cost]
             cells.append(f"{_percent(found.pays_until)}" + (" or more" if found.stops is None else ""))
-            lines.append("".join(f"<td>{each}</td>" for each in ([f"{load:g}"] if loads else []) + cells))
-    return f'<div class="wide"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+            rows.append(([f"{load:g}"] if loads else []) + cells)
+    return table((["load"] if loads else []) + head, rows)
 
 
 def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
@@ -266,23 +256,7 @@ def _how_to_read() -> str:
 
 
 _STYLE = """
-html{overflow-y:scroll}
-h2{font-size:21px;margin:34px 0 6px;border-top:2px solid #e4e7eb;padding-top:18px}
-h3{font-size:18px;margin:30px 0 4px}
-.answer p{color:#1f2933;font-size:17px;line-height:1.45;margin:10px 0}
 .legend{position:sticky;top:0;background:#fff;padding:8px 0;z-index:5;border-bottom:1px solid #e4e7eb;
 display:flex;flex-wrap:wrap;gap:6px 18px;font-size:14px}
 .chip i{display:inline-block;width:24px;height:0;margin-right:7px;vertical-align:middle}
-.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr));gap:10px 18px}
-figure{margin:0;min-width:0;overflow:hidden}figcaption{font-size:14px;font-weight:600;margin:6px 0 0}
-.aside{font-size:12px;margin:0}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:14px;margin:6px 0}
-th,td{text-align:right;padding:5px 14px 5px 0;border-bottom:1px solid #e4e7eb}
-th{color:#52606d;font-weight:600;vertical-align:bottom}td:last-child,td:first-child{white-space:nowrap}th:first-child,td:first-child{text-align:left}
-li{color:#52606d;margin:4px 0;line-height:1.4}p{line-height:1.45}
 """
-
-_DRAW = (
-    "JSON.parse(document.getElementById('charts').textContent).forEach((chart,i)=>Plotly.newPlot('chart-'+i,"
-    "chart.data,chart.layout,{displayModeBar:false,responsive:true}));"
-)
