@@ -199,7 +199,7 @@ def _value(grid: Grid, point: Point, result: PointResult, judged: Judged | None)
 def _per_task(result: PointResult, captured: Value) -> Row:
     tasks = sum(each.tasks.count for each in result.report.classes.values() if each.tasks is not None)
     if not tasks:
-        return {}
+        return dict.fromkeys(("value_captured_usd_per_task", "marginal_usd_per_task"))
     value = captured / tasks if isinstance(captured, float) else None
     return {"value_captured_usd_per_task": value, "marginal_usd_per_task": result.attempts_usd / tasks}
 
