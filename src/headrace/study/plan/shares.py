@@ -58,7 +58,7 @@ def planned_shares(
             continue
         overlaps = bool(steered.intersection(inside))
         name = fleet_name(rule.name)
-        unit = ShareUnit(rule.of.value)
+        unit = rule.of
         price = _starting_price_usd(solution, rule)
         shares[name] = Share(name, inside, target, unit, rule.reference, overlaps, price)
         steered.update(() if overlaps else inside)
