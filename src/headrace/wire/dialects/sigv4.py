@@ -69,7 +69,9 @@ def sign(
 
 def _stamp(now_unix_s: float) -> str:
     """The time in AWS's form, `20150830T123600Z`."""
-    year, month, day, hour, minute, second = (parsedate_tz(formatdate(now_unix_s, usegmt=True)) or ())[:6]
+    parts = parsedate_tz(formatdate(now_unix_s, usegmt=True))
+    assert parts is not None  # it was written a moment ago
+    year, month, day, hour, minute, second = parts[:6]
     return f"{year:04d}{month:02d}{day:02d}T{hour:02d}{minute:02d}{second:02d}Z"
 
 
