@@ -121,7 +121,7 @@ class _Edit:
     def drop_from_messages(self, rule: Parameter) -> None:
         """Leave a field out of every message."""
         name, messages = rule.name.removeprefix(MESSAGE_FIELD), self.fields.get("messages")
-        if messages is None or f'"{name}"'.encode() not in bytes(messages):
+        if messages is None or bytes(messages).find(f'"{name}"'.encode()) < 0:
             return
         try:
             decoded = _messages.decode(messages)

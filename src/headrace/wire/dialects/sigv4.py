@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import time
+from email.utils import formatdate, parsedate_tz
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -52,7 +52,7 @@ def sign(
         path: as it goes on the wire, without a query.
         now_unix_s: seconds since 1970; AWS takes a signature for five minutes.
     """
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_unix_s))
+    stamp = _stamp(now_unix_s)
     headers = {"host": host, "x-amz-date": stamp}
     if keys.session_token is not None:
         headers["x-amz-security-token"] = keys.session_token
@@ -65,6 +65,14 @@ def sign(
     authorization = f"{ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     sent = {name: value for name, value in headers.items() if name != "host"} | {"authorization": authorization}
     return "".join(f"{name}: {value}\r\n" for name, value in sent.items()).encode()
+
+
+def _stamp(now_unix_s: float) -> str:
+    """The time in AWS's form, `20150830T123600Z`."""
+    parts = parsedate_tz(formatdate(now_unix_s, usegmt=True))
+    assert parts is not None  # it was written a moment ago
+    year, month, day, hour, minute, second = parts[:6]
+    return f"{year:04d}{month:02d}{day:02d}T{hour:02d}{minute:02d}{second:02d}Z"
 
 
 def _key(secret: str, scope: str) -> bytes:
