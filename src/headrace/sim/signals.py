@@ -26,12 +26,18 @@ Measured = tuple[SignalReceived, ...]
 
 @dataclass(slots=True)
 class _Source:
-    """A backend that publishes; `room_tokens`: its KV room; `last`: what it measured last, while nothing held it."""
+    """A backend that publishes.
+
+    Attributes:
+        room_tokens: its KV room.
+        last: what it measured last, while nothing held it; `leaves_s`: when that may be said.
+    """
 
     backend: SimulatedBackend
     room_tokens: float | None
     stale: Sequence[Stale]
     last: Measured = ()
+    leaves_s: float = 0.0
 
 
 class SignalFeed:
@@ -68,14 +74,15 @@ class SignalFeed:
     def _measure(self, now_s: float, source: _Source) -> None:
         holds = [each for each in source.stale if each.from_s <= now_s < each.to_s]
         if any(each.delay_s is None for each in holds):
-            self._send(now_s, source.last)
+            self._send(max(now_s, source.leaves_s), source.last)
             return
         server = source.backend.server
         if isinstance(server, ImpairedServer) and not server.reachable:
             return
         self._driver.settle(now_s, source.backend)
         source.last = _measured(now_s, source)
-        self._send(now_s + sum(each.delay_s or 0.0 for each in holds), source.last)
+        source.leaves_s = now_s + sum(each.delay_s or 0.0 for each in holds)
+        self._send(source.leaves_s, source.last)
 
     def _send(self, from_s: float, measured: Measured) -> None:
         if not measured:
