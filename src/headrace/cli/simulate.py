@@ -79,11 +79,10 @@ def simulate(
     def requests() -> Iterable[Request]:
         return open_traces(traces, options) if traces else generated(loaded, seconds, seed)
 
-    started_s = time.perf_counter()
+    began_s = time.perf_counter()
     with Status(f"simulating {chosen.name}", console=Console(stderr=True)):
         report = simulate_and_compare(loaded, requests, chosen, seed, incidents=incidents, workers=workers)
-    wall_s = time.perf_counter() - started_s
-    write_timing(timing, wall_s)
+    write_timing(timing, wall_s := time.perf_counter() - began_s)
     _say_how_it_went(report, wall_s, sampled=bool(notes))
     show_result(report, json)
 
