@@ -17,8 +17,8 @@ from headrace.errors import ConfigError
 from headrace.fleet.scenario import (
     PowerRule,
     Scenario,
-    ShareOf,
     ShareRule,
+    ShareUnit,
     StatedDemand,
     SurvivalRule,
     TraceDemand,
@@ -171,7 +171,7 @@ def test_a_whole_scenario_as_objects() -> None:
     assert isinstance(scenario.contracts["spend"], SpendContract)
     share, survival, power = scenario.rules
     assert isinstance(share, ShareRule)
-    assert (share.of, share.at_least, share.reason) == (ShareOf.COMPUTE, 0.1, "the board wants it")
+    assert (share.of, share.at_least, share.reason) == (ShareUnit.COMPUTE, 0.1, "the board wants it")
     assert [offer.name for offer in scenario.offers if share.selection.holds(offer)] == ["wafers", "service"]
     assert isinstance(survival, SurvivalRule)
     assert survival.level == {"chat": 0.8}

@@ -14,13 +14,12 @@ from headrace.fleet import Budget, Commitment, CommittedUnit, Fleet, Per
 from headrace.gateway import resumed_periods
 from headrace.ledger import UsageLedger
 
-FIRST = datetime.date(2026, 11, 1)
 START_S = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC).timestamp()
 DAY = Per.DAY.seconds
 
 
 def fleet(**budget: object) -> Fleet:
-    each = replace(Budget("b", 100.0, Per.MONTH, pools=("groq",), from_date=FIRST), **budget)  # type: ignore[arg-type]
+    each = replace(Budget("b", 100.0, Per.MONTH, pools=("groq",), from_unix_s=START_S), **budget)  # type: ignore[arg-type]
     tokens = Commitment("c", ("groq", "h100"), 1e9, CommittedUnit.TOKENS, Per.DAY)
     return replace(load_fleet(), budgets={"b": each}, commitments={"c": tokens})
 
@@ -59,7 +58,7 @@ def test_a_period_goes_round_and_one_that_is_to_come_is_negative(tmp_path: Path)
     write(path, START_S, ("groq-1", "chat", 10.0, 200))
     _, budget = resumed_periods(fleet(), path, START_S + Per.MONTH.seconds + 7.0)
     assert (budget.elapsed_s, budget.used) == (pytest.approx(7.0), 0.0)
-    _, budget = resumed_periods(fleet(from_date=FIRST + datetime.timedelta(days=1)), path, START_S + 100.0)
+    _, budget = resumed_periods(fleet(from_unix_s=START_S + DAY), path, START_S + 100.0)
     assert (budget.elapsed_s, budget.used) == (100.0 - DAY, 0.0)
 
 

@@ -12,7 +12,7 @@ from melange import as_problem, instance, melange_usd
 from headrace.plan.check import violations
 from headrace.plan.solve import Settings, solve
 
-GRID = [(seed, types, rate) for types in (2, 3) for rate in (10.0, 30.0, 100.0, 300.0, 1000.0) for seed in (1, 2)]
+GRID = [(seed, types, rate) for types in (2, 4) for rate in (10.0, 30.0, 100.0, 300.0, 1000.0) for seed in (1, 2)]
 
 
 @pytest.mark.parametrize(("seed", "types", "rate_per_s"), GRID)

@@ -68,6 +68,6 @@ def test_the_companys_plan_costs_what_its_quantities_do() -> None:
     """Solved, and its money computed again by `cost` from units, seconds and tokens alone."""
     scenario = load_scenario(ROOT / "examples" / "plan-c-company.toml")
     built = build(scenario)
-    solution = solve(built.problem, Settings(scenario.solver.gap, scenario.solver.time_limit_s, threads=1))
+    solution = solve(built.problem, Settings(scenario.solver.gap, time_limit_s=300.0, threads=1))
     assert solution.gap <= scenario.solver.gap
     assert recomputed(built, solution).usd == pytest.approx(solution.money.spent_usd, rel=1e-9)

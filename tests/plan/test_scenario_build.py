@@ -12,7 +12,7 @@ import pytest
 from headrace.config.scenario_file import build_scenario
 from headrace.cost import hourly_cost, unit_of
 from headrace.errors import ConfigError, InfeasiblePlan
-from headrace.fleet.scenario import Scenario, ShareOf, Speed, TraceDemand
+from headrace.fleet.scenario import Scenario, ShareUnit, Speed, TraceDemand
 from headrace.fleet.terms import Owned
 from headrace.perf import compute_rate
 from headrace.plan.bill import recomputed
@@ -188,9 +188,9 @@ def test_a_weekend_is_quieter_and_every_week_is_the_same(built: Built) -> None:
 def test_work_is_counted_in_every_unit(built: Built) -> None:
     rate = compute_rate(next(o.deployment for o in built.scenario.offers if o.deployment.name == "h100"))
     for cell in built.problem.cells:
-        assert cell.work[ShareOf.REQUESTS] == 1.0
-        assert cell.work[ShareOf.OUTPUT_TOKENS] == cell.output_tokens
-        assert cell.work[ShareOf.COMPUTE] == pytest.approx(rate.work(cell.input_tokens, cell.output_tokens))
+        assert cell.work[ShareUnit.REQUESTS] == 1.0
+        assert cell.work[ShareUnit.OUTPUT_TOKENS] == cell.output_tokens
+        assert cell.work[ShareUnit.COMPUTE] == pytest.approx(rate.work(cell.input_tokens, cell.output_tokens))
 
 
 def test_owned_capacity_comes_when_it_can_and_stays(built: Built) -> None:

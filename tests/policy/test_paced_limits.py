@@ -14,7 +14,7 @@ from headrace import rng
 from headrace.config import parse_fleet
 from headrace.cost import marginal_cost, spend_rate
 from headrace.errors import ConfigError
-from headrace.fleet import Budget, Commitment, CommittedUnit, Fleet, Per
+from headrace.fleet import Budget, Commitment, CommittedUnit, Fleet, Per, ShareUnit
 from headrace.metrics import AttemptRecord, PolicyReport, RequestRecord, encode_report
 from headrace.modelserver import model_server
 from headrace.perf import speed_curve
@@ -316,12 +316,17 @@ def limited(fleet: Fleet) -> Fleet:
     return replace(fleet, commitments=commitments, budgets=budgets)
 
 
+def counted_in_usd(fleet: Fleet) -> Fleet:
+    shares = {name: replace(each, of=ShareUnit.SPEND, reference=None) for name, each in fleet.shares.items()}
+    return replace(fleet, shares=shares)
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), max_in_flight=st.integers(1, 3), policy=st.sampled_from((PRICES, FAST_ONLY)))
 def test_with_commitments_and_budgets_no_law_is_broken_and_a_journal_runs_again(
     seed: int, max_in_flight: int, policy: Policy
 ) -> None:
-    fleet = limited(small_fleet(max_in_flight))
+    fleet = counted_in_usd(limited(small_fleet(max_in_flight)))
     chaos = Chaos(seed, max_in_flight, policy, fleet=fleet)
     chaos.send(PeriodResumed("budgets.fast", 1800.0, 0.001))
     for _ in range(150):

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from headrace.cli.options import Traces
-from headrace.cli.output import JsonPath, say, write_result
+from headrace.cli.output import JsonPath, say, say_all, write_result
 from headrace.study import sweep as sweeps
 
 MAX_POINTS = 10_000
@@ -57,6 +57,7 @@ def sweep(
     --trace takes the place of the traces that the grid names.
     """
     loaded = sweeps.load_grid(grid, sweeps.TraceOverride(tuple(trace or ())))
+    say_all(sweeps.check_traffic(loaded))
     sweeps.check_size(loaded, max_points, workers or sweeps.available_cores())
     sweeps.check_values(loaded)
     folder = out or Path(f"{grid.stem}-study")

@@ -50,12 +50,21 @@ def _classes(report: Report) -> Table:
 
 
 def _tasks(report: Report) -> Table:
-    table = _new("sessions and their sub-agents", "class", "tasks", "completed", "end to end p50 / p90 / p99, s")
+    table = _new(
+        "sessions and their sub-agents",
+        "class",
+        "tasks",
+        "completed",
+        "end to end p50 / p90 / p99, s",
+        "waited, mean, s",
+    )
     for name, held in report.classes.items():
         if held.tasks is not None:
             e2e = held.tasks.e2e_s
             times = " / ".join(_number(value, ",.4g") for value in (e2e.p50, e2e.p90, e2e.p99))
-            table.add_row(name, f"{held.tasks.count:,}", f"{held.tasks.completed:,}", times)
+            table.add_row(
+                name, f"{held.tasks.count:,}", f"{held.tasks.completed:,}", times, f"{held.tasks.waited_s:.4g}"
+            )
     return table
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from headrace.config.commitments import budgets, commitments
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
 from headrace.config.policies import load_policy
-from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, split
+from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, speculation, split
 from headrace.errors import ConfigError
 from headrace.fleet import (
     Accelerator,
@@ -36,7 +36,7 @@ from headrace.fleet import (
     Route,
     Share,
     ShareUnit,
-    Speculation,
+    Signals,
     catalog,
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
@@ -118,6 +118,7 @@ class _Builder:
             limits=self._build_limits(),
             default_class=self._default_class(),
             policy=self._policy(),
+            signals=self._build_signals(),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),
         )
@@ -233,14 +234,7 @@ class _Builder:
         if table.accelerator is not None:
             chip = self._refer(f"{path}.accelerator", "accelerator", table.accelerator, self._accelerators)
         calibrated = self._calibration(f"{path}.calibrated", table.calibrated)
-        elsewhere = table.accelerator is not None or table.calibrated is not None
-        if elsewhere == (table.observed is not None):
-            said = "more than one is set" if elsewhere else "none is set"
-            self._faults.add(
-                path,
-                f"{said}: give accelerator (speed predicted), [{path}.observed] (speed measured) or calibrated "
-                "(a file that `headrace calibrate` wrote)",
-            )
+        if not self._has_one_speed(path, table):
             return None
         if model is None or (table.accelerator is not None and chip is None):
             return None
@@ -248,6 +242,29 @@ class _Builder:
             return None
         if table.count % table.attention_ranks:
             self._faults.add(f"{path}.attention_ranks", f"count = {table.count} cannot be split into so many groups")
+        return self._described(name, table, model, chip, calibrated)
+
+    def _has_one_speed(self, path: str, table: doc.DeploymentTable) -> bool:
+        """Whether it says in one way how fast it is; else notes the fault."""
+        elsewhere = table.accelerator is not None or table.calibrated is not None
+        if elsewhere != (table.observed is not None):
+            return True
+        said = "more than one is set" if elsewhere else "none is set"
+        self._faults.add(
+            path,
+            f"{said}: give accelerator (speed predicted), [{path}.observed] (speed measured) or calibrated "
+            "(a file that `headrace calibrate` wrote)",
+        )
+        return False
+
+    def _described(
+        self,
+        name: str,
+        table: doc.DeploymentTable,
+        model: Model,
+        chip: Accelerator | None,
+        calibrated: Calibration | None,
+    ) -> Deployment:
         return Deployment(
             name,
             model,
@@ -261,7 +278,7 @@ class _Builder:
             observed=operating_point(table.observed),
             calibrated=calibrated,
             release=table.release,
-            speculation=_speculation(table.speculation),
+            speculation=speculation(table.speculation),
             kv_cache=kv_cache(table.kv_cache),
             quota=quota(table.quota),
             replicas=replicas(table.replicas),
@@ -347,22 +364,26 @@ class _Builder:
 
     def _build_limits(self) -> Limits:
         table = self._faults.table(self._section("limits"), doc.LimitsTable, "limits")
-        if table is None:
-            return Limits()
-        given = {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
-        return Limits(**given)
+        return Limits() if table is None else Limits(**_given(table))
+
+    def _build_signals(self) -> Signals | None:
+        if "signals" not in self._raw:
+            return None
+        table = self._faults.table(self._raw["signals"], doc.SignalsTable, "signals")
+        return None if table is None else Signals(**_given(table))
 
 
 def _built(parts: Mapping[str, T | None]) -> dict[str, T]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
+def _given(table: msgspec.Struct) -> dict[str, Any]:
+    """The settings that a table sets."""
+    return {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(str(name)) for name in names)
-
-
-def _speculation(table: doc.SpeculationTable | bool) -> Speculation | bool:
-    return table if isinstance(table, bool) else Speculation(**msgspec.structs.asdict(table))
 
 
 def _price(table: doc.PerTokenTable | doc.HourlyTable) -> PriceTerms:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from headrace.config import document as doc
 from headrace.config.faults import Faults
 from headrace.fleet import Budget, Commitment, CommittedUnit
+from headrace.fleet.dates import unix_s
 
 
 def commitments(raw: object, faults: Faults) -> dict[str, Commitment]:
@@ -29,7 +32,7 @@ def _commitment(name: str, table: doc.CommitmentTable, faults: Faults) -> Commit
         return None
     ((unit, amount),) = given
     pools, start = tuple(table.pools), table.starting_price_usd
-    return Commitment(name, pools, amount, unit, table.per, table.from_date, start)
+    return Commitment(name, pools, amount, unit, table.per, _unix_s(table.from_date), start)
 
 
 def _budget(name: str, table: doc.BudgetTable) -> Budget:
@@ -40,6 +43,10 @@ def _budget(name: str, table: doc.BudgetTable) -> Budget:
         tuple(table.pools),
         tuple(table.classes),
         table.hard,
-        table.from_date,
+        _unix_s(table.from_date),
         table.starting_price_usd,
     )
+
+
+def _unix_s(day: date | None) -> float | None:
+    return None if day is None else unix_s(day)

@@ -244,6 +244,10 @@ class BackendTable(Table, frozen=True, kw_only=True):
     api_key_env: Text | None = None
     max_in_flight: int = 256
     emulated: bool = False
+    dialect: Text = "openai-compatible"
+    token_command: tuple[Text, ...] = ()
+    token_refresh_s: Positive = 1800.0
+    aws_region: Text | None = None
 
 
 class PoolTable(Table, frozen=True, kw_only=True):
@@ -351,6 +355,14 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     drain_timeout_s: Positive | None = None
 
 
+class SignalsTable(Table, frozen=True, kw_only=True):
+    """`[signals]`: backends publish their load; every setting has the default of `headrace.fleet.Signals`."""
+
+    interval_s: Annotated[float, Meta(ge=0.01)] | None = None
+    delay_s: NotNegative | None = None
+    max_age_s: Positive | None = None
+
+
 TOP_LEVEL = (
     "schema",
     "default_class",
@@ -365,4 +377,5 @@ TOP_LEVEL = (
     "budgets",
     "routes",
     "limits",
+    "signals",
 )

@@ -21,6 +21,7 @@ from headrace.config.toml_text import Comments, toml_text
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import (
     Accelerator,
+    Budget,
     Commitment,
     Deployment,
     Fleet,
@@ -34,6 +35,7 @@ from headrace.fleet import (
     Speculation,
     catalog,
 )
+from headrace.fleet.dates import day_of
 from headrace.workload import WorkloadClass
 
 Table = dict[str, Any]
@@ -62,7 +64,7 @@ def fleet_document(fleet: Fleet, folder: Path | None = None) -> dict[str, object
         "classes": {name: _class(each) for name, each in fleet.classes.items()},
         "shares": {name: _share(share) for name, share in fleet.shares.items()},
         "commitments": {name: _commitment(each) for name, each in fleet.commitments.items()},
-        "budgets": {name: _table(doc.BudgetTable, each) for name, each in fleet.budgets.items()},
+        "budgets": {name: _paced(doc.BudgetTable, each) for name, each in fleet.budgets.items()},
         "routes": [_table(doc.RouteTable, route) for route in fleet.routes],
         "limits": _limits(fleet.limits),
     }
@@ -192,7 +194,12 @@ def _share(share: Share) -> Table:
 
 
 def _commitment(each: Commitment) -> Table:
-    return _table(doc.CommitmentTable, each) | {str(each.unit): each.amount}
+    return _paced(doc.CommitmentTable, each) | {str(each.unit): each.amount}
+
+
+def _paced(kind: type[msgspec.Struct], each: Commitment | Budget) -> Table:
+    found = _table(kind, each)
+    return found if each.from_unix_s is None else found | {"from": day_of(each.from_unix_s)}
 
 
 def _limits(limits: Limits) -> Table:

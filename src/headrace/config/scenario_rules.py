@@ -15,13 +15,13 @@ from headrace.fleet.scenario import (
     ResidencyRule,
     Rule,
     Selection,
-    ShareOf,
     ShareRule,
+    ShareUnit,
     SurvivalRule,
 )
 from headrace.units import WATTS_PER_MW
 
-BY_PLAN = (ShareOf.POWER, ShareOf.SPEND)
+BY_PLAN = (ShareUnit.POWER, ShareUnit.SPEND)
 
 
 def rules(
@@ -80,8 +80,8 @@ def _share(
         faults.add(path, "bounds nothing; give at_least, at_most or both")
     if low is not None and high is not None and low > high:
         faults.add(f"{path}.at_least", f"{low:g} is more than at_most = {high:g}; nothing lies between them")
-    if (table.of is ShareOf.COMPUTE) != (table.reference is not None):
-        compute = table.of is ShareOf.COMPUTE
+    if (table.of is ShareUnit.COMPUTE) != (table.reference is not None):
+        compute = table.of is ShareUnit.COMPUTE
         said = (
             "missing; compute is measured in seconds of it" if compute else 'only meant for of = "compute"; remove it'
         )

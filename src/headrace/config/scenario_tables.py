@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from headrace.config.document import Count, MatchTable, NotNegative, PerTokenTable, Positive, Table, Text
-from headrace.fleet.scenario import Loss, ShareOf, Speed
+from headrace.fleet.scenario import Loss, ShareUnit, Speed
 from headrace.fleet.terms import PricedBy, Term
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -214,7 +214,7 @@ class SelectionTable(RuleTable, frozen=True, kw_only=True):
 class ShareRuleTable(SelectionTable, frozen=True, kw_only=True, tag="share"):
     """`type = "share"`. `of` has no default: the answers differ by more than 70 times."""
 
-    of: ShareOf
+    of: ShareUnit
     at_least: Fraction | None = None
     at_most: Fraction | None = None
     reference: Text | None = None
@@ -231,7 +231,7 @@ class PowerRuleTable(RuleTable, frozen=True, kw_only=True, tag="power"):
 class ConcentrationRuleTable(RuleTable, frozen=True, kw_only=True, tag="concentration"):
     """`type = "concentration"`."""
 
-    of: ShareOf
+    of: ShareUnit
     at_most: PositiveFraction
     vendor: Text | None = None
 

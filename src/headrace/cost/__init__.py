@@ -1,4 +1,4 @@
-"""What serving costs: the marginal cost of a request, what it uses of a pool, capacity on its terms, a plan's total."""
+"""What serving costs: the marginal cost of a request, what it uses of a pool, capacity on its terms, and the total."""
 
 from headrace.cost.marginal import MarginalCost, capacity_cost_usd, marginal_cost, request_cost_usd, token_cost
 from headrace.cost.tco import Line, Quantities, Tco, tco

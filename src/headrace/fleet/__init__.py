@@ -7,12 +7,13 @@ from headrace.fleet.commitment import Budget, Commitment, CommittedUnit, Per
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
-from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, limited_to
+from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, Stale, limited_to
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
 from headrace.fleet.quota import Quantiles, Quota
 from headrace.fleet.replicas import Replicas
+from headrace.fleet.signals import Signals
 from headrace.fleet.spare import Spares
 from headrace.fleet.split import Split
 from headrace.fleet.system import System
@@ -55,10 +56,12 @@ __all__ = [
     "Route",
     "Share",
     "ShareUnit",
+    "Signals",
     "Slow",
     "Spares",
     "Speculation",
     "Split",
+    "Stale",
     "System",
     "ThinnedPool",
     "limited_to",

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from headrace.errors import Fault
 from headrace.fleet.catalog import close_matches
 from headrace.fleet.contract import Hourly, PerToken
+from headrace.fleet.dialect_check import dialect_faults, spoken_dialect
 from headrace.fleet.fleet import Backend, Fleet, Pool, Share
 from headrace.fleet.limit_check import (
     budget_faults,
@@ -60,6 +61,7 @@ def check_fleet(fleet: Fleet, declared: Declared | None = None) -> tuple[Fault, 
         _budgets,
         _routes,
         _limits,
+        _signals,
     )
     return tuple(fault for check in checks for fault in check(fleet, known) if fault.path not in known.reported)
 
@@ -131,12 +133,13 @@ def _backend(path: str, backend: Backend) -> Iterator[Fault]:
             yield Fault(f"{path}.url", f"{backend.url!r} names no host; write http://HOST:PORT or https://HOST")
         elif parts.query or parts.fragment:
             yield Fault(f"{path}.url", f"{backend.url!r} carries a query or fragment; give the base URL only")
-        elif parts.path.rstrip("/").endswith("/v1"):
+        elif parts.path.rstrip("/").endswith("/v1") and spoken_dialect(backend).has_version_in_path:
             yield Fault(
                 f"{path}.url", f"{backend.url!r} ends with /v1, which is part of the endpoint path; leave it out"
             )
         elif backend.emulated and parts.scheme != "http":
             yield Fault(f"{path}.url", f"{backend.url!r}: an emulated backend speaks plain HTTP; use http")
+    yield from dialect_faults(path, backend)
     if backend.max_in_flight < 1:
         yield Fault(
             f"{path}.max_in_flight", f"{backend.max_in_flight} is less than 1; a backend takes at least one attempt"
@@ -268,6 +271,13 @@ def _limits(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
             "limits.breaker_cooldown_max_s",
             f"{limits.breaker_cooldown_max_s} is less than breaker_cooldown_s = {limits.breaker_cooldown_s}",
         )
+
+
+def _signals(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    signals = fleet.signals
+    if signals is not None and signals.max_age_s <= signals.delay_s:
+        said = f"{signals.max_age_s:g} is not more than delay_s = {signals.delay_s:g}: no signal would ever count"
+        yield Fault("signals.max_age_s", said)
 
 
 def _unverified(fleet: Fleet) -> Iterator[Fault]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
 
 from headrace.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
@@ -39,7 +38,7 @@ class Commitment:
     """Take-or-pay: `amount` of `unit` on these pools is paid in every period, used or not.
 
     Attributes:
-        from_date: when the first period begins (UTC); None: 1970-01-01, so that hours and days begin on the hour and at
+        from_unix_s: when the first period begins; None: at 0 (UTC), so that hours and days begin on the hour and at
             midnight. A simulated run begins with a period in any case.
         starting_price_usd: the price that the controller starts from, in USD per unit; at most 0.
     """
@@ -49,7 +48,7 @@ class Commitment:
     amount: float
     unit: CommittedUnit
     per: Per
-    from_date: date | None = None
+    from_unix_s: float | None = None
     starting_price_usd: float = 0.0
 
 
@@ -60,7 +59,7 @@ class Budget:
     Attributes:
         pools, classes: which ones; empty: all.
         hard: what does not fit into what is left is refused; else a price alone holds spending back.
-        from_date: as in `Commitment`.
+        from_unix_s: as in `Commitment`.
         starting_price_usd: the price that the controller starts from, in USD per USD spent; at least 0.
     """
 
@@ -70,7 +69,7 @@ class Budget:
     pools: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     hard: bool = False
-    from_date: date | None = None
+    from_unix_s: float | None = None
     starting_price_usd: float = 0.0
 
     def covers(self, pool: str, workload_class: str) -> bool:

@@ -10,6 +10,7 @@ from headrace.fleet.commitment import Budget, Commitment
 from headrace.fleet.contract import Hourly, PriceTerms
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.model import Model
+from headrace.fleet.signals import Signals
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
     from headrace.workload import WorkloadClass
@@ -24,6 +25,10 @@ class Backend:
         api_key_env: environment variable that holds the key; None: no key is sent.
         max_in_flight: most attempts dispatched and not ended.
         emulated: `headrace emulate` serves this backend itself.
+        dialect: name of the dialect that it speaks (`wire.dialects`).
+        token_command: prints a short-lived bearer token; empty: none is used.
+        token_refresh_s: how often it is run.
+        aws_region: for signatures, where the host does not name it.
     """
 
     name: str
@@ -32,6 +37,10 @@ class Backend:
     api_key_env: str | None = None
     max_in_flight: int = 256
     emulated: bool = False
+    dialect: str = "openai-compatible"
+    token_command: tuple[str, ...] = ()
+    token_refresh_s: float = 1800.0
+    aws_region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,7 @@ class Fleet:
 
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
+        signals: what backends say of their load; None: nothing.
     """
 
     models: dict[str, Model]
@@ -171,6 +181,7 @@ class Fleet:
     limits: Limits = Limits()
     default_class: str = ""
     policy: str = "prices"
+    signals: Signals | None = None
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
 

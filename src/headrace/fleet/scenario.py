@@ -14,20 +14,11 @@ from typing import TYPE_CHECKING
 
 from headrace.fleet.dates import MONTHS_PER_YEAR, add_months
 from headrace.fleet.deployment import Deployment
+from headrace.fleet.fleet import ShareUnit as ShareUnit
 from headrace.fleet.terms import Contract, Terms
 
 if TYPE_CHECKING:  # as in `fleet.fleet`
     from headrace.workload import WorkloadClass
-
-
-class ShareOf(StrEnum):
-    """Share of what: the units of a steered share, and two that only a plan can count."""
-
-    REQUESTS = "requests"
-    OUTPUT_TOKENS = "output_tokens"
-    COMPUTE = "compute"  # seconds of the reference deployment
-    SPEND = "spend"  # USD of the horizon, minima of contracts included
-    POWER = "power"  # watts of the units held, weighted by hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +183,9 @@ class Selection:
 class ShareRule:
     """What the selected offers do, of all that is done.
 
+    A plan counts what is held: `spend` is all USD of the horizon, minima of contracts included, and `power` the watts
+    of held units, weighted by hours.
+
     Attributes:
         reference: the deployment whose seconds measure `compute`.
         year: 0 for the first year only, and so on; None: over the horizon.
@@ -199,7 +193,7 @@ class ShareRule:
 
     name: str
     reason: str
-    of: ShareOf
+    of: ShareUnit
     selection: Selection
     at_least: float | None = None
     at_most: float | None = None
@@ -223,7 +217,7 @@ class ConcentrationRule:
 
     name: str
     reason: str
-    of: ShareOf
+    of: ShareUnit
     at_most: float
     vendor: str | None = None
 

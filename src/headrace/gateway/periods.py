@@ -8,7 +8,6 @@ the least of a commitment.
 
 from __future__ import annotations
 
-import datetime
 from os import PathLike
 
 from headrace.cost import period_rates
@@ -22,8 +21,7 @@ class _Period:
     """One of them, and what was found of it."""
 
     def __init__(self, limit: Commitment | Budget, rates: PoolRates, now_unix_s: float) -> None:
-        begins = limit.from_date or datetime.date(1970, 1, 1)
-        elapsed_s = now_unix_s - datetime.datetime.combine(begins, datetime.time(), datetime.UTC).timestamp()
+        elapsed_s = now_unix_s - (limit.from_unix_s or 0.0)
         self.elapsed_s = elapsed_s % limit.per.seconds if elapsed_s > 0.0 else elapsed_s
         self.begun_unix_s = now_unix_s - self.elapsed_s
         self.used = 0.0

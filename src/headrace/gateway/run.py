@@ -13,6 +13,7 @@ from headrace.fleet import Fleet
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.routes import Routes, refusal
+from headrace.gateway.tokens import Tokens
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
 from headrace.policy import PeriodResumed
 
@@ -31,8 +32,9 @@ class RunningGateway:
         port, admin_port: where it listens; `admin_port` is None without one.
     """
 
-    def __init__(self, gateway: Gateway, server: Server, admin: Server | None) -> None:
+    def __init__(self, gateway: Gateway, server: Server, admin: Server | None, tokens: Tokens) -> None:
         self.gateway = gateway
+        self._tokens = tokens
         self.port = server.port
         self.admin_port = None if admin is None else admin.port
         self._server = server
@@ -52,6 +54,7 @@ class RunningGateway:
         timeout_s = self.gateway.fleet.limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
         clean = await self._server.drain(timeout_s)
         self._timer.cancel()
+        self._tokens.stop()
         await self.gateway.close()
         if self._admin is not None:
             await self._admin.close()
@@ -87,12 +90,14 @@ async def start_gateway(
             what must not wait.
 
     Raises:
-        ConfigError: a backend's key or URL cannot be used.
+        ConfigError: a backend's key, token command or URL cannot be used.
         OSError: an address cannot be had.
     """
     gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=os.urandom(4).hex(), round_s=round_s)
     for event in resumed:
         gateway.tell(event)
+    tokens = Tokens(gateway.links.values())
+    await tokens.start()
     routes = Routes(gateway, admin_fallback)
     limits = _http_limits(fleet)
     server = await serve(routes.public, host, port, limits, refusal=refusal, rounds=gateway.rounds)
@@ -105,7 +110,7 @@ async def start_gateway(
     for link in gateway.links.values():
         link.pool.warm_up()
     _keep_memory()
-    return RunningGateway(gateway, server, admin)
+    return RunningGateway(gateway, server, admin, tokens)
 
 
 def _http_limits(fleet: Fleet) -> HttpLimits:

@@ -19,10 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-_GRID_BITS = 22
-_MOST_LARGE_ITEMS = 1000  # more than that is never called infeasible
-_ROUNDING = 1e-9  # relative slack for sums of floats
+from headrace.sums import float_sum
+
+_GRID_BITS: Final = 22
+_MOST_LARGE_ITEMS: Final = 1000  # more than that is never called infeasible
+_ROUNDING: Final = 1e-9  # relative slack for sums of floats
 
 
 class Reason(StrEnum):
@@ -114,7 +117,7 @@ def why_infeasible(window: WindowWork, target: float, tolerance: float) -> Infea
     Args:
         target, tolerance: fractions of the window's work.
     """
-    free = sum(window.free)
+    free = float_sum(window.free)
     total = window.must_inside + window.must_outside + free
     if total <= 0:
         return None
@@ -150,7 +153,7 @@ def _reachable(start: float, items: Sequence[float], low: float, high: float, to
         return False
     width = high - low
     large = sorted((item for item in items if item > width), reverse=True)
-    low -= sum(item for item in items if item <= width)
+    low -= float_sum(item for item in items if item <= width)
     if len(large) > _MOST_LARGE_ITEMS or _greedy(start, large, high) >= low:
         return True
     return _some_sum(large, low - start, high - start, total * 2.0**-_GRID_BITS)

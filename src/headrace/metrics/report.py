@@ -57,11 +57,14 @@ class TaskReport(msgspec.Struct, frozen=True):
     Attributes:
         completed: those whose requests all completed; quantiles are over them.
         e2e_s: from a task's first request to its last answer, tools, users and children included.
+        waited_s: mean per task of what the class's requests waited for answers: the sum of their E2E, side by side or
+            not, an unfinished one at the class's timeout.
     """
 
     count: int
     completed: int
     e2e_s: Quantiles
+    waited_s: float
 
 
 class ClassReport(msgspec.Struct, frozen=True, omit_defaults=True):

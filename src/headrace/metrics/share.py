@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from headrace.metrics.feasible import (
     Infeasible,
@@ -23,8 +24,9 @@ from headrace.metrics.feasible import (
 )
 from headrace.metrics.record import AttemptRecord
 from headrace.metrics.work import Rates, WorkRate
+from headrace.sums import float_sum
 
-TOLERANCE = 0.005  # half a percentage point, design law 7
+TOLERANCE: Final = 0.005  # half a percentage point, design law 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class WindowSettings:
     horizon_s: float = 900.0
 
 
-DEFAULT_WINDOWS = WindowSettings()
+DEFAULT_WINDOWS: Final = WindowSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,7 @@ class ShareMeter:
     def _judge(self, slots: list[_Slot]) -> None:
         start_s = self._next * self._settings.slide_s
         end_s = start_s + self._settings.window_s
-        realized = sum(slot.inside for slot in slots) / sum(slot.total for slot in slots)
+        realized = float_sum(slot.inside for slot in slots) / float_sum(slot.total for slot in slots)
         error_pp = abs(realized - self.target) * 100
         infeasible = None
         if error_pp > TOLERANCE * 100 and self._by_pool:
@@ -263,16 +265,17 @@ class ShareMeter:
         """Spares most windows that miss, those of a share that is only reported above all, a look at every item."""
         if self._capacity_work is not None:
             return False
-        must_inside, must_outside = sum(s.must_inside for s in slots), sum(s.must_outside for s in slots)
-        free, largest = sum(s.total for s in slots) - must_inside - must_outside, max(s.largest_free for s in slots)
+        must_inside, must_outside = float_sum(s.must_inside for s in slots), float_sum(s.must_outside for s in slots)
+        free = float_sum(s.total for s in slots) - must_inside - must_outside
+        largest = max(s.largest_free for s in slots)
         return surely_feasible(must_inside, must_outside, free, largest, self.target, TOLERANCE)
 
     def _window_work(self, slots: list[_Slot], start_s: float, end_s: float) -> WindowWork:
         free = array("d")
         for slot in slots:
             free.extend(slot.free)
-        must_inside = sum(slot.must_inside for slot in slots)
-        must_outside = sum(slot.must_outside for slot in slots)
+        must_inside = float_sum(slot.must_inside for slot in slots)
+        must_outside = float_sum(slot.must_outside for slot in slots)
         capacity = self._capacity_work(start_s, end_s) if callable(self._capacity_work) else self._capacity_work
         return WindowWork(must_inside, must_outside, free, capacity)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet, Pool, Share
@@ -16,10 +17,11 @@ from headrace.metrics.record import AttemptRecord, RequestRecord
 from headrace.metrics.share import ShareMeter
 from headrace.metrics.sketch import QuantileSketch
 from headrace.metrics.work import PoolRates, Rates, WorkRate
+from headrace.sums import float_sum
 from headrace.units import TOKENS_PER_MTOK
 from headrace.workload import EndedTask, WorkloadClass
 
-OUTCOMES = ("completed", "rejected", "failed", "cancelled")
+OUTCOMES: Final = ("completed", "rejected", "failed", "cancelled")
 
 CapacityWork = float | Callable[[float, float], float | None] | None
 
@@ -86,7 +88,8 @@ class RunFacts:
     policy: report.PolicyReport = field(default_factory=report.PolicyReport)
 
 
-TPOT_MIN_OUTPUT_TOKENS = 8  # TPOT is summed up over answers at least this long: in shorter ones one late byte is all
+# TPOT is summed up over answers at least this long: in shorter ones one late byte is all.
+TPOT_MIN_OUTPUT_TOKENS: Final = 8
 
 
 class RunMetrics:
@@ -161,7 +164,8 @@ class RunMetrics:
     @property
     def j_usd(self) -> float:
         """J = sum over requests of marginal cost + value of time * E2E, in USD: what policies are compared by."""
-        return sum(t.cost_usd for t in self.classes.values()) + sum(map(self._value_of_time_usd, self.classes))
+        spent_usd = float_sum(totals.cost_usd for totals in self.classes.values())
+        return spent_usd + float_sum(map(self._value_of_time_usd, self.classes))
 
     def finish(self, facts: RunFacts) -> report.Report:
         """Judge the windows that are left and write the report."""
@@ -212,7 +216,7 @@ class RunMetrics:
             e2e_s=_quantiles(totals.e2e),
             slo_attainment=_fraction(totals.met, totals.arrived - totals.outcomes["cancelled"]),
             value_of_time_usd=self._value_of_time_usd(name),
-            tasks=None if totals.tasks is None else _task_report(totals.tasks),
+            tasks=None if totals.tasks is None else _task_report(totals.tasks, totals.e2e_sum_s),
         )
 
     def _pool_reports(self, facts: RunFacts, costs: Mapping[str, float | None]) -> dict[str, report.PoolReport]:
@@ -242,7 +246,7 @@ class RunMetrics:
         if len(known) < len(costs):
             return report.CostReport(None, None)
         tokens = sum(totals.output_tokens for totals in self.classes.values())
-        total_usd = sum(known)
+        total_usd = float_sum(known)
         return report.CostReport(total_usd, total_usd / tokens * TOKENS_PER_MTOK if tokens else None)
 
 
@@ -266,8 +270,8 @@ def _quantiles(sketch: QuantileSketch) -> report.Quantiles:
     return report.Quantiles(sketch.quantile(0.5), sketch.quantile(0.9), sketch.quantile(0.99))
 
 
-def _task_report(tasks: TaskTotals) -> report.TaskReport:
-    return report.TaskReport(tasks.count, tasks.completed, _quantiles(tasks.e2e))
+def _task_report(tasks: TaskTotals, waited_s: float) -> report.TaskReport:
+    return report.TaskReport(tasks.count, tasks.completed, _quantiles(tasks.e2e), waited_s / tasks.count)
 
 
 def _fraction(part: float, whole: float) -> float | None:
@@ -277,7 +281,7 @@ def _fraction(part: float, whole: float) -> float | None:
 def _fractions(parts: Mapping[str, float | None]) -> dict[str, float | None]:
     """Each part over the sum of all; undefined if any part is unknown or there is nothing to share."""
     known = [part for part in parts.values() if part is not None]
-    whole = sum(known)
+    whole = float_sum(known)
     if len(known) < len(parts) or whole <= 0:
         return dict.fromkeys(parts)
     return {name: None if part is None else part / whole for name, part in parts.items()}

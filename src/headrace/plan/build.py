@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.errors import Conflicting, InfeasiblePlan
-from headrace.fleet.scenario import Offer, PlannedClass, Scenario, ShareOf, ShareRule, Speed
+from headrace.fleet.scenario import Offer, PlannedClass, Scenario, ShareRule, ShareUnit, Speed
 from headrace.perf import compute_rate
 from headrace.plan import rules
 from headrace.plan.demand import Profile, profile
@@ -146,12 +146,12 @@ def _class_cells(
     ]
 
 
-def _work(inputs: float, outputs: float, scenario: Scenario) -> dict[ShareOf, float]:
+def _work(inputs: float, outputs: float, scenario: Scenario) -> dict[ShareUnit, float]:
     """What a request counts for, in each unit that a share of work can be of; all compute has one reference."""
-    work = {ShareOf.REQUESTS: 1.0, ShareOf.OUTPUT_TOKENS: outputs}
+    work = {ShareUnit.REQUESTS: 1.0, ShareUnit.OUTPUT_TOKENS: outputs}
     for rule in scenario.rules:
         if isinstance(rule, ShareRule) and rule.reference is not None:
-            work[ShareOf.COMPUTE] = compute_rate(rule.reference).work(inputs, outputs)
+            work[ShareUnit.COMPUTE] = compute_rate(rule.reference).work(inputs, outputs)
     return work
 
 

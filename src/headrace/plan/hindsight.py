@@ -8,6 +8,9 @@ a fractional knapsack, solved exactly by taking requests in order of gain per un
 capacities are left out and requests may be split, so the figure is an upper bound: regret against it is never too
 small.
 
+Of sessions it says nothing: a turn comes when the one before was answered and finds its context in a cache, so what a
+request is worth depends on where the others went. Traffic with sessions has no V* here, and no regret.
+
 Where work depends on the pool (a share of spend or of power), work_i is what putting i inside uses of the share,
 (1 - share) * work inside + share * work outside, and the right-hand side is share * all work outside; with the least of
 the works inside and the most of those outside the figure stays an upper bound.
@@ -41,9 +44,11 @@ class Hindsight:
         self._pools = {name: _priced(pool) for name, pool in fleet.pools.items()}
         self._items: list[tuple[float, float, float]] = []  # gain, work inside, work outside
         self._work = 0.0  # of all requests, outside where they have the choice
+        self._sessions = False
 
     def add(self, request: Request) -> None:
         """Count one request; one that has no choice gains nothing."""
+        self._sessions |= request.turn is not None
         output_tokens = max(request.output_tokens, 1)
         route = next((r for r in self._fleet.routes if r.matches(*_key(request))), None)
         work_in, work_out = self._works(request, output_tokens, () if route is None else route.pools)
@@ -56,12 +61,14 @@ class Hindsight:
         if inside is not None and outside is not None and outside > inside:
             self._items.append((outside - inside, work_in, work_out))
 
-    def value_usd(self, realized: float | None) -> float:
+    def value_usd(self, realized: float | None) -> float | None:
         """The best value with at most the larger of the share's target and `realized` of all work inside."""
         return self.value_at_usd(max(self._share.target, realized or 0.0))
 
-    def value_at_usd(self, share: float) -> float:
-        """The best value with at most `share` of all work inside."""
+    def value_at_usd(self, share: float) -> float | None:
+        """The best value with at most `share` of all work inside; None: some requests were turns of sessions."""
+        if self._sessions:
+            return None
         room = share * self._work
         value = 0.0
         items = [(gain, self._used(share, work_in, work_out)) for gain, work_in, work_out in self._items]

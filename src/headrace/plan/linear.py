@@ -12,7 +12,7 @@ from headrace.plan.limit import Limit
 from headrace.plan.objective import minimise_cost
 from headrace.plan.problem import Problem
 from headrace.plan.program import Program
-from headrace.plan.survival import Loss, Row
+from headrace.plan.survival import MISSING, Loss, Row
 from headrace.plan.tables import Floats, Ints, Tables
 from headrace.plan.variables import Model
 
@@ -70,10 +70,10 @@ class Linear:
         whole = part.sum(axis=1, keepdims=True)
         return part / np.where(whole > 0.0, whole, 1.0) * tables.rate[:, None, :]
 
-    def broken(self, x: Floats) -> list[tuple[str, Row]]:
-        """Rows of losses that these units break, with the name of the survival."""
+    def broken(self, x: Floats, missing: float = MISSING) -> list[tuple[str, Row]]:
+        """Rows of losses that these units break by more than a part `missing`, with the name of the survival."""
         units, signed = self.units(x), self.signed(x)
-        return [(loss.survival.name, row) for loss in self.losses for row in loss.broken(units, signed)]
+        return [(loss.survival.name, row) for loss in self.losses for row in loss.broken(units, signed, missing)]
 
     def with_rows(self, program: Program, rows: list[tuple[str, Row]]) -> Program:
         """The program with rows of losses added."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from headrace.fleet.scenario import ShareOf as ShareOf
+from headrace.fleet.scenario import ShareUnit as ShareUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Cell:
     input_tokens: float
     output_tokens: float
     rate_per_s: tuple[float, ...]
-    work: dict[ShareOf, float] = field(default_factory=dict)
+    work: dict[ShareUnit, float] = field(default_factory=dict)
     value_of_time_usd_per_s: float = 0.0
 
 
@@ -138,7 +138,7 @@ class ShareBound:
     """
 
     name: str
-    of: ShareOf
+    of: ShareUnit
     candidates: frozenset[str]
     at_least: float | None = None
     at_most: float | None = None
@@ -161,7 +161,7 @@ class Concentration:
     """No vendor (None) or one vendor above `at_most` of all `of`: watts held (`power`) or money (`spend`)."""
 
     name: str
-    of: ShareOf
+    of: ShareUnit
     at_most: float
     vendor: str | None = None
     reason: str = ""

@@ -33,6 +33,7 @@ from headrace.plan.solution import Ending, Solution
 from headrace.plan.tables import Floats
 
 WHOLE = 1e-6  # nearer than this to a whole number is one
+SHORT = 0.1  # of the gap: by less, a loss may be short until units are whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,11 @@ class _Search:
             program = self._program.with_bounds(self._signed, least, most)
             program = program.with_room(self._linear.rounded_rows(program)) if room else program
             point = program.relaxed(self._left_s(), near)
-            rows = [] if point is None else self._linear.broken(point.x)
+            rows = [] if point is None else self._linear.broken(point.x, SHORT * self._settings.gap)
             if point is None or not rows:
                 return point
+            if self._left_s() <= 0.0:
+                return None
             near = point
             self._program = self._linear.with_rows(self._program, rows)
             self._report("relaxation")
@@ -150,14 +153,20 @@ class _Search:
 
     def _round(self, point: Point, least: Floats, most: Floats) -> None:
         """Units up; where that breaks a limit, units up from a point that leaves room for it."""
-        self._try(np.ceil(point.x[self._whole] - WHOLE), point)
+        self._round_up(point, least, most)
         if not math.isfinite(self._cost):
             roomy = self._relaxed(least, most, point, room=True)
             if roomy is not None:
-                self._try(np.ceil(roomy.x[self._whole] - WHOLE), roomy)
+                self._round_up(roomy, least, most, room=True)
+
+    def _round_up(self, point: Point, least: Floats, most: Floats, *, room: bool = False) -> None:
+        """Units up, and again from a better point while a loss is short by the little that the point left open."""
+        nearest: Point | None = point
+        while nearest is not None and not self._try(np.ceil(nearest.x[self._whole] - WHOLE), nearest):
+            nearest = self._relaxed(least, most, nearest, room=room)
 
     def _try(self, whole: Floats, near: Point | None = None) -> bool:
-        """Complete whole numbers to a plan and keep it if it is the cheapest so far; False: a loss breaks it."""
+        """Complete whole numbers to a plan and keep it if it is the cheapest so far; False: a loss is short."""
         point = self._program.with_bounds(self._whole, whole, whole).relaxed(self._left_s(), near)
         if point is None:
             return True

@@ -33,6 +33,8 @@ from headrace.plan.program import Program
 from headrace.plan.tables import Floats, Ints, Tables
 
 MISSING = 1e-7  # of what a period's demand is worth: less is the solver's tolerance
+NOISE = 1e-9  # of a price or of what demand usually costs: less is not told from rounding
+ENOUGH = 8  # prices found at a time: the next units are others
 ALWAYS = -1  # the number of the contract of what needs none
 
 
@@ -87,30 +89,50 @@ class Loss:
         self._periods = _maximal(self._asked, self._slot_of[[r.candidate for r in self._resources]])
         self._peak = self._asked.max(axis=1, initial=0.0)
         self._solver = self._shortage_solver()
+        self._dearest = np.array([resource.price for resource in self._resources])
+        self._usual = self._worth(self._dearest)
         self._found: list[Floats] = []
 
-    def broken(self, units: Floats, signed: Floats) -> list[Row]:
-        """Rows that these units break; none: they are enough in every period."""
+    def broken(self, units: Floats, signed: Floats, missing: float = MISSING) -> list[Row]:
+        """Rows that these units break; none: they are enough in every period, but for a part `missing`."""
         if self._stranded:
             return [Row({}, {}, 1.0)]
+        rooms = self._rooms(units, signed)
         rows: dict[int, Row] = {}
         for prices in self._found:
-            rows |= self._written(prices, units, signed)
-        for period in [] if rows or not self._asked.any() else self._periods:
-            if period not in rows:
-                prices = self._shortage(period, units, signed)
-                new = self._written(prices, units, signed)
-                self._found += [prices] if new else []
+            rows |= self._written(prices, rooms, missing)
+        found: list[Floats] = []
+        for period in self._periods if self._asked.any() else []:
+            if period not in rows and len(found) < ENOUGH:
+                prices = self._shortage(period, rooms[:, period])
+                new = self._written(prices, rooms, missing)
+                found += [prices] if new else []
                 rows |= new
+        self._found += found
         return list(rows.values())
 
-    def _written(self, prices: Floats, units: Floats, signed: Floats) -> dict[int, Row]:
+    def _rooms(self, units: Floats, signed: Floats) -> Floats:
+        """Room of each resource in each period, (resources, periods)."""
+        rooms = np.zeros((len(self._resources), self._asked.shape[1]))
+        for number, resource in enumerate(self._resources):
+            if resource.per_unit:
+                rooms[number] = resource.per_unit * units[self._slot_of[resource.candidate]]
+            else:
+                rooms[number] = resource.constant * (1.0 if resource.contract == ALWAYS else signed[resource.contract])
+        return rooms
+
+    def _written(self, prices: Floats, rooms: Floats, missing: float) -> dict[int, Row]:
         """The rows of these prices that are broken, by period."""
+        worth = self._worth(prices)
+        short = (worth - prices @ rooms > missing * worth) & (worth > NOISE * self._usual)
+        return {period: self._row(prices / worth[period], period) for period in self._periods if short[period]}
+
+    def _worth(self, prices: Floats) -> Floats:
+        """What the demand of each period costs at its cheapest, at these prices."""
         cheapest = np.full(len(self._asked), math.inf)
         np.minimum.at(cheapest, self._route_cell, prices @ self._weight)
-        worth = np.where(np.isfinite(cheapest), cheapest, 0.0) @ self._asked
-        rows = {period: self._row(prices / worth[period], period) for period in self._periods if worth[period] > 0.0}
-        return {period: row for period, row in rows.items() if not row.holds(units, signed)}
+        worth: Floats = np.where(np.isfinite(cheapest), cheapest, 0.0) @ self._asked
+        return worth
 
     def _row(self, prices: Floats, period: int) -> Row:
         slots: dict[int, float] = {}
@@ -125,11 +147,10 @@ class Loss:
                 contracts[resource.contract] = contracts.get(resource.contract, 0.0) + price * resource.constant
         return Row(slots, contracts, least)
 
-    def _shortage(self, period: int, units: Floats, signed: Floats) -> Floats:
+    def _shortage(self, period: int, room: Floats) -> Floats:
         """Prices of the resources at the least shortage in a period."""
         cells = np.unique(self._route_cell)
         asked = self._asked[cells, period] / self._peak[cells]
-        room = np.array([self._room(resource, period, units, signed) for resource in self._resources])
         rows = np.arange(len(cells) + len(room), dtype=np.int32)
         lower = np.concatenate([asked, np.full(len(room), -math.inf)])
         solver: Any = self._solver  # its stubs leave the next call out
@@ -137,13 +158,8 @@ class Loss:
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             raise InvariantError(f"{self.survival.name}: the least shortage of period {period} was not found")
-        prices: Floats = np.maximum(-np.array(solver.getSolution().row_dual)[len(cells) :], 0.0)
-        return prices
-
-    def _room(self, resource: Resource, period: int, units: Floats, signed: Floats) -> float:
-        if resource.per_unit:
-            return resource.per_unit * float(units[self._slot_of[resource.candidate, period]])
-        return resource.constant * (1.0 if resource.contract == ALWAYS else float(signed[resource.contract]))
+        prices = -np.array(solver.getSolution().row_dual)[len(cells) :]
+        return np.where(prices > NOISE * self._dearest, prices, 0.0)
 
     def _shortage_solver(self) -> highspy.Highs:
         """minimise sum of price * over   subject to   parts of a cell = asked,   loads - over <= room."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from headrace.plan.problem import Candidate, Cell, Period, Problem, ShareBound, ShareOf, Use
+from headrace.plan.problem import Candidate, Cell, Period, Problem, ShareBound, ShareUnit, Use
 from headrace.plan.solution import Floats, Solution
 
 PEAK_HOURS = 1e-3  # that a peak to be survived stands for: it must fit, and costs nothing
@@ -18,7 +18,7 @@ UNSERVED = "unserved"  # the candidate that takes what nobody can serve
 UNSERVED_FACTOR = 1e3  # its price, in the dearest request of the problem
 
 
-def with_share(problem: Problem, name: str, of: ShareOf, candidates: frozenset[str], share: float) -> Problem:
+def with_share(problem: Problem, name: str, of: ShareUnit, candidates: frozenset[str], share: float) -> Problem:
     """The named candidates do exactly `share` of all work; other bounds of that name are dropped.
 
     At 0 and at 1 the other side is not there: nothing is held of it, and nothing is paid for it.

@@ -172,13 +172,12 @@ def _bests_of_few(now_s: float, request: RequestState) -> list[Best]:
     for side, backends in request.candidates.sides:
         lowest, cheapest = inf, None
         for backend in backends:
-            row = backend.row or backend.priced(now_s)
-            if row is None or (tried and tried >> backend.index & 1):
+            if not (backend.ready or backend.priced(now_s)) or (tried and tried >> backend.index & 1):
                 continue
-            room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = row
-            tpot_s = p0 + p1 * i
-            score = i * usd_in + o * usd_out + v * (t0 + i * (t1 + t2 * i) + after_first * tpot_s)
-            if size > room_tokens:
+            tpot_s = backend.p0 + backend.p1 * i
+            ttft_s = backend.t0 + i * (backend.t1 + backend.t2 * i)
+            score = i * backend.usd_in + o * backend.usd_out + v * (ttft_s + after_first * tpot_s)
+            if size > backend.room_tokens:
                 score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
             if score < lowest:  # equal scores go by the order of the fleet file
                 lowest, cheapest = score, backend

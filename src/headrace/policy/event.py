@@ -21,6 +21,7 @@ class FailureKind(StrEnum):
     OVERLOADED = "overloaded"  # 429 and its relatives: healthy, but full
     SERVER_ERROR = "server_error"  # 5xx
     MISCONFIGURED = "misconfigured"  # it refuses the key, the account or the path that we have for it
+    UNFIT = "unfit"  # healthy, but this request is too much for it; another backend may take it
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -39,6 +40,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
         prefix: ids of the prompt's blocks of `prefix_block_tokens` tokens, from its beginning; each stands for its
             block and all before it. Empty: nothing is known of it.
         session: requests with the same one continue each other's context; None: nothing is known of it.
+        unfit: backends that cannot give what it asks for.
     """
 
     request_id: int
@@ -51,6 +53,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
     prefix: tuple[int, ...] = ()
     prefix_block_tokens: int = 0
     session: str | None = None
+    unfit: tuple[str, ...] = ()
 
 
 class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):

@@ -31,12 +31,14 @@ for Online Allocation Problems" (2020); the split into level and barrier, and bo
 
 from __future__ import annotations
 
+from typing import Final
+
 from headrace.fleet import Share
 from headrace.metrics import Rates
 from headrace.policy.windows import OpenWindows
 
-LEVEL_GAIN = 50.0
-FORGIVEN = 0.025  # of a window's work
+LEVEL_GAIN: Final = 50.0
+FORGIVEN: Final = 0.025  # of a window's work
 
 
 def barrier(x: float) -> float:

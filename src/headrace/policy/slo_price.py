@@ -23,17 +23,18 @@ Source: dual ascent on a chance constraint, as in `prices.py`.
 from __future__ import annotations
 
 from math import erf, log, sqrt
+from typing import Final
 
 from headrace.policy.limit import Best, LimitView
 from headrace.policy.state import AttemptState, RequestState
 from headrace.workload import WorkloadClass
 
-GAIN = 0.05
-SAFETY = 0.8  # of the misses that are allowed: the rest is for what chance adds
-SPREAD_PRIOR = 0.1  # variance of log(observed / predicted)
-LEARNING_RATE = 0.02
-HIGHEST = 20.0  # of its scale: a limit that cannot be met leaves no price that takes hours to fall
-MEMORY = 0.995  # of a choice's weight in the scale, at the next one
+GAIN: Final = 0.05
+SAFETY: Final = 0.8  # of the misses that are allowed: the rest is for what chance adds
+SPREAD_PRIOR: Final = 0.1  # variance of log(observed / predicted)
+LEARNING_RATE: Final = 0.02
+HIGHEST: Final = 20.0  # of its scale: a limit that cannot be met leaves no price that takes hours to fall
+MEMORY: Final = 0.995  # of a choice's weight in the scale, at the next one
 
 
 class SloPrice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headrace.fleet.scenario import ShareOf
+from headrace.fleet.scenario import ShareUnit
 from headrace.plan.build import Built
 from headrace.plan.problem import Problem
 from headrace.plan.solution import Solution
@@ -51,14 +51,14 @@ def share_curve(desk: Desk, before: Callable[[Solution], None] = lambda _: None)
     return Curve(name, of.value, sorted(what), points, best, until)
 
 
-def studied_share(built: Built) -> tuple[str, ShareOf, frozenset[str]]:
+def studied_share(built: Built) -> tuple[str, ShareUnit, frozenset[str]]:
     """Name, unit and candidates of the share that the curve is over."""
     rules = share_rules(built)
     if rules:
         rule = rules[0]
         return rule.name, rule.of, frozenset(built.supplies[k].name for k in members(built, rule))
     apis = frozenset(candidate.name for candidate in built.problem.candidates if candidate.by_token)
-    return "by the token", ShareOf.OUTPUT_TOKENS, apis
+    return "by the token", ShareUnit.OUTPUT_TOKENS, apis
 
 
 def break_evens(desk: Desk) -> list[BreakEven]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from headrace.cost import unit_of
-from headrace.fleet.scenario import Offer, ShareOf
+from headrace.fleet.scenario import Offer, ShareUnit
 from headrace.fleet.terms import ByToken, Committed, Owned, Rented
 from headrace.plan.build import Built
 from headrace.plan.solution import LimitPrice, Solution
@@ -83,7 +83,7 @@ def terms_of(offer: Offer) -> str:
 
 def offer_answers(built: Built, solution: Solution) -> list[OfferAnswer]:
     """Every candidate, used or not."""
-    requests, tokens = (_parts(built, solution, of) for of in (ShareOf.REQUESTS, ShareOf.OUTPUT_TOKENS))
+    requests, tokens = (_parts(built, solution, of) for of in (ShareUnit.REQUESTS, ShareUnit.OUTPUT_TOKENS))
     usd = (solution.money.units + solution.money.requests).sum(axis=1)
     found = []
     for k, supply in enumerate(built.supplies):
@@ -132,7 +132,7 @@ def share_answers(built: Built, solution: Solution) -> list[ShareAnswer]:
     for rule in share_rules(built):
         inside = members(built, rule)
         periods = [p for p, period in enumerate(built.problem.periods) if rule.year in (None, period.stage)]
-        units = [of for of in ShareOf if of is not ShareOf.COMPUTE or _counts_compute(built)]
+        units = [of for of in ShareUnit if of is not ShareUnit.COMPUTE or _counts_compute(built)]
         parts = {of.value: realized_share(built, solution, of, inside, periods) for of in units}
         found.append(
             ShareAnswer(rule.name, rule.reason, rule.of.value, rule.at_least, rule.at_most, parts[rule.of.value], parts)
@@ -208,7 +208,7 @@ def _usd_per_request(built: Built, solution: Solution, own: list[int]) -> float:
     return total_usd / requests if requests > 0.0 else 0.0
 
 
-def _parts(built: Built, solution: Solution, of: ShareOf) -> list[float]:
+def _parts(built: Built, solution: Solution, of: ShareUnit) -> list[float]:
     return [realized_share(built, solution, of, {k}) for k in range(len(built.supplies))]
 
 
@@ -225,7 +225,7 @@ def _busy(built: Built, solution: Solution, index: int) -> tuple[float | None, f
 
 
 def _counts_compute(built: Built) -> bool:
-    return all(ShareOf.COMPUTE in cell.work for cell in built.problem.cells)
+    return all(ShareUnit.COMPUTE in cell.work for cell in built.problem.cells)
 
 
 def _summed(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:

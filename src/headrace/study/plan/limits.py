@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
-from headrace.fleet.scenario import BudgetRule, PowerRule, ShareOf, ShareRule
+from headrace.fleet.scenario import BudgetRule, PowerRule, ShareRule, ShareUnit
 from headrace.plan.build import Built
 from headrace.plan.problem import Problem
 from headrace.plan.vary import without_limit
@@ -84,9 +84,9 @@ def _step(desk: Desk, name: str) -> tuple[str, Problem, float] | None:
     return None
 
 
-def _all_work(built: Built, of: ShareOf) -> float:
+def _all_work(built: Built, of: ShareUnit) -> float:
     """All work of the horizon in a share's unit; 0 where only a plan knows it."""
-    if of in (ShareOf.SPEND, ShareOf.POWER):
+    if of in (ShareUnit.SPEND, ShareUnit.POWER):
         return 0.0
     hours = [period.hours for period in built.problem.periods]
     return sum(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.fleet import Budget, Commitment, CommittedUnit, Per
+from headrace.fleet.dates import unix_s
 from headrace.fleet.scenario import BudgetRule
 from headrace.plan.build import Built
 from headrace.plan.solution import Solution
@@ -31,7 +32,7 @@ def planned_commitments(
         name = fleet_name(contract.name)
         price = price_of(solution, "commitment", f"{contract.name}, {built.problem.stages[stage]}")
         amount = least_usd / built.stages[stage].years
-        start = built.scenario.horizon.start
+        start = unix_s(built.scenario.horizon.start)
         found[name] = Commitment(name, covered, amount, CommittedUnit.USD, Per.YEAR, start, min(0.0, -price))
     return found
 
@@ -44,7 +45,9 @@ def planned_budgets(built: Built, solution: Solution) -> dict[str, Budget]:
             name = fleet_name(rule.name)
             usd = rule.max_usd / (built.scenario.horizon.years if rule.year is None else 1)
             price = max(0.0, -price_of(solution, "budget", rule.name))
-            found[name] = Budget(name, usd, Per.YEAR, from_date=built.scenario.horizon.start, starting_price_usd=price)
+            found[name] = Budget(
+                name, usd, Per.YEAR, from_unix_s=unix_s(built.scenario.horizon.start), starting_price_usd=price
+            )
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 
 from headrace.fleet import Share, ShareUnit
-from headrace.fleet.scenario import ShareOf, ShareRule
+from headrace.fleet.scenario import ShareRule
 from headrace.plan.build import Built
 from headrace.plan.solution import Floats, Solution
 from headrace.study.plan.promises import fleet_name, price_of
@@ -25,7 +25,7 @@ def members(built: Built, rule: ShareRule) -> frozenset[int]:
 
 
 def realized_share(
-    built: Built, solution: Solution, of: ShareOf, inside: Set[int], periods: Sequence[int] | None = None
+    built: Built, solution: Solution, of: ShareUnit, inside: Set[int], periods: Sequence[int] | None = None
 ) -> float:
     """Part of all `of` that these candidates do in a plan.
 
@@ -58,7 +58,7 @@ def planned_shares(
             continue
         overlaps = bool(steered.intersection(inside))
         name = fleet_name(rule.name)
-        unit = ShareUnit(rule.of.value)
+        unit = rule.of
         price = _starting_price_usd(solution, rule)
         shares[name] = Share(name, inside, target, unit, rule.reference, overlaps, price)
         steered.update(() if overlaps else inside)
@@ -70,16 +70,16 @@ def _starting_price_usd(solution: Solution, rule: ShareRule) -> float:
     return 0.0 - price_of(solution, "share", f"{rule.name}, at least", f"{rule.name}, at most")
 
 
-def _work(built: Built, solution: Solution, of: ShareOf, periods: list[int]) -> Floats:
+def _work(built: Built, solution: Solution, of: ShareUnit, periods: list[int]) -> Floats:
     """`of` that each candidate does over some periods."""
     problem = built.problem
     hours = np.array([problem.periods[p].hours for p in periods])
-    if of is ShareOf.POWER:
+    if of is ShareUnit.POWER:
         watts = np.array([candidate.unit_w for candidate in problem.candidates])
         return np.asarray(watts * (solution.units[:, periods] @ hours))
     seconds = hours * SECONDS_PER_HOUR
     requests = solution.flow[:, :, periods] @ seconds
-    if of is not ShareOf.SPEND:
+    if of is not ShareUnit.SPEND:
         return np.asarray(np.array([cell.work[of] for cell in problem.cells]) @ requests)
     usd = np.zeros(requests.shape)
     held = np.zeros(len(problem.candidates))

@@ -12,7 +12,7 @@ from typing import Any
 
 from headrace.study.panels import MUTED, Panel, layout
 from headrace.study.style import COLOURS, faint
-from headrace.study.sweep.curves import VALUE, Band, Case, CurvePoint, Curves
+from headrace.study.sweep.curves import Band, Case, CurvePoint, Curves
 
 HEIGHT_PX = 300
 STRETCH = 0.6  # how far beyond the policies' span a reference may stretch the axis, as a part of it
@@ -51,9 +51,11 @@ def panel(curves: Curves, case: Case, load: float, measure: Measure) -> Panel:
 
 def step_panel(curves: Curves, case: Case, load: float) -> Panel:
     """What the next percent brings, as steps from target to target."""
-    measure = Measure(VALUE, "The next percent brings", 1.0, "USD/h per point", ".2g", None, line_at_zero=True)
+    worth = curves.worth
+    unit = f"{worth.unit} per point"
+    measure = Measure(worth.value, "The next percent brings", 1.0, unit, ".2g", None, line_at_zero=True)
     lines = {name: curves.next_percent(case, load, name) for name in curves.policies}
-    ends = {name: curves.curve(case, load, name, VALUE)[-1:] for name in curves.policies}
+    ends = {name: curves.curve(case, load, name, worth.value)[-1:] for name in curves.policies}
     closed = {name: [*steps, CurvePoint(ends[name][0].share, steps[-1].band)] for name, steps in lines.items() if steps}
     return _drawn(curves, measure, load, closed, {}, shape="hv")
 
