@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from instances import problems
 
 from headrace.errors import InfeasiblePlan
+from headrace.plan.conflict import Question
+from headrace.plan.linear import Linear
 from headrace.plan.problem import (
     Budget,
     Candidate,
@@ -21,7 +25,7 @@ from headrace.plan.problem import (
     Survival,
     Use,
 )
-from headrace.plan.solve import solve
+from headrace.plan.solve import Settings, solve
 
 
 def conflict(problem: Problem) -> dict[tuple[str, str], str]:
@@ -100,6 +104,21 @@ def test_of_two_conflicts_the_smaller_one_is_named() -> None:
         budgets=(Budget("purse", -1.0),),
     )
     assert set(conflict(problem)) == {("budget", "purse")}
+
+
+@settings(max_examples=80)
+@given(problems())
+def test_every_problem_has_a_plan_or_a_conflict_without_which_it_may(problem: Problem) -> None:
+    """Asked of random problems: the conflict is never empty, and no part of it conflicts by itself."""
+    try:
+        solve(problem, Settings(gap=1e-3, threads=1))
+    except InfeasiblePlan as error:
+        named = {(each.kind, each.name) for each in error.conflict}
+        question = Question(Linear.of(problem))
+        numbers = frozenset(n for n, limit in enumerate(question.limits) if (limit.kind, limit.name) in named)
+        assert numbers
+        assert not question.feasible(numbers)
+        assert all(question.feasible(numbers - {number}) for number in numbers)
 
 
 def _decoys() -> tuple[Budget, ...]:

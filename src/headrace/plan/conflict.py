@@ -67,12 +67,12 @@ class Droppable:
 
 def infeasible(linear: Linear) -> InfeasiblePlan:
     """The error that names the smallest conflict of a problem without a plan."""
-    question = _Question(linear)
+    question = Question(linear)
     members = _smallest(question)
     return InfeasiblePlan([question.described(member) for member in members])
 
 
-def _smallest(question: _Question) -> list[int]:
+def _smallest(question: Question) -> list[int]:
     """Numbers of the limits of the smallest conflict."""
     everything = frozenset(range(len(question.limits)))
     corrections: list[frozenset[int]] = []
@@ -109,7 +109,7 @@ def _hit(sets: Sequence[frozenset[int]], chosen: frozenset[int], left: int) -> f
     return next((found for found in tries if found is not None), None)
 
 
-class _Question:
+class Question:
     """Whether some of the limits allow a plan together. Rows of losses that one question needed serve the next."""
 
     def __init__(self, linear: Linear) -> None:
@@ -189,7 +189,7 @@ class _Question:
 def _elastic(program: Program, groups: Sequence[Ints]) -> Program:
     """The program with a column more a group, at the end: by how much its rows may be missed; their sum is minimised.
 
-    A row that asks for equality may be missed from below: demand that is not served.
+    A row that asks for equality (demand) may be missed from below, and never exceeded: that is a row of its own.
     """
     columns = np.zeros((len(program.row_lower), len(groups)))
     upper = program.row_upper.copy()
@@ -197,14 +197,19 @@ def _elastic(program: Program, groups: Sequence[Ints]) -> Program:
         from_below = np.isfinite(program.row_lower[rows])
         columns[rows, number] = np.where(from_below, 1.0, -1.0) * program.row_scale[rows]
         upper[rows[from_below]] = math.inf
+    exceeded = np.flatnonzero(upper != program.row_upper)
+    nothing = sparse.csr_array((len(exceeded), len(groups)))
+    blocks = [[program.matrix, sparse.csr_array(columns)], [program.matrix[exceeded], nothing]]
     return replace(
         program,
         cost=np.append(np.zeros(len(program.cost)), np.ones(len(groups))),
         lower=np.append(program.lower, np.zeros(len(groups))),
         upper=np.append(program.upper, np.full(len(groups), math.inf)),
         integer=np.append(program.integer, np.zeros(len(groups), dtype=bool)),
-        matrix=sparse.csr_array(sparse.hstack([program.matrix, sparse.csr_array(columns)])),
-        row_upper=upper,
+        matrix=sparse.csr_array(sparse.block_array(blocks)),
+        row_lower=np.append(program.row_lower, np.full(len(exceeded), -math.inf)),
+        row_upper=np.append(upper, program.row_upper[exceeded]),
+        row_scale=np.append(program.row_scale, program.row_scale[exceeded]),
     )
 
 

@@ -147,6 +147,8 @@ class _Search:
                     below = self._relaxed(*child, point)
                     if below is not None:
                         heapq.heappush(opened, (max(bound, below.objective), next(count), below, *child))
+            if self._left_s() <= 0.0:
+                return  # a child without an answer may only have lacked time: nothing is proven by its absence
             open_bound = opened[0][0] if opened else math.inf
             self._bound = max(self._bound, min(rounded, open_bound, self._cost))
             self._report("contracts")
@@ -184,7 +186,7 @@ class _Search:
             found = self._program.branched(settings.gap, self._left_s(), settings.threads, start, self._seen)
             nothing_better = found.finished and found.x is None
             self._bound = max(self._bound, self._cost if nothing_better else min(found.bound, self._cost))
-            if found.x is None or (self._try(np.round(found.x[self._whole])) and not found.finished):
+            if found.x is None or self._try(np.round(found.x[self._whole])):
                 return
 
     def _finished(self, best: Point) -> Solution:
