@@ -9,7 +9,7 @@ from statistics import quantiles
 import numpy as np
 import pytest
 
-from headrace.fleet.scenario import Interval, ShareOf
+from headrace.fleet.scenario import Interval, ShareUnit
 from headrace.plan.build import Outlook
 from headrace.plan.futures import drawn_factor, judged, uncovered
 from headrace.plan.problem import Budget, Candidate, Cell, Contract, Period, Problem, ShareBound, Use
@@ -27,7 +27,7 @@ from headrace.plan.vary import (
     without_limit,
 )
 
-WORK = {ShareOf.REQUESTS: 1.0, ShareOf.OUTPUT_TOKENS: 10.0}
+WORK = {ShareUnit.REQUESTS: 1.0, ShareUnit.OUTPUT_TOKENS: 10.0}
 
 
 def problem(rate: float = 3.0) -> Problem:
@@ -42,7 +42,7 @@ def problem(rate: float = 3.0) -> Problem:
         (Cell("chat", "k", 1.0, 10.0, (rate, 2.0 * rate), WORK),),
         (own, rent, api),
         (Contract("deal", min_usd=(0.0, 0.0)),),
-        shares=(ShareBound("s", ShareOf.REQUESTS, frozenset({"api"}), at_least=0.1),),
+        shares=(ShareBound("s", ShareUnit.REQUESTS, frozenset({"api"}), at_least=0.1),),
         budgets=(Budget("b", 1e6),),
     )
 
@@ -62,14 +62,14 @@ def part(plan: Solution, name: str) -> float:
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_a_fixed_share_is_exactly_that(share: float) -> None:
-    plan = solved(with_share(problem(), "s", ShareOf.REQUESTS, frozenset({"api"}), share))
+    plan = solved(with_share(problem(), "s", ShareUnit.REQUESTS, frozenset({"api"}), share))
     assert part(plan, "api") == pytest.approx(share, abs=1e-6)
     assert share < 1.0 or plan.units.sum() == 0.0
 
 
 def test_no_share_is_cheaper_than_the_best_plan_and_one_of_them_is_it() -> None:
     free = cost(without_limit(problem(), "s"))
-    costs = [cost(with_share(problem(), "s", ShareOf.REQUESTS, frozenset({"api"}), s)) for s in (0.0, 0.1, 0.5)]
+    costs = [cost(with_share(problem(), "s", ShareUnit.REQUESTS, frozenset({"api"}), s)) for s in (0.0, 0.1, 0.5)]
     assert min(costs) >= free - 1e-6
     assert costs[0] == pytest.approx(free)  # units are cheaper than the API for this traffic
 

@@ -10,7 +10,7 @@ from plan_rig import SCENARIO, planned
 from headrace.config import fleet_text, parse_fleet
 from headrace.fleet import Hourly, PerToken, thinned
 from headrace.fleet.check import check_fleet
-from headrace.fleet.scenario import ShareOf
+from headrace.fleet.scenario import ShareUnit
 from headrace.plan.solution import LimitPrice
 from headrace.study.plan.fleet import busiest_period, class_flow, planned_fleet
 from headrace.study.plan.shares import realized_share
@@ -58,7 +58,7 @@ def test_a_share_is_steered_to_what_the_plan_came_to_and_starts_at_its_price() -
     built, plan = planned()
     share = planned_fleet(built, plan, 0, ALL_DAY).shares["fast-share"]
     inside = {k for k, supply in enumerate(built.supplies) if supply.offer.vendor == "Fast"}
-    assert share.target == pytest.approx(realized_share(built, plan, ShareOf.REQUESTS, inside, ALL_DAY))
+    assert share.target == pytest.approx(realized_share(built, plan, ShareUnit.REQUESTS, inside, ALL_DAY))
     assert share.target == pytest.approx(0.1, abs=1e-6)
     price = next(p.usd_per_unit for p in plan.prices if p.name == "fast share, at least")
     assert price > 0.0
