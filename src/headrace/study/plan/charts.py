@@ -9,7 +9,7 @@ from headrace.study.panels import MUTED, Panel, layout
 from headrace.study.plan.answer import Curve, FuturesAnswer, PlanAnswer, Swing
 from headrace.study.plan.desk import EXPECTED
 from headrace.study.plan.findings import RunFinding
-from headrace.study.plan.words import usd
+from headrace.study.plan.words import unit_word, usd
 from headrace.study.style import COLOURS
 
 HEIGHT_PX, BAR_PX, FRAME_PX = 300, 34, 90
@@ -107,7 +107,7 @@ def curve_panel(curve: Curve, time_has_value: bool) -> Panel:
         if expected and curve.best.get(case) is not None:
             traces.append(_cheapest(points, curve.best[case]))
     title = "Cost of the best plan at each share" + (", waiting counted as money" if time_has_value else "")
-    chart = layout(380, {"title": {"text": f"share of {curve.of}, %"}}, {"tickformat": "$~s"})
+    chart = layout(380, {"title": {"text": f"share of {unit_word(curve.of)}, %"}}, {"tickformat": "$~s"})
     return Panel(title, {"data": traces, "layout": {**chart, **_legend()}})
 
 
@@ -129,7 +129,9 @@ def money_of_curve_panel(curve: Curve) -> Panel:
         for number, (name, values) in enumerate(parts)
         if any(values)
     ]
-    chart = layout(380, {"title": {"text": f"share of {curve.of}, %"}}, {"tickformat": "$~s", "rangemode": "tozero"})
+    chart = layout(
+        380, {"title": {"text": f"share of {unit_word(curve.of)}, %"}}, {"tickformat": "$~s", "rangemode": "tozero"}
+    )
     return Panel("What that cost is made of", {"data": traces, "layout": {**chart, **_legend()}})
 
 
@@ -173,7 +175,7 @@ def latency_panel(answer: PlanAnswer, what: str, title: str) -> Panel | None:
 def load_panel(run: RunFinding) -> Panel:
     """SLO attainment against load, as it rose."""
     traces = _attainments(run, [step.load for step in run.steps])
-    chart = layout(HEIGHT_PX, {"title": {"text": "load, planned peaks"}}, _part_axis())
+    chart = layout(HEIGHT_PX, {"title": {"text": "load, planned peaks"}}, _part_axis(run))
     return Panel("SLO attainment as load rises", {"data": traces, "layout": {**chart, **_legend()}})
 
 
@@ -181,7 +183,7 @@ def loss_panel(run: RunFinding) -> Panel:
     """SLO attainment over time, and when something was lost."""
     slice_s = run.duration_s / max(1, len(run.steps))
     traces = _attainments(run, [(number + 0.5) * slice_s for number in range(len(run.steps))])
-    chart = layout(HEIGHT_PX, {"title": {"text": "s"}}, _part_axis())
+    chart = layout(HEIGHT_PX, {"title": {"text": "s"}}, _part_axis(run))
     at_s = run.lost_at_s
     line = {
         "type": "line",
@@ -201,27 +203,29 @@ def swings_panel(swings: Sequence[Swing], expected_usd: float) -> Panel:
     known = [each for each in swings if each.low_usd is not None and each.high_usd is not None]
     known.sort(key=lambda each: abs((each.high_usd or 0.0) - (each.low_usd or 0.0)))
     known = [each for each in known if each.low_usd != each.high_usd][-MOST_ROWS:]
-    traces = []
-    for side, colour in (("low", COLOURS[2]), ("high", COLOURS[3])):
-        costs = [getattr(each, f"{side}_usd") for each in known]
-        said = [getattr(each, side) for each in known]
-        traces.append(
-            {
-                "type": "bar",
-                "orientation": "h",
-                "name": side,
-                "base": expected_usd,
-                "x": [cost - expected_usd for cost in costs],
-                "y": [each.what for each in known],
-                "customdata": [[end, usd(cost)] for end, cost in zip(said, costs, strict=True)],
-                "text": said,
-                "textposition": "auto",
-                "marker": {"color": colour},
-                "hovertemplate": "%{y} %{customdata[0]}: %{customdata[1]}<extra></extra>",
-            }
-        )
+    traces = [_side(known, side, expected_usd) for side in ("low", "high")]
     chart = _bars(FRAME_PX + BAR_PX * max(1, len(known)), {"tickformat": "$~s", "nticks": 5})
     return Panel("Cost, one thing at a time", {"data": traces, "layout": {**chart, "barmode": "overlay"}})
+
+
+def _side(known: Sequence[Swing], side: str, expected_usd: float) -> dict[str, Any]:
+    """Bars to one end of each interval: green where it is cheaper, red where it is dearer."""
+    costs = [getattr(each, f"{side}_usd") for each in known]
+    said = [getattr(each, side) for each in known]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": side,
+        "base": expected_usd,
+        "x": [cost - expected_usd for cost in costs],
+        "y": [each.what for each in known],
+        "customdata": [[end, usd(cost)] for end, cost in zip(said, costs, strict=True)],
+        "text": said,
+        "textposition": "auto",
+        "textangle": 0,
+        "marker": {"color": [GOOD if cost <= expected_usd else BAD for cost in costs]},
+        "hovertemplate": "%{y} %{customdata[0]}: %{customdata[1]}<extra></extra>",
+    }
 
 
 def futures_panel(futures: FuturesAnswer) -> Panel:
@@ -257,7 +261,7 @@ def _cheapest(points: Iterable[Any], share: float) -> dict[str, Any]:
         "x": [100.0 * share],
         "y": [value],
         "text": [f"cheapest: {100.0 * share:g} %"],
-        "textposition": "top center",
+        "textposition": "bottom center",
         "showlegend": False,
         "cliponaxis": False,
         "marker": {"size": 13, "color": GOOD},
@@ -308,8 +312,10 @@ def _bars(height_px: int, x: dict[str, Any]) -> dict[str, Any]:
     return layout(height_px, x, {"type": "category", "ticks": ""})
 
 
-def _part_axis() -> dict[str, Any]:
-    return {"tickformat": ".0%", "range": [-0.03, 1.05], "nticks": 6}
+def _part_axis(run: RunFinding) -> dict[str, Any]:
+    """Down to a half, or to the lowest."""
+    values = [part for step in run.steps for part in step.attainment.values() if part is not None]
+    return {"tickformat": ".0%", "range": [min([0.5, *values]) - 0.03, 1.03], "nticks": 6}
 
 
 def _legend() -> dict[str, Any]:

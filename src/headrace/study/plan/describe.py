@@ -175,7 +175,11 @@ def class_answers(built: Built, solution: Solution, before: Solution | None) -> 
 
 
 def price_answers(built: Built, solution: Solution) -> list[PriceAnswer]:
-    """Prices that are not 0, those of one limit in all periods as one: of a unit that is there in all of them."""
+    """Prices that are not 0, those of one limit in all periods as one: of a unit that is there in all of them.
+
+    Of capacity, only what is held: where nothing is, any price up to the offer's own keeps the plan as it is.
+    """
+    held = {supply.name for k, supply in enumerate(built.supplies) if solution.units[k].any()}
     hours = {period.name: period.hours for period in built.problem.periods}
     grouped: dict[tuple[str, str], list[tuple[LimitPrice, float]]] = {}
     for price in solution.prices:
@@ -189,7 +193,7 @@ def price_answers(built: Built, solution: Solution) -> list[PriceAnswer]:
         first = rows[0][0]
         unit = first.unit if len(rows) == 1 else first.unit.removesuffix(" second")
         binds = sum(price.binds for price, _ in rows)
-        if usd != 0.0:
+        if usd != 0.0 and (kind != "capacity" or name in held):
             found.append(PriceAnswer(kind, name, first.reason, unit, usd, len(rows), binds))
     return found
 

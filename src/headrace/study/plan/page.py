@@ -12,7 +12,7 @@ from headrace.study.plan import charts as draw
 from headrace.study.plan.answer import OfferAnswer, PlanAnswer
 from headrace.study.plan.page_proof import loss_section, proof_section
 from headrace.study.plan.page_studies import curve_section, limits_section, what_if_section
-from headrace.study.plan.words import answer_sentences, count, percent, usd
+from headrace.study.plan.words import answer_sentences, count, percent, power, unit_word, usd
 from headrace.study.style import page
 
 
@@ -60,11 +60,12 @@ def _tiles(answer: PlanAnswer) -> list[tuple[str, str, str]]:
     kinds = {"kept": "good", "missed": "bad"}
     tiles = [
         ("total cost of ownership", usd(cost.spent_usd), ""),
-        ("a year", usd(cost.spent_usd / answer.years), ""),
         ("per 1,000 requests", usd(1e3 * cost.spent_usd / requests) if requests else "-", ""),
         ("simulated promises", answer.proof.verdict, kinds.get(answer.proof.verdict, "")),
     ]
-    tiles += [(f"{each.name}: share of {each.of}", percent(each.realized), "") for each in answer.shares[:2]]
+    if answer.years > 1:
+        tiles.insert(1, ("a year", usd(cost.spent_usd / answer.years), ""))
+    tiles += [(f"{each.name}: share of {unit_word(each.of)}", percent(each.realized), "") for each in answer.shares[:2]]
     return tiles
 
 
@@ -91,12 +92,12 @@ def _used(each: OfferAnswer) -> bool:
 def _offer_row(each: OfferAnswer) -> list[str]:
     held = any(each.units)
     units = " / ".join(f"{units:,.0f}" for units in each.units) if held else "-"
-    power = f"{each.power_w / 1e6:,.3g} MW" if each.power_w else "-"
+    watts = power(each.power_w) if each.power_w else "-"
     busy = "-" if each.busy is None else percent(each.busy)
     most = "-" if each.busiest is None else percent(each.busiest)
     accelerators = f"{each.accelerators:,.0f} {escape(each.silicon)}" if held else "-"
     parts = percent(each.requests), percent(each.output_tokens)
-    return [escape(each.name), escape(each.terms), units, accelerators, power, busy, most, *parts, usd(each.usd)]
+    return [escape(each.name), escape(each.terms), units, accelerators, watts, busy, most, *parts, usd(each.usd)]
 
 
 def _contracts(answer: PlanAnswer) -> str:
@@ -116,11 +117,11 @@ def _contracts(answer: PlanAnswer) -> str:
 
 def _shares(answer: PlanAnswer) -> str:
     units = list(dict.fromkeys(unit for each in answer.shares for unit in each.in_units))
-    head = ["share", "of", "at least", "at most", *(f"of {unit.replace('_', ' ')}" for unit in units), "why"]
+    head = ["share", "of", "at least", "at most", *(f"of {unit_word(unit)}" for unit in units), "why"]
     rows = [
         [
             escape(each.name),
-            escape(each.of.replace("_", " ")),
+            escape(unit_word(each.of)),
             *("-" if bound is None else percent(bound) for bound in (each.at_least, each.at_most)),
             *(_unit_cell(each.in_units.get(unit), unit == each.of) for unit in units),
             escape(each.reason),
@@ -215,6 +216,7 @@ _STYLE = """
 .tile{border:1px solid #e4e7eb;border-radius:8px;padding:12px 14px}
 .tile b{display:block;font-size:23px;font-weight:650;margin-bottom:2px}.tile span{color:#52606d;font-size:13px}
 .tile.good{background:#edf7ee;border-color:#b7dfbb}.tile.bad{background:#fdf0ef;border-color:#f2c0bc}
+td{white-space:nowrap}
 .kept{color:#1b7f2a;font-weight:600}.missed{color:#b42318;font-weight:600}
 .sources td{white-space:normal;text-align:left;vertical-align:top}
 .sources td:first-child{font-family:monospace;font-size:12px}

@@ -8,7 +8,7 @@ from headrace.study.panels import Charts, table
 from headrace.study.plan import charts as draw
 from headrace.study.plan.answer import PlanAnswer
 from headrace.study.plan.findings import ClassFinding, Round, RunFinding
-from headrace.study.plan.words import capital, percent, usd
+from headrace.study.plan.words import capital, percent, unit_word, usd
 
 MOST_PANELS = 6
 
@@ -69,7 +69,7 @@ def verdict(run: RunFinding) -> str:
 
 def _runs(answer: PlanAnswer) -> str:
     head = ["simulated", "class", "requests", "attainment", "95 % interval", "promised", "TTFT p50 / p99"]
-    head += ["TTFT planned, mean", "whole answer p50 / p99", "USD/h, planned", "waiting, planned"]
+    head += ["TTFT planned, mean", "whole answer p50 / p99", "USD/h, as planned", "waiting, as planned"]
     rows: list[list[str]] = []
     for run in answer.proof.runs:
         if run.kind == "loss":
@@ -108,7 +108,7 @@ def _shares(answer: PlanAnswer) -> str:
         [
             escape(run.name),
             escape(each.name),
-            escape(each.of),
+            escape(unit_word(each.of)),
             percent(each.planned),
             "-" if each.realized is None else percent(each.realized),
         ]

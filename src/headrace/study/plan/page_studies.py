@@ -9,7 +9,7 @@ from headrace.study.plan import charts as draw
 from headrace.study.plan.answer import BreakEven, Curve, FuturesAnswer, PlanAnswer
 from headrace.study.plan.curve import HIGHEST_FACTOR, LOWEST_FACTOR
 from headrace.study.plan.desk import EXPECTED
-from headrace.study.plan.words import percent, usd
+from headrace.study.plan.words import percent, unit_word, usd
 
 
 def curve_section(answer: PlanAnswer, charts: Charts) -> str:
@@ -22,13 +22,11 @@ def curve_section(answer: PlanAnswer, charts: Charts) -> str:
     if counted:
         panels.append(draw.money_of_curve_panel(curve))
     what = escape(", ".join(curve.what))
-    return "\n".join(
-        (
-            f"<h2>Which share, and share of what</h2><p>The best plan at every share of {escape(curve.of)} for {what}: "
-            f"everything else is free to change. {_verdict(curve)}</p>",
-            charts.placed(panels),
-        )
+    text = (
+        f"The best plan at every share of {escape(unit_word(curve.of))} for {what}: everything else is free to change."
     )
+    heading = f"<h2>Which share, and share of what</h2><p>{text} {_verdict(curve)}</p>"
+    return f"{heading}\n{charts.placed(panels)}"
 
 
 def _verdict(curve: Curve) -> str:
@@ -69,7 +67,7 @@ def limits_section(answer: PlanAnswer) -> str:
         head = ["limit", "name", "one more unit", "of", "binds"]
         rows = [
             [
-                escape(each.kind),
+                escape(unit_word(each.kind)),
                 escape(each.name),
                 f"{'+' if each.usd > 0 else ''}{usd(each.usd)}",
                 escape(each.unit),
@@ -77,7 +75,9 @@ def limits_section(answer: PlanAnswer) -> str:
             ]
             for each in sorted(answer.prices, key=lambda each: (each.kind, -abs(each.usd)))
         ]
-        parts.append("<h3>Prices at this plan</h3><p>With units and contracts as they are; negative: it saves.</p>")
+        said = "With units and contracts as they are; negative: it saves. Of capacity: before what a unit itself costs. "
+        said += "Of an SLO: if each request took twice as many unit seconds."
+        parts.append(f"<h3>Prices at this plan</h3><p>{said}</p>")
         parts.append(table(head, rows))
     return "\n".join(parts) if len(parts) > 1 else ""
 

@@ -6,20 +6,19 @@ from collections.abc import Iterator
 
 from headrace.study.plan.answer import OfferAnswer, PlanAnswer
 from headrace.study.plan.findings import Interval
+from headrace.units import WATTS_PER_KW, WATTS_PER_MW
 
+SPACE = "\u00a0"  # that no line is broken at
 SCALES = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def usd(value: float) -> str:
-    """Dollars to three digits: $1.23 M."""
+    """Dollars to three digits: $1.23 M. A number and its unit stay on one line."""
     sign, size = "-" if value < 0.0 else "", abs(value)
     for scale, letter in SCALES:
         if size >= scale:
-            return (
-                f"{sign}${size / scale:.3g} {letter}"
-                if size < 999.5 * scale
-                else f"{sign}${size / scale:,.0f} {letter}"
-            )
+            digits = f"{size / scale:.3g}" if size < 999.5 * scale else f"{size / scale:,.0f}"
+            return f"{sign}${digits}{SPACE}{letter}"
     return f"{sign}${size:.3g}"
 
 
@@ -27,13 +26,13 @@ def count(value: float) -> str:
     """A large number to three digits: 1.23 M."""
     for scale, letter in SCALES:
         if abs(value) >= scale:
-            return f"{value / scale:.3g} {letter}"
+            return f"{value / scale:.3g}{SPACE}{letter}"
     return f"{value:.3g}"
 
 
 def percent(fraction: float) -> str:
     """A fraction as a percentage, of at most three digits."""
-    return f"{100.0 * fraction:.3g} %"
+    return f"{100.0 * fraction:.3g}{SPACE}%"
 
 
 def amount(found: Interval | None) -> str:
@@ -69,6 +68,16 @@ def _held(each: OfferAnswer) -> str:
     return f"{units} units of {each.name} ({each.accelerators:,.0f} {each.silicon}, {each.terms})"
 
 
+def unit_word(name: str) -> str:
+    """A share's unit, or a limit's kind, as people write it."""
+    return {"slo": "SLO"}.get(name, name.replace("_", " "))
+
+
+def power(watts: float) -> str:
+    """Watts to three digits, in kW or MW."""
+    return f"{watts / WATTS_PER_MW:,.3g}{SPACE}MW" if watts >= WATTS_PER_MW else f"{watts / WATTS_PER_KW:,.3g}{SPACE}kW"
+
+
 def _money(answer: PlanAnswer) -> str:
     cost = answer.cost
     years = "1 year" if answer.years == 1 else f"{answer.years} years"
@@ -77,7 +86,7 @@ def _money(answer: PlanAnswer) -> str:
         said += f" ({usd(cost.present_usd)} in present value)"
     if cost.waiting_usd:
         said += f"; users' waiting is worth {usd(cost.waiting_usd)} more"
-    gap = f"{100.0 * answer.solve.gap:.2g} %"
+    gap = f"{100.0 * answer.solve.gap:.2g}{SPACE}%"
     proven = f"no plan is cheaper by more than {gap}" if answer.solve.gap else "no plan is cheaper"
     late = "" if answer.solve.ending == "optimal" else " (the solver ran out of time)"
     return f"{said}; {proven}{late}."
