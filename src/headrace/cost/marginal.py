@@ -40,6 +40,8 @@ def marginal_cost(pool: Pool, curve: SpeedCurve) -> MarginalCost:
     price = pool.price
     if isinstance(price, PerToken):
         return token_cost(price)
+    if price.electricity_usd_per_kwh == 0.0:  # rented with its power: a request adds nothing
+        return MarginalCost(0.0, 0.0, 0.0)
     power_w = _power_w(pool, curve) * price.pue
     decode_s = curve.step_s[curve.max_batch] / curve.max_batch
     return MarginalCost(
@@ -89,7 +91,7 @@ def _power_w(pool: Pool, curve: SpeedCurve) -> float:
                 Fault(
                     f"pools.{pool.name}.price.type",
                     "hourly charges energy, and the power of this deployment is unknown; "
-                    "use per_token, or declare [accelerators.NAME] with tdp_w",
+                    "declare [accelerators.NAME] with tdp_w, or set electricity_usd_per_kwh = 0 where the hour includes it",
                 )
             ],
         )

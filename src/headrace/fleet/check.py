@@ -155,11 +155,11 @@ def _price(path: str, pool: Pool) -> Iterator[Fault]:
             f"{path}.price.type",
             "hourly needs a deployment with an accelerator, this one is only observed; use per_token",
         )
-    elif chip.power_w is None:
+    elif chip.power_w is None and pool.price.electricity_usd_per_kwh > 0.0:
         yield Fault(
             f"{path}.price.type",
             f"hourly charges energy, and accelerator {chip.name!r} has no power figure; "
-            f"use per_token, or declare [accelerators.NAME] with tdp_w",
+            f"declare [accelerators.NAME] with tdp_w, or set electricity_usd_per_kwh = 0 where the hour includes it",
         )
 
 

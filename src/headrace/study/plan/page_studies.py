@@ -75,7 +75,7 @@ def limits_section(answer: PlanAnswer) -> str:
             ]
             for each in sorted(answer.prices, key=lambda each: (each.kind, -abs(each.usd)))
         ]
-        said = "With units and contracts as they are; negative: it saves. Of capacity: before what a unit itself costs. "
+        said = "With units and contracts as they are; negative: it saves. Of capacity: before what a unit costs. "
         said += "Of an SLO: if each request took twice as many unit seconds."
         parts.append(f"<h3>Prices at this plan</h3><p>{said}</p>")
         parts.append(table(head, rows))
