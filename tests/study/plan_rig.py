@@ -51,14 +51,14 @@ recover_s = 60.0
 
 [terms.token]
 type = "per_token"
-input_usd_per_mtok = 0.05
-output_usd_per_mtok = 0.08
+input_usd_per_mtok = 1.0
+output_usd_per_mtok = 4.0
 
 [candidates.own]
 deployment = "h100"
 terms = ["owned"]
 site = "own room"
-max_accelerators = 8
+max_accelerators = 2
 
 [candidates.rent]
 deployment = "h100"

@@ -9,23 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from headrace.cli.options import TimingPath
-from headrace.cli.output import JsonPath, say, say_all, write_bytes
+from headrace.cli.output import JsonPath, keep_for_results, say, say_all, write_bytes
 from headrace.cli.running import write_timing
-from headrace.config import fleet_text, load_scenario
+from headrace.config import fleet_text, load_scenario, scenario_texts
 from headrace.errors import ConfigError, Fault
 from headrace.fleet.scenario import Scenario, SolverLimits
 
 if TYPE_CHECKING:  # the solver takes a second to import: a scenario with faults is answered without it
     from headrace.plan.solve import Progress
+    from headrace.study.plan.answer import PlanAnswer
     from headrace.study.plan.make import Made, Watching
 
-ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file; see docs/scenario-file.md.")]
+ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file; see docs/plan.md.")]
 ReportPath = Annotated[
     Path | None, typer.Option("--report", help="Write the report here, as one HTML page; takes further solves.")
 ]
@@ -57,6 +59,7 @@ def plan(
 
     Exits with 2 where no plan meets the constraints; the smallest set of them that conflicts is named then.
     """
+    keep_for_results()  # HiGHS greets on standard output
     loaded = load_scenario(scenario, _traces(demand or []))
     loaded = replace(loaded, solver=_limits(loaded, gap, time_limit))
     from headrace.study.plan.answer import encode_answer
@@ -65,7 +68,7 @@ def plan(
     started_s = time.perf_counter()
     wanted = Wanted(proof, report is not None, study_limit, threads)
     with _watching() as watching:
-        made = make_plan(loaded, scenario.read_text(encoding="utf-8"), wanted, watching)
+        made = make_plan(loaded, scenario_texts(scenario), wanted, watching)
     wall_s = time.perf_counter() - started_s
     say(f"planned in {wall_s:.1f} s")
     if json is not None:
@@ -76,6 +79,26 @@ def plan(
         from headrace.cli.plan_table import show_answer
 
         show_answer(made.answer)
+
+
+def answer_of(path: Path) -> PlanAnswer:
+    """The plan in a JSON file, or of a scenario file: planned and proven now, without further solves.
+
+    Raises:
+        ConfigError: the file cannot be read, or is neither.
+    """
+    from headrace.study.plan.answer import decode_answer
+    from headrace.study.plan.make import Wanted, make_plan
+
+    if path.suffix == ".json":
+        try:
+            return decode_answer(path.read_bytes())
+        except msgspec.DecodeError as error:
+            raise ConfigError(str(path), [Fault("plan", f"{error}; write it with headrace plan --json")]) from error
+    keep_for_results()
+    loaded = load_scenario(path)
+    with _watching() as watching:
+        return make_plan(loaded, scenario_texts(path), Wanted(), watching).answer
 
 
 def _write(made: Made, report: Path | None, fleet: Path | None) -> None:

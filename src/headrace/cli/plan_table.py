@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.study.plan.answer import PlanAnswer
+from headrace.study.plan.compare import Comparison
 from headrace.study.plan.findings import RunFinding
 from headrace.study.plan.words import amount, answer_sentences, percent, usd
 
@@ -20,6 +21,24 @@ def show_answer(answer: PlanAnswer) -> None:
         console.print(sentence, highlight=False)
     for table in _tables(answer):
         console.print(table)
+
+
+def show_comparison(found: Comparison) -> None:
+    """Print both plans, figure by figure."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDE)
+    table = _new(f"{found.first}  ->  {found.second}", "about", "figure", "first", "second", "change", "relative")
+    for each in found.differences:
+        name = each.name or each.about
+        values = (_figure(value) for value in (each.first, each.second, each.change))
+        relative = "-" if each.relative is None else f"{100.0 * each.relative:+.3g} %"
+        table.add_row(name, f"{each.figure}{', ' + each.unit if each.unit else ''}", *values, relative)
+    console.print(table)
+    console.print(f"proof: {found.verdicts[0]} -> {found.verdicts[1]}", highlight=False)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def _tables(answer: PlanAnswer) -> list[Table]:
@@ -74,7 +93,9 @@ def _prices(answer: PlanAnswer) -> Table:
 
 def _proof(answer: PlanAnswer) -> Table:
     title = f"proof: {answer.proof.verdict} ({answer.proof.period})"
-    table = _new(title, "simulated", "load", "requests", "SLO attainment (promised)", "USD/h (planned)", "verdict")
+    table = _new(
+        title, "simulated", "load", "requests", "SLO attainment (promised)", "USD/h (planned)", "waiting", "verdict"
+    )
     for run in answer.proof.runs:
         found = ", ".join(
             f"{each.workload_class} {amount(each.attainment)}"
@@ -82,9 +103,14 @@ def _proof(answer: PlanAnswer) -> Table:
             for each in run.classes
             if each.attainment is not None
         )
-        cost = "-" if run.usd_per_h is None else f"{run.usd_per_h:,.2f} ({run.planned_usd_per_h:,.2f})"
-        table.add_row(run.name, f"{run.load:g}", f"{run.requests:,}", found, cost, _verdict(run))
+        cost = _beside(run.usd_per_h, run.planned_usd_per_h)
+        waiting = _beside(run.waiting_usd_per_h, run.planned_waiting_usd_per_h)
+        table.add_row(run.name, f"{run.load:g}", f"{run.requests:,}", found, cost, waiting, _verdict(run))
     return table
+
+
+def _beside(found: float | None, planned: float | None) -> str:
+    return "-" if found is None or planned is None else f"{found:,.2f} ({planned:,.2f})"
 
 
 def _verdict(run: RunFinding) -> str:

@@ -89,6 +89,13 @@ def _extended(path: Path, above: tuple[Path, ...]) -> dict[str, object]:
     return _merged(_extended(path.parent / base, seen), own)
 
 
+def scenario_texts(path: Path) -> tuple[str, ...]:
+    """The texts of a scenario file that loads and of those that it extends, the first one's base first."""
+    base = read_document(path).get("extends")
+    above = scenario_texts(path.parent / base) if isinstance(base, str) else ()
+    return (*above, path.read_text(encoding="utf-8"))
+
+
 def _merged(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
     found = dict(base)
     for key, value in own.items():

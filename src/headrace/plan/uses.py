@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -178,3 +178,15 @@ def _ask(offer: Offer, cells: tuple[Cell, ...], classes: Classes, lost: bool) ->
 
 def _array(values: Iterable[float]) -> Array:
     return np.array(list(values), dtype=float)
+
+
+def fullest_points(supply: Supply, cells: tuple[Cell, ...], classes: Classes) -> list[OperatingPoint | None]:
+    """Where a unit is as full as the SLO of each cell allows, whatever its user's waiting costs.
+
+    Raises:
+        ModelRangeError: it has no units, or its speed is not known.
+    """
+    offer = supply.offer
+    station = station_of(offer.deployment, planned_curve(offer.deployment))
+    ask = replace(_ask(offer, cells, classes, lost=False), usd_per_s=np.zeros(len(cells)))
+    return operating_points(station, ask, 0.0, offer.pooled_units)

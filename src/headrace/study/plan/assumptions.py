@@ -6,7 +6,7 @@ is read again for the comments; what the figures mean has been checked by whoeve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from headrace.fleet import Deployment
 from headrace.perf import coefficients, speed_curve
@@ -17,9 +17,14 @@ RULE = "---"  # a line of these parts a file into sections
 LONGEST_VALUE = 60  # letters
 
 
-def assumptions(text: str, built: Built) -> list[Assumption]:
-    """Figures of the scenario file's text that say where they come from, then those of the speed model."""
-    return [*_stated(text), *_speeds(built)]
+def assumptions(texts: Iterable[str], built: Built) -> list[Assumption]:
+    """Figures of the scenario's texts that say where they come from, then those of the speed model.
+
+    Args:
+        texts: of the scenario's files; what a later one says of a figure replaces what an earlier one says.
+    """
+    stated = {each.what: each for text in texts for each in _stated(text)}
+    return [*stated.values(), *_speeds(built)]
 
 
 def _stated(text: str) -> Iterator[Assumption]:

@@ -68,6 +68,7 @@ class RunFinding(msgspec.Struct, frozen=True):
         fraction: part of fleet and traffic that was simulated; `notes` say what had to be rounded.
         cut: requests that broke when the loss happened.
         planned_usd_per_h, usd_per_h: of the whole fleet at that load; None where they do not compare.
+        planned_waiting_usd_per_h, waiting_usd_per_h: likewise, the value of its users' time.
     """
 
     kind: str
@@ -84,6 +85,8 @@ class RunFinding(msgspec.Struct, frozen=True):
     cut: int = 0
     planned_usd_per_h: float | None = None
     usd_per_h: float | None = None
+    planned_waiting_usd_per_h: float | None = None
+    waiting_usd_per_h: float | None = None
     notes: list[str] = []
 
     @property
@@ -131,4 +134,4 @@ def wilson(met: int, arrived: int) -> Interval | None:
     part, square = met / arrived, Z * Z / arrived
     centre = (part + square / 2.0) / (1.0 + square)
     half = Z * sqrt(part * (1.0 - part) / arrived + square / (4.0 * arrived)) / (1.0 + square)
-    return Interval(part, max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(part, min(part, max(0.0, centre - half)), max(part, min(1.0, centre + half)))

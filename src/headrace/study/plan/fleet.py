@@ -5,7 +5,7 @@
     route      of a class and a model: the pools that carry it in the plan, and those that could carry all of it
     KV room    where it is what fills up (SRAM): kept to what the planned load holds, starting at the price of the pool
     share      target: what the plan itself gives those pools; starting price: minus the plan's price of the bound
-    in flight  at most what a unit holds where its speed was planned: beyond it its classes would miss their SLO
+    in flight  at most what a unit holds where it is as full as SLOs allow: beyond it its classes would miss them
 
 A rule of the plan bounds a share from one side, a fleet steers it to a figure: so the target is what the plan came to.
 A plan prices one more unit of a bound (`at least`: it costs, `at most`: it saves), a share's pools pay for being used:
@@ -28,6 +28,7 @@ from headrace.plan.build import Built
 from headrace.plan.problem import Problem
 from headrace.plan.solution import Solution
 from headrace.plan.supply import Supply
+from headrace.plan.uses import fullest_points
 from headrace.study.plan.promises import planned_budgets, planned_commitments, price_of
 from headrace.study.plan.shares import planned_shares
 from headrace.workload import Match, WorkloadClass
@@ -155,14 +156,17 @@ def _by_token(built: Built) -> set[int]:
 
 
 def _in_flight(built: Built, solution: Solution, one: Held) -> int:
-    """Requests that a unit holds at most: those of its cells' operating points, by the seconds that each takes of it.
+    """Requests that a unit takes at most: as many as its cells' SLOs allow, by the seconds that each takes of it.
 
-    1 / sum of f_j / B_j, with f_j the part of the unit's seconds that goes to cell j and B_j its concurrency; of a unit
-    that carries nothing, the smallest B_j.
+    1 / sum of f_j / B_j, with f_j the part of the unit's seconds that goes to cell j and B_j the concurrency at which
+    it is as full as that cell's SLO allows; of a unit that carries nothing, the smallest B_j. Where waiting is dear the
+    plan fills units less: that is the prices' affair, and no limit.
     """
-    candidate = built.problem.candidates[one.index]
-    most = {j: built.points[j, one.index].concurrency for j in candidate.uses if (j, one.index) in built.points}
-    busy = {j: float(solution.flow[j, one.index].sum()) * candidate.uses[j].unit_s for j in most}
+    uses = built.problem.candidates[one.index].uses
+    cells = tuple(built.problem.cells[j] for j in uses)
+    points = fullest_points(one.supply, cells, tuple(built.planned_class(j) for j in uses))
+    most = {j: point.concurrency for j, point in zip(uses, points, strict=True) if point is not None}
+    busy = {j: float(solution.flow[j, one.index].sum()) * uses[j].unit_s for j in most}
     total = sum(busy.values())
     if total <= 0.0:
         return min(most.values())

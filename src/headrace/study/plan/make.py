@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headrace.fleet import Fleet
@@ -73,11 +73,11 @@ class Made:
         return planned_fleet(self.built, self.solution, busiest_period(self.built.problem, 0), first)
 
 
-def make_plan(scenario: Scenario, text: str, wanted: Wanted, watching: Watching = Watching()) -> Made:
+def make_plan(scenario: Scenario, texts: Sequence[str], wanted: Wanted, watching: Watching = Watching()) -> Made:
     """Plan a scenario.
 
     Args:
-        text: of its file, whose comments say where its figures come from.
+        texts: of its files, whose comments say where its figures come from.
 
     Raises:
         InfeasiblePlan: no plan meets the constraints; it names the smallest set that conflicts.
@@ -99,7 +99,7 @@ def make_plan(scenario: Scenario, text: str, wanted: Wanted, watching: Watching 
     studies, before = Studies(), None
     if wanted.studies:
         studies, before = _studies(built, solution, wanted, watching)
-    return Made(_answer(built, solution, proof, studies, before, text), built, solution)
+    return Made(_answer(built, solution, proof, studies, before, texts), built, solution)
 
 
 def _studies(built: Built, solution: Solution, wanted: Wanted, watching: Watching) -> tuple[Studies, Solution | None]:
@@ -116,7 +116,7 @@ def _studies(built: Built, solution: Solution, wanted: Wanted, watching: Watchin
 
 
 def _answer(
-    built: Built, solution: Solution, proof: Proof, studies: Studies, before: Solution | None, text: str
+    built: Built, solution: Solution, proof: Proof, studies: Studies, before: Solution | None, texts: Sequence[str]
 ) -> PlanAnswer:
     scenario, classes = built.scenario, class_answers(built, solution, before)
     return PlanAnswer(
@@ -135,5 +135,5 @@ def _answer(
         price_answers(built, solution),
         proof,
         studies,
-        assumptions(text, built),
+        assumptions(texts, built),
     )

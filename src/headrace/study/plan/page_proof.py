@@ -69,16 +69,18 @@ def verdict(run: RunFinding) -> str:
 
 def _runs(answer: PlanAnswer) -> str:
     head = ["simulated", "class", "requests", "attainment", "95 % interval", "promised", "TTFT p50 / p99"]
-    head += ["TTFT planned, mean", "whole answer p50 / p99", "USD/h, planned"]
+    head += ["TTFT planned, mean", "whole answer p50 / p99", "USD/h, planned", "waiting, planned"]
     rows: list[list[str]] = []
     for run in answer.proof.runs:
         if run.kind == "loss":
             continue
         for number, each in enumerate(run.classes):
             name = f"{escape(run.name)}, load {run.load:g}" if number == 0 else ""
-            planned = "-" if run.planned_usd_per_h is None else usd(run.planned_usd_per_h)
-            cost = "" if number or run.usd_per_h is None else f"{usd(run.usd_per_h)}, {planned}"
-            rows.append([name, *_class_cells(each), cost])
+            cost, waiting = "", ""
+            if number == 0:
+                cost = _beside(run.usd_per_h, run.planned_usd_per_h)
+                waiting = _beside(run.waiting_usd_per_h, run.planned_waiting_usd_per_h)
+            rows.append([name, *_class_cells(each), cost, waiting])
     return table(head, rows)
 
 
@@ -94,6 +96,10 @@ def _class_cells(each: ClassFinding) -> list[str]:
         _seconds(each.planned_ttft_s),
         f"{_seconds(each.e2e_s.p50)} / {_seconds(each.e2e_s.p99)}",
     ]
+
+
+def _beside(found: float | None, planned: float | None) -> str:
+    return "-" if found is None or planned is None else f"{usd(found)}, {usd(planned)}"
 
 
 def _shares(answer: PlanAnswer) -> str:

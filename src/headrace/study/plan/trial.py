@@ -252,18 +252,26 @@ def _with_cost(
     fraction: float,
 ) -> RunFinding:
     """Capacity is paid as planned; what requests add was simulated."""
-    capacity, planned = planned_usd_per_h(built, solution, period)
-    added = watch.cost_usd / fraction / trial.judged.duration_s * SECONDS_PER_HOUR
-    return msgspec.structs.replace(finding, planned_usd_per_h=capacity + planned, usd_per_h=capacity + added)
+    capacity, planned, waiting = planned_usd_per_h(built, solution, period)
+    to_hours = SECONDS_PER_HOUR / fraction / trial.judged.duration_s
+    return msgspec.structs.replace(
+        finding,
+        planned_usd_per_h=capacity + planned,
+        usd_per_h=capacity + watch.cost_usd * to_hours,
+        planned_waiting_usd_per_h=waiting,
+        waiting_usd_per_h=watch.waiting_usd * to_hours,
+    )
 
 
-def planned_usd_per_h(built: Built, solution: Solution, period: int) -> tuple[float, float]:
-    """USD of an hour of the period: of what is held, and of what requests add."""
+def planned_usd_per_h(built: Built, solution: Solution, period: int) -> tuple[float, float, float]:
+    """USD of an hour of the period: of what is held, of what requests add, and the value of their users' time."""
     stage = built.problem.periods[period].stage
-    held_usd = added_usd = 0.0
+    held_usd = added_usd = waiting_usd = 0.0
     for k, candidate in enumerate(built.problem.candidates):
         if not candidate.by_token:
             held_usd += float(solution.units[k, period]) * candidate.usd_per_unit_hour[stage]
         for j, use in candidate.uses.items():
-            added_usd += float(solution.flow[j, k, period]) * use.usd * SECONDS_PER_HOUR
-    return held_usd, added_usd
+            requests = float(solution.flow[j, k, period]) * SECONDS_PER_HOUR
+            added_usd += requests * use.usd
+            waiting_usd += requests * use.e2e_s * built.problem.cells[j].value_of_time_usd_per_s
+    return held_usd, added_usd, waiting_usd

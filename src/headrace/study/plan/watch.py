@@ -82,7 +82,7 @@ class RunWatch:
     """All classes of a run.
 
     Attributes:
-        cost_usd: marginal cost of the judged requests.
+        cost_usd: marginal cost of the judged requests; `waiting_usd`: the value of the time that they took.
         cut: requests that came before the loss and failed.
     """
 
@@ -98,6 +98,8 @@ class RunWatch:
         self.judged = judged
         self.requests = 0
         self.cost_usd = 0.0
+        self.waiting_usd = 0.0
+        self._value = {one.name: one.workload_class.value_of_time_usd_per_s for one in classes}
         self.cut = 0
         self._slice_s = duration_s / slices
         self._last = slices - 1
@@ -111,6 +113,7 @@ class RunWatch:
         self.classes[record.workload_class].count(record, number, judged)
         if judged:
             self.cost_usd += record.cost_usd
+            self.waiting_usd += self._value[record.workload_class] * (record.e2e_s or 0.0)
         if self._lost_at_s is not None and record.arrival_s < self._lost_at_s and record.outcome == "failed":
             self.cut += 1
 

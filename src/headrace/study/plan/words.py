@@ -12,10 +12,15 @@ SCALES = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 def usd(value: float) -> str:
     """Dollars to three digits: $1.23 M."""
+    sign, size = "-" if value < 0.0 else "", abs(value)
     for scale, letter in SCALES:
-        if abs(value) >= scale:
-            return f"${value / scale:.3g} {letter}" if abs(value / scale) < 999.5 else f"${value / scale:,.0f} {letter}"
-    return f"${value:.3g}"
+        if size >= scale:
+            return (
+                f"{sign}${size / scale:.3g} {letter}"
+                if size < 999.5 * scale
+                else f"{sign}${size / scale:,.0f} {letter}"
+            )
+    return f"{sign}${size:.3g}"
 
 
 def count(value: float) -> str:
