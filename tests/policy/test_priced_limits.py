@@ -24,6 +24,7 @@ from headrace.metrics import RequestRecord
 from headrace.modelserver import model_server
 from headrace.perf import speed_curve
 from headrace.policy import GPU_ONLY, STATIC, AnyAction, AnyEvent, EngineView, PolicyEngine
+from headrace.policy.breaker import Probe
 from headrace.policy.journal import decode_entries, first_difference
 from headrace.policy.kv_price import HIGHEST, RISE_S, KvPrice
 from headrace.policy.pricing import backend_states
@@ -191,7 +192,7 @@ def test_the_slo_price_rises_with_each_miss_and_falls_with_each_hit(missed: list
 
 def answered(price: SloPrice, ttft_s: float) -> None:
     request = RequestState(1, SAMPLE.classes["chat"], "default", 100, 10.0, Candidates(()), (), True, 0.0)
-    price.completed(20.0, AttemptState(1, request, BACKENDS[1], 0.0, 0.1, 0.01, 0.0, 0.0, False, ttft_s), 10.0)
+    price.completed(20.0, AttemptState(1, request, BACKENDS[1], 0.0, 0.1, 0.01, 0.0, 0.0, Probe.NOTHING, ttft_s), 10.0)
 
 
 def test_a_rejected_or_failed_request_is_a_miss_and_other_classes_are_not() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # the solver takes a second to import: a scenario with faults
     from headrace.study.plan.answer import PlanAnswer
     from headrace.study.plan.make import Made, Watching
 
-ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file; see docs/scenario-file.md.")]
+ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file; see docs/plan.md.")]
 ReportPath = Annotated[
     Path | None, typer.Option("--report", help="Write the report here, as one HTML page; takes further solves.")
 ]

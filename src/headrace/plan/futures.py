@@ -7,8 +7,10 @@ and 90 % quantiles at the interval's ends; speed is drawn within the speed model
     judged       units and contracts as planned; what is elastic, and where traffic goes, adapts to the future. Shares
                  are kept where they can be; what a loss or a budget would ask for in that future is not looked at
     missed       some demand of some class cannot be served within its SLO by what there is then
-    hindsight    the best plan for that future alone: what knowing it would be worth
+    hindsight    the best plan for that future alone: what knowing it would be worth, at most
     waiting      nothing lasting in the first stage; afterwards the best plan for the future that has shown itself
+
+All of them without the scenario's rules (shares, limits, losses): those bind who plans, not who operates what there is.
 
     value of waiting = mean cost of signing all now - mean cost of waiting          (with what is rented meanwhile)
 

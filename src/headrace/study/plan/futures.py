@@ -16,7 +16,7 @@ from headrace.plan.build import Built, Outlook, build
 from headrace.plan.futures import Judged, covering, judged, sampled_outlooks, uncovered
 from headrace.plan.problem import Problem
 from headrace.plan.solution import Solution
-from headrace.plan.vary import waiting
+from headrace.plan.vary import unconstrained, waiting
 from headrace.study.plan.answer import FuturesAnswer
 from headrace.study.plan.desk import Desk, TimeIsUp
 
@@ -38,7 +38,7 @@ def futures_answer(desk: Desk) -> FuturesAnswer | None:
     seen = list(_seen(desk, desk.plan))
     if not seen:
         return None
-    hindsight: list[float | None] = _each(desk, "the best plan", [one.built.problem for one in seen])
+    hindsight: list[float | None] = _each(desk, "the best plan", [unconstrained(one.built.problem) for one in seen])
     missed = sum(one.judged.missed for one in seen) / len(seen)
     operated = [one.judged.objective_usd for one in seen]
     answer = FuturesAnswer(
@@ -108,7 +108,7 @@ def _with_waiting(desk: Desk, answer: FuturesAnswer, seen: list[Seen]) -> Future
     if now is None:
         return answer
     staged = _seen(desk, now, scenario) if scenario is not desk.built.scenario else seen
-    waited = _each(desk, "waiting", [waiting(one.built.problem) for one in staged])
+    waited = _each(desk, "waiting", [waiting(unconstrained(one.built.problem)) for one in staged])
     signed = [None if one.judged.missed else one.judged.objective_usd for one in staged]
     waited += [None] * (answer.count - len(waited))
     signed += [None] * (answer.count - len(signed))
