@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup run test lint bench bench-gateway bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur clean
+COPY := build/compiled
+# The tests of what is compiled, and of what stands on it.
+AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
+
+.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
 
 setup: $(STAMP)
 
@@ -13,22 +17,47 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
 
+# Extension modules beside their sources, of what is on the hot path: needs a C compiler and Python's headers.
+compiled: setup
+	$(BIN)/python -m pip install --quiet --editable '.[compile]'
+	HEADRACE_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace --force
+	$(BIN)/headrace --version
+
+# Back to pure Python.
+pure:
+	find src -name '*.so' -delete
+	rm -rf build
+
 run: setup
 	$(BIN)/headrace up
 
 test: setup
 	$(BIN)/python -m pytest -n 2 tests
 
+# Both builds give the same bytes, and the compiled one passes the tests: in a copy, which leaves this tree as it is.
+test-compiled: setup
+	rm -rf $(COPY)
+	mkdir -p $(COPY)
+	cp -r Makefile README.md pyproject.toml setup.py src tests examples docs benchmarks $(COPY)
+	find $(COPY) -name '*.so' -delete
+	$(BIN)/python -m pip install --quiet --editable '.[compile]'
+	cd $(COPY) && HEADRACE_COMPILE=1 $(abspath $(BIN))/python setup.py --quiet build_ext --inplace --force
+	cd $(COPY) && HEADRACE_REQUIRE_COMPILED=1 HEADRACE_DATA=$${HEADRACE_DATA:-$(abspath ../shared/data)} \
+		PYTHONPATH=$(abspath $(COPY)/src) $(abspath $(BIN))/python -m pytest -n 2 $(addprefix tests/,$(AFFECTED))
+
 lint: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks setup.py
+	$(BIN)/ruff format --check src tests benchmarks setup.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-gateway bench-sim bench-engine bench-perf
+bench: bench-gateway bench-translate bench-sim bench-engine bench-perf
 
 bench-gateway: setup
 	$(BIN)/python benchmarks/gateway.py
+
+bench-translate: setup
+	$(BIN)/python benchmarks/translate.py
 
 bench-sim: setup
 	$(BIN)/python benchmarks/sim.py
@@ -59,6 +88,10 @@ bench-aiconfigurator: setup
 # Installs Vidur into an environment of its own.
 bench-vidur: setup
 	$(BIN)/python benchmarks/sim_vidur.py
+
+# Six million requests: minutes.
+bench-week: setup
+	$(BIN)/python benchmarks/week.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from headrace.cli.build import build_of
+
+if build_of().stale:
+    pytest.exit(f"{build_of()}; or make pure: tests on these extensions would test an older source", returncode=2)
+
 settings.register_profile("headrace", deadline=None)  # how fast an example runs depends on the machine
 settings.load_profile("headrace")
 

@@ -9,24 +9,32 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "headrace"
 PURE = ("fleet", "workload", "wire", "perf", "cost", "metrics", "modelserver", "policy", "sim")
-MODULES = [SOURCE / name for name in ("errors.py", "units.py", "rng.py")] + [
+MODULES = [SOURCE / name for name in ("errors.py", "units.py", "rng.py", "sums.py")] + [
     path for package in PURE for path in sorted((SOURCE / package).rglob("*.py"))
 ]
 FORBIDDEN_IMPORTS = {"asyncio", "io", "logging", "os", "pathlib", "secrets", "socket", "ssl", "subprocess", "sys"}
 FORBIDDEN_IMPORTS |= {"threading", "time", "datetime", "uuid", "multiprocessing", "shutil", "tempfile", "uvloop"}
+TYPES_ALLOWED = {"random": ["Random"], "datetime": ["date"]}
 FORBIDDEN_CALLS = {"open", "print", "input", "hash"}
 
 
 def faults(source: str) -> list[str]:
-    """What a pure module may not do, found in its syntax tree. Of `random`, only the type `Random` is allowed."""
+    """What a pure module may not do, found in its syntax tree.
+
+    Of `random` only the type `Random` is allowed, of `datetime` only the type `date`, and not what day it is.
+    """
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names if alias.name.split(".")[0] in FORBIDDEN_IMPORTS | {"random"}]
         elif isinstance(node, ast.ImportFrom) and node.module:
             root = node.module.split(".")[0]
-            if root in FORBIDDEN_IMPORTS or (root == "random" and [a.name for a in node.names] != ["Random"]):
+            names = [alias.name for alias in node.names]
+            allowed = names == TYPES_ALLOWED.get(root)
+            if root in FORBIDDEN_IMPORTS | {"random"} and not allowed:
                 found.append(node.module)
+        elif isinstance(node, ast.Attribute) and node.attr == "today":
+            found.append("today")
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FORBIDDEN_CALLS:
             found.append(f"{node.func.id}()")
     return found
@@ -38,7 +46,17 @@ def test_pure_module_has_no_clock_chance_file_or_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["import time", "from random import random", "import os.path", "open('x')", "from socket import socket"]
+    "source",
+    [
+        "import time",
+        "from random import random",
+        "import os.path",
+        "open('x')",
+        "from socket import socket",
+        "import datetime",
+        "from datetime import datetime",
+        "from datetime import date\ndate.today()",
+    ],
 )
 def test_the_check_finds_what_it_looks_for(source: str) -> None:
     assert faults(source)

@@ -85,7 +85,7 @@ def test_slots_are_as_many_as_the_record_shows() -> None:
 
 
 def test_kv_room_is_what_the_first_half_held_where_requests_queued_beside_free_slots() -> None:
-    room = 6000
+    room = 4000
     (run,) = recorded_runs(recorded(kv_room_tokens=room))
     assert run.kv_room_tokens is not None
     assert 0.75 * room <= run.kv_room_tokens <= room

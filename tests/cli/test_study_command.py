@@ -69,3 +69,13 @@ def test_the_example_grid_reads(command: Command, examples_dir: Path, tmp_path: 
     traces = ("--trace", f"chat={tmp_path / 't.csv'}", "--trace", f"coding={tmp_path / 't.csv'}")
     code, _, err = command("study", "sweep", str(examples_dir / "study-share.toml"), "--max-points", "1", *traces)
     assert (code, "145 points, and --max-points is 1" in err) == (2, True)
+
+
+def test_the_example_grid_of_sessions_reads(command: Command, examples_dir: Path, tmp_path: Path) -> None:
+    turn = {"t": 0.0, "type": "n", "in": 128, "out": 7, "hash_ids": [1, 2]}
+    session = {"id": "s", "models": [], "block_size": 64, "hash_id_scope": "local", "requests": [turn]}
+    (tmp_path / "s.json").write_text(json.dumps(session))
+    trace = ("--trace", f"agent={tmp_path / 's.json'}")
+    code, _, err = command("study", "sweep", str(examples_dir / "study-agents.toml"), "--max-points", "1", *trace)
+    assert (code, "168 points, and --max-points is 1" in err) == (2, True)
+    assert "has no clock: sessions start as a Poisson process, 0.1 per second" in err

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.config import build_incidents, load_fleet, load_incidents
-from headrace.config.document import SparesTable
+from headrace.config import build_incidents, load_fleet, load_incidents, parse_fleet, sample_fleet_text
+from headrace.config.document import SignalsTable, SparesTable
 from headrace.config.fault_file import KINDS
 from headrace.errors import ConfigError
 from headrace.fleet import (
@@ -22,8 +22,10 @@ from headrace.fleet import (
     LostAccelerator,
     Quota,
     QuotaCut,
+    Signals,
     Slow,
     Spares,
+    Stale,
     limited_to,
 )
 
@@ -31,13 +33,13 @@ SAMPLE = load_fleet()
 
 
 def with_terms() -> Fleet:
-    """The sample fleet, whose Cerebras have spares and whose TPUs have a quota."""
+    """The sample fleet, whose Cerebras have spares, whose TPUs have a quota, and whose backends publish their load."""
     deployments = dict(SAMPLE.deployments)
     for pool, terms in (("cerebras", {"spares": Spares(1, 60.0, 3600.0)}), ("tpu-v6e", {"quota": Quota(60.0)})):
         name = SAMPLE.pools[pool].deployment.name
         deployments[name] = replace(deployments[name], **terms)
     pools = {n: replace(pool, deployment=deployments[pool.deployment.name]) for n, pool in SAMPLE.pools.items()}
-    return replace(SAMPLE, deployments=deployments, pools=pools)
+    return replace(SAMPLE, deployments=deployments, pools=pools, signals=Signals())
 
 
 def read(text: str) -> tuple[Incident, ...]:
@@ -59,9 +61,13 @@ faults = [
   { type = "flapping", backends = ["groq-1"], from_s = 0, to_s = 60, period_s = 20, down_fraction = 0.25 },
   { type = "quota", pools = ["tpu-v6e"], from_s = 0, fraction = 0.5 },
   { type = "lost_accelerator", backends = ["cerebras-1"], from_s = 9 },
+  { type = "stale", backends = ["h100-1"], from_s = 1, delay_s = 2 },
+  { type = "stale", backends = ["h100-1"], from_s = 1, to_s = 3 },
 ]
 """
-    down, slow, flapping, quota, lost = read(text)
+    down, slow, flapping, quota, lost, late, frozen = read(text)
+    assert late == Stale(backends=("h100-1",), from_s=1.0, delay_s=2.0)
+    assert frozen == Stale(backends=("h100-1",), from_s=1.0, to_s=3.0)
     assert down == Down(backends=("h100-1", "h100-2", "b200-1"), from_s=1.0, to_s=2.0)
     assert slow == Slow(backends=("h100-1", "h100-2", "b200-1"), from_s=3.5, to_s=inf, factor=2.0)
     assert flapping == Flapping(backends=("groq-1",), from_s=0.0, to_s=60.0, period_s=20.0, down_fraction=0.25)
@@ -124,14 +130,42 @@ def test_a_sample_of_the_fleet_keeps_its_own_faults() -> None:
 
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/faults.md").read_text()
-BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+SHOWN = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+BLOCKS = [block for block in SHOWN if "[[faults]]" in block]
 
 
 def test_what_the_documentation_shows_is_a_fault_file_and_shows_every_setting() -> None:
     shown = [incident for block in BLOCKS for incident in read(block)]
-    assert {type(incident) for incident in shown} == {Down, Slow, Flapping, QuotaCut, LostAccelerator}
+    assert {type(incident) for incident in shown} == {Down, Slow, Flapping, QuotaCut, LostAccelerator, Stale}
     settings = {name for kind in KINDS for name in kind.__struct_fields__}
     assert settings <= set(re.findall(r"\b(\w+) = ", PAGE))
+
+
+def test_signals_are_shown_with_their_defaults_and_belong_to_the_fleet_file() -> None:
+    (block,) = [block for block in SHOWN if "[signals]" in block]
+    fleet = parse_fleet(f"{sample_fleet_text()}\n{block}", "x")
+    assert fleet.signals == Signals()
+    assert set(tomllib.loads(block)["signals"]) == set(SignalsTable.__struct_fields__) == set(Signals.__slots__)
+    assert parse_fleet(sample_fleet_text(), "x").signals is None
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("delay_s = 5", "signals.max_age_s: 5 is not more than delay_s = 5: no signal would ever count"),
+        ("interval_s = 0", "signals.interval_s"),
+        ("max_age = 1", "signals.max_age: unknown setting; did you mean 'max_age_s'?"),
+    ],
+)
+def test_signals_that_nobody_could_use_are_refused(line: str, fault: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_fleet(f"{sample_fleet_text()}\n[signals]\n{line}\n", "x")
+    assert fault in str(refused.value)
+
+
+def test_stale_signals_need_signals() -> None:
+    with pytest.raises(ConfigError, match=r"publish no signals that could be stale; declare \[signals\]"):
+        build_incidents({"schema": 1, "faults": [{"type": "stale", "pools": ["h100"], "from_s": 0}]}, "x", SAMPLE)
 
 
 def test_the_file_has_a_setting_for_every_field_of_spares() -> None:

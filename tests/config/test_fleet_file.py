@@ -28,6 +28,7 @@ from headrace.errors import ConfigError, Fault
 from headrace.fleet import Hourly, Limits, Memory, Model, PerToken, ShareUnit, Speculation, catalog
 from headrace.fleet.check import fleet_warnings
 from headrace.perf import Serving, speed_curve, work_rate
+from headrace.workload import Slo
 
 BASE = """
 schema = 1
@@ -166,8 +167,7 @@ FAULTS = [
     ("target = 0.1", "target = 10", "shares.fast.target", "outside (0, 1)"),
     ("target = 0.1", "target = 0", "shares.fast.target", "outside (0, 1)"),
     ('of = "compute"\n', "", "shares.fast.of", "missing"),
-    ('of = "compute"', 'of = "spend"', "shares.fast.of", "not supported until the planner"),
-    ('of = "compute"', 'of = "power"', "shares.fast.of", "not supported until the planner"),
+    ('of = "compute"', 'of = "spend"', "shares.fast.reference", "only meant for"),
     ('of = "compute"', 'of = "tokens"', "shares.fast.of", "no unit of work"),
     ('of = "compute"', 'of = "requests"', "shares.fast.reference", "only meant for"),
     ('reference = "gpu"\n', "", "shares.fast.reference", "missing"),
@@ -427,7 +427,7 @@ def test_the_document_has_a_setting_for_every_field_of_what_it_builds() -> None:
     assert {"value_of_time_usd_per_s", "timeout_s", "expected_output_tokens", "slo", "match"} == set(
         ClassTable.__struct_fields__
     )
-    assert set(SloTable.__struct_fields__) == {"ttft_s", "tpot_s", "attainment", "priced"}
+    assert set(SloTable.__struct_fields__) == set(Slo.__dataclass_fields__)
     assert set(MatchTable.__struct_fields__) == {"headers", "api_key_envs", "paths", "model_aliases"}
     assert "max_batch" in DeploymentTable.__struct_fields__
     assert "like" in AcceleratorTable.__struct_fields__

@@ -68,7 +68,7 @@ def drawn_lengths(seed: int, **fields: object) -> list[tuple[int, str]]:
         ("GET", "/"),
         ("GET", "/v1/chat/completions"),
         ("POST", "/v1/models"),
-        ("POST", "/v1/completions"),
+        ("POST", "/v1/nothing"),
         ("GET", "/v1/chat"),
     ],
 )
@@ -146,7 +146,37 @@ def test_an_emulated_service_turns_away_what_exceeds_its_rate_limits() -> None:
     quota = Quota(tokens_per_minute=3000, true_up=False)
     (first, second, third) = on_emulator(scenario, fleet=as_a_service(quota))
     assert (first[0], second[0], third[0]) == (200, 429, 400)
-    assert second[2]["error"]["type"] == "rate_limit_error"
+    assert second[2]["error"]["code"] == "rate_limit_exceeded"
     retry_after_s = int(second[1].partition(b"retry-after: ")[2].split(b"\r\n")[0])
     assert 40 <= retry_after_s <= 43
     assert "lower max_completion_tokens" in third[2]["error"]["message"]
+
+
+def test_metrics_say_what_vllm_says_of_its_load() -> None:
+    async def scenario(port: int) -> tuple[str, str]:
+        idle = await text(port, "/metrics")
+        busy = asyncio.ensure_future(chat(port, 50, max_tokens=2000))
+        while "vllm:num_requests_running" not in (found := await text(port, "/metrics")) or running(found) == 0:
+            await asyncio.sleep(0)
+        busy.cancel()
+        return idle, found
+
+    idle, busy = on_emulator(scenario)
+    assert running(idle) == 0
+    assert running(busy) == 1
+    for name in ("num_requests_waiting", "kv_cache_usage_perc"):
+        assert f'vllm:{name}{{model_name="{MODEL}"}}' in busy
+    usage = float(busy.split("kv_cache_usage_perc", 1)[1].split("} ")[1].split()[0])
+    assert 0.0 < usage < 1.0
+
+
+def running(metrics: str) -> int:
+    return int(metrics.split(f'vllm:num_requests_running{{model_name="{MODEL}"}} ')[1].split()[0])
+
+
+async def text(port: int, path: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET %b HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n" % path.encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    return answer.partition("\r\n\r\n")[2]

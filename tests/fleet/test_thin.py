@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.config import load_fleet
-from headrace.fleet import Fleet, thinned
+from headrace.fleet import Budget, Commitment, CommittedUnit, Fleet, OperatingPoint, Per, Quota, thinned
 from headrace.study import sample_notes, waiting_probability
 
 
@@ -28,6 +28,24 @@ def test_every_pool_keeps_the_nearest_whole_number_and_at_least_one(count: int, 
     for verdict in verdicts:
         assert verdict.kept == len(thin.pools[verdict.name].backends) == max(round(count * fraction), 1)
         assert verdict.excess == pytest.approx(verdict.kept / (count * fraction))
+
+
+def test_amounts_and_rate_limits_are_thinned_with_the_traffic() -> None:
+    fleet = fleet_of(1)
+    point, quota = OperatingPoint(0.1, 1e4, 0.01), Quota(requests_per_minute=100.0, max_in_flight=50)
+    service = replace(fleet.deployments["groq-x576"], accelerator=None, observed=point, quota=quota)
+    thin, _ = thinned(
+        replace(
+            fleet,
+            pools=fleet.pools | {"groq": replace(fleet.pools["groq"], deployment=service)},
+            commitments={"c": Commitment("c", ("groq",), 40.0, CommittedUnit.TOKENS, Per.DAY)},
+            budgets={"b": Budget("b", 20.0, Per.DAY)},
+        ),
+        0.1,
+    )
+    assert (thin.commitments["c"].amount, thin.budgets["b"].usd) == (4.0, 2.0)
+    assert thin.pools["groq"].deployment.quota == Quota(requests_per_minute=10.0, max_in_flight=5)
+    assert thin.pools["h100"] == replace(fleet.pools["h100"], backends=fleet.pools["h100"].backends[:1])
 
 
 def test_rounding_is_said_with_a_sample_that_needs_none() -> None:

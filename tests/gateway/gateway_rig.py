@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import uvloop
@@ -212,7 +213,8 @@ def raw_post(body: bytes, headers: bytes = b"") -> bytes:
     return head + body
 
 
-def small_fleet(ports: list[int], limits: Limits) -> Fleet:
+def small_fleet(ports: list[int], limits: Limits, settings: Sequence[Mapping[str, Any]] = ()) -> Fleet:
+    """A pool for each port; `settings` change the backends in their order."""
     model = Model(**(dict.fromkeys(Model.__dataclass_fields__, 1) | {"name": "m"}))  # type: ignore[arg-type]
     point = OperatingPoint(ttft_s=0.1, input_tokens_per_s=1e4, tpot_s=0.01)
     deployments = {f"d{i}": Deployment(f"d{i}", model, observed=point) for i in range(len(ports))}
@@ -221,7 +223,12 @@ def small_fleet(ports: list[int], limits: Limits) -> Fleet:
             f"p{i}",
             deployments[f"d{i}"],
             PerToken(0.1, 0.4),
-            (Backend(f"b{i}", f"p{i}", f"http://127.0.0.1:{port}/base", api_key_env="HEADRACE_TEST_KEY"),),
+            (
+                replace(
+                    Backend(f"b{i}", f"p{i}", f"http://127.0.0.1:{port}/base", api_key_env="HEADRACE_TEST_KEY"),
+                    **(settings[i] if i < len(settings) else {}),
+                ),
+            ),
         )
         for i, port in enumerate(ports)
     }
@@ -254,6 +261,7 @@ def run_rig(
     *backends: ScriptedBackend | int,
     limits: Limits | None = None,
     engine_for: Callable[[Fleet], Any] | None = None,
+    settings: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     async def main() -> None:
         servers = []
@@ -266,7 +274,7 @@ def run_rig(
             servers.append(server)
             backend.port = server.sockets[0].getsockname()[1]
             ports.append(backend.port)
-        fleet = small_fleet(ports, limits or Limits())
+        fleet = small_fleet(ports, limits or Limits(), settings)
         names = tuple(backend.name for backend in fleet.backends)
         engine = FirstFreeEngine(names) if engine_for is None else engine_for(fleet)
         ledger = ListLedger()

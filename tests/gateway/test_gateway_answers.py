@@ -29,7 +29,7 @@ from gateway_rig import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.gateway.attempt import Attempt, GatewayRequest, retry_after_s
+from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.policy import Arrived, Finished, FirstToken
 from headrace.wire import DONE
 
@@ -241,18 +241,3 @@ def test_every_event_and_its_actions_are_journalled_in_order(run_rig: RunRig) ->
         assert times == sorted(times)
 
     run_rig(scenario, ScriptedBackend(STREAM))
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({b"retry-after": b"7"}, 7.0),
-        ({b"retry-after": b"1.5"}, 1.5),
-        ({b"retry-after-ms": b"250", b"retry-after": b"7"}, 0.25),
-        ({b"retry-after": b"Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
-        ({b"retry-after": b"soon"}, None),
-    ],
-)
-def test_retry_after_is_read_in_each_of_its_forms(headers: dict[bytes, bytes], seconds: float | None) -> None:
-    assert retry_after_s(headers) == seconds

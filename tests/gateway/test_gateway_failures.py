@@ -33,7 +33,6 @@ from gateway_rig import (
 from headrace import rng
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet, Limits
-from headrace.gateway.attempt import MAX_RETRY_AFTER_S
 from headrace.gateway.books import MAX_UNWRITTEN_BYTES
 from headrace.policy import (
     Asking,
@@ -47,6 +46,7 @@ from headrace.policy import (
     PolicyEngine,
     RejectReason,
 )
+from headrace.wire.backend_error import MAX_RETRY_AFTER_S
 
 FAILURES = [
     (None, FailureKind.RESET),
@@ -59,13 +59,13 @@ FAILURES = [
     (SSE_HEAD, FailureKind.RESET),
     (SSE_HEAD + chunk(ROLE), FailureKind.RESET),
     (SSE_HEAD + chunk(ROLE) + LAST, FailureKind.GARBAGE),
-    (SSE_HEAD + chunk(b": ping\n\n", b'data: {"error":{"message":"m"}}\n\n') + LAST, FailureKind.GARBAGE),
+    (SSE_HEAD + chunk(b": ping\n\n", b'data: {"error":{"message":"m"}}\n\n') + LAST, FailureKind.SERVER_ERROR),
     (SSE_HEAD + chunk(b'data: {"error":{"message":"m"}}\n\n', DONE) + LAST, FailureKind.SERVER_ERROR),
     (SSE_HEAD + b"zz\r\n", FailureKind.GARBAGE),
     (error_response(500), FailureKind.SERVER_ERROR),
     (error_response(504), FailureKind.SERVER_ERROR),
     (error_response(429), FailureKind.OVERLOADED),
-    (error_response(408), FailureKind.OVERLOADED),
+    (error_response(408), FailureKind.SERVER_ERROR),
     (error_response(498), FailureKind.OVERLOADED),
     (error_response(503), FailureKind.OVERLOADED),
     (error_response(529), FailureKind.OVERLOADED),
@@ -100,6 +100,39 @@ def test_what_fails_before_the_first_token_is_answered_by_another_backend(
     run_rig(scenario, ScriptedBackend(ending(answer)), ScriptedBackend(STREAM))
 
 
+def test_an_error_after_the_finish_reason_is_no_end(run_rig: RunRig) -> None:
+    seen = asyncio.Event()
+
+    async def step(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(SSE_HEAD + chunk(ROLE, *TOKENS))
+        await seen.wait()
+        writer.write(chunk(FINISH, b'data: {"error":{"message":"m"}}\n\n', DONE) + LAST)
+
+    async def scenario(rig: Rig) -> None:
+        reader, writer = await rig.send(post(stream=True))
+        await reader.readuntil(b" t4")
+        seen.set()
+        rest = await reader.read()
+        assert b'"error"' in rest
+        assert not rest.endswith(LAST)
+        assert rig.engine.of(AttemptFailed)[0].committed
+        writer.close()
+
+    run_rig(scenario, ScriptedBackend(step), ScriptedBackend(STREAM))
+
+
+def test_an_error_that_comes_with_the_first_tokens_is_nobody_s_loss(run_rig: RunRig) -> None:
+    error = b'data: {"error":{"message":"m","code":"queue_exceeded"},"status_code":429}\n\n'
+    broken = chunk(ROLE + b"".join(TOKENS) + error)  # in one piece
+
+    async def scenario(rig: Rig) -> None:
+        assert (await rig.ask(post(stream=True)))[1][b"x-headrace-backend"] == b"b1"
+        (failed,) = rig.engine.of(AttemptFailed)
+        assert (failed.kind, failed.committed) == (FailureKind.OVERLOADED, False)
+
+    run_rig(scenario, ScriptedBackend(ending(SSE_HEAD + broken + LAST)), ScriptedBackend(STREAM))
+
+
 def test_a_backend_that_refuses_connections_is_passed_over(run_rig: RunRig, dead_port: int) -> None:
     async def scenario(rig: Rig) -> None:
         assert (await rig.ask(post()))[2] == COMPLETION
@@ -129,6 +162,7 @@ def test_with_no_backend_left_the_client_is_told_when_to_ask_again(run_rig: RunR
     ("reason", "status"),
     [
         (RejectReason.QUEUE_FULL, 429),
+        (RejectReason.BUDGET_SPENT, 429),
         (RejectReason.QUEUE_TIMEOUT, 503),
         (RejectReason.NO_BACKEND, 503),
         (RejectReason.NO_ROUTE, 404),
@@ -161,7 +195,6 @@ def test_what_a_backend_says_about_the_request_itself_is_the_answer(run_rig: Run
         SSE_HEAD + chunk(ROLE, *TOKENS, DONE) + LAST,
         SSE_HEAD + chunk(ROLE, *TOKENS) + b"zz\r\n",
         SSE_HEAD + chunk(ROLE, *TOKENS, FINISH),
-        SSE_HEAD + chunk(ROLE, *TOKENS, FINISH, b'data: {"error":{"message":"m"}}\n\n', DONE) + LAST,
         b"HTTP/1.1 200 OK\r\n" + SSE + b"\r\n" + ROLE + b"".join(TOKENS),
         b"HTTP/1.1 200 OK\r\n" + SSE + b"\r\n" + ROLE + b"".join(TOKENS) + FINISH,
     ],

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.metrics import Reason, WindowWork, surely_feasible, why_infeasible
+from headrace.metrics import Reason, WindowDebt, WindowWork, surely_feasible, why_infeasible, why_out_of_reach
+from headrace.metrics.share import _Choices
 
 
 def brute_force(window: WindowWork, target: float, tolerance: float) -> bool:
@@ -88,3 +89,45 @@ def test_subset_sums_are_searched_where_largest_first_fails() -> None:
     # Largest first takes 51 and gets stuck; 50 + 49 is the target.
     window = WindowWork(0.0, 801.0, [51.0, 50.0, 49.0, 49.0])
     assert why_infeasible(window, 0.099, 0.0005) is None
+
+
+# Where what an item counts depends on the pool
+
+WORKS = st.lists(st.floats(0.1, 10.0), max_size=2)
+ITEMS = st.lists(st.tuples(WORKS, WORKS).filter(any), min_size=1, max_size=5)  # works inside, works outside
+
+
+def window_of(items: list[tuple[list[float], list[float]]], target: float) -> WindowDebt:
+    slot = _Choices()
+    for inside, outside in items:
+        slot.add(inside, outside, target)
+    return WindowDebt(slot.least, slot.slack, slot.steps, slot.most_work)
+
+
+def brute(items: list[tuple[list[float], list[float]]], target: float, tolerance: float) -> bool:
+    options = [[(w, True) for w in inside] + [(w, False) for w in outside] for inside, outside in items]
+    for chosen in product(*options):
+        total = sum(w for w, _ in chosen)
+        if abs(sum(w for w, is_in in chosen if is_in) - target * total) <= tolerance * total:
+            return True
+    return False
+
+
+@given(ITEMS, st.floats(0.05, 0.95), st.sampled_from((0.005, 0.05)))
+def test_what_brute_force_can_assign_by_pool_is_never_called_infeasible(
+    items: list[tuple[list[float], list[float]]], target: float, tolerance: float
+) -> None:
+    if brute(items, target, tolerance):
+        assert why_out_of_reach(window_of(items, target), tolerance) is None
+
+
+def test_a_window_by_pool_is_infeasible_where_nothing_may_go_in_all_must_or_one_item_is_too_large() -> None:
+    def reason(items: list[tuple[list[float], list[float]]]) -> Reason | None:
+        found = why_out_of_reach(window_of(items, 0.1), 0.005)
+        return None if found is None else found.reason
+
+    assert reason([([], [1.0])] * 10) is Reason.ROUTE
+    assert reason([([1.0], [])] * 10) is Reason.ROUTE
+    assert reason([([5.0], [1.0])] * 10) is Reason.GRANULARITY  # one inside is 5 of 14
+    assert reason([([1.0], [1.0])] * 10) is None
+    assert reason([([3.0], [1.0])] * 28) is None  # one inside is 3 of 30

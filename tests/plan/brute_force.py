@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import scipy.optimize as optimize
 
-from headrace.plan.problem import Candidate, Contract, Problem, ShareBound, ShareOf, Survival
+from headrace.plan.problem import Candidate, Contract, Problem, ShareBound, ShareUnit, Survival
 from headrace.plan.tables import missing_usd_per_hour, request_work
 
 
@@ -227,12 +227,12 @@ class _Try:
 
     def amount(self, share: ShareBound, own: list[int]) -> tuple[np.ndarray, float]:
         stages = [s for s in range(len(self.problem.stages)) if share.stage in (None, s)]
-        if share.of is ShareOf.SPEND:
+        if share.of is ShareUnit.SPEND:
             return self.spend(own, stages)
         row, fixed = np.zeros(self.size), 0.0
         for p, period in enumerate(self.problem.periods):
             for c in own if period.stage in stages else ():
-                if share.of is ShareOf.POWER:
+                if share.of is ShareUnit.POWER:
                     fixed += self.problem.candidates[c].unit_w * self.units[c, p] * period.hours
                 else:
                     for j, cell in enumerate(self.problem.cells):

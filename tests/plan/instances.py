@@ -18,7 +18,7 @@ from headrace.plan.problem import (
     PowerLimit,
     Problem,
     ShareBound,
-    ShareOf,
+    ShareUnit,
     Survival,
     Use,
 )
@@ -42,7 +42,7 @@ def small(rng: Random, *, limited: bool = True) -> Problem:
 
 def _cell(rng: Random, number: int, periods: int) -> Cell:
     rates = tuple(rng.choice([0.0, 1.0, 1.0, 1.0]) * rng.uniform(0.2, 1.5) for _ in range(periods))
-    work = {ShareOf.COMPUTE: rng.uniform(0.5, 2.0)}
+    work = {ShareUnit.COMPUTE: rng.uniform(0.5, 2.0)}
     value = rng.choice([0.0, 0.0, 0.001])
     return Cell(rng.choice(["chat", "code"]), f"b{number}", 100.0, rng.uniform(10.0, 90.0), rates, work, value)
 
@@ -82,13 +82,13 @@ def _limited(rng: Random, problem: Problem) -> Problem:
     stages = len(problem.stages)
     made: dict[str, object] = {}
     if rng.random() < 0.5:
-        of = rng.choice(list(ShareOf))
+        of = rng.choice(list(ShareUnit))
         bound = {"at_least": rng.uniform(0.05, 0.6)} if rng.random() < 0.5 else {"at_most": rng.uniform(0.4, 0.95)}
         made["shares"] = (ShareBound("part", of, some, **bound, reason="the board said so"),)
     if rng.random() < 0.3:
         made["power"] = (PowerLimit("grid", rng.choice([None, "n"]), (rng.uniform(800.0, 3000.0),) * stages),)
     if rng.random() < 0.3:
-        made["concentrations"] = (Concentration("any vendor", rng.choice([ShareOf.SPEND, ShareOf.POWER]), 0.8),)
+        made["concentrations"] = (Concentration("any vendor", rng.choice([ShareUnit.SPEND, ShareUnit.POWER]), 0.8),)
     if rng.random() < 0.4:
         lost = frozenset(c.name for c in problem.candidates if c.vendor == "x")
         level = {"chat": rng.uniform(0.3, 1.0), "code": rng.choice([0.0, 0.5])}
@@ -138,9 +138,9 @@ def large(periods: int, buckets: int, candidates: int, *, seed: int = 1, stages:
         cells,
         offers,
         contracts=steps,
-        shares=(ShareBound("elsewhere", ShareOf.COMPUTE, elsewhere, at_least=0.1),),
+        shares=(ShareBound("elsewhere", ShareUnit.COMPUTE, elsewhere, at_least=0.1),),
         power=(PowerLimit("site n", "n", (4e8,) * stages),),
-        concentrations=(Concentration("one vendor", ShareOf.SPEND, 0.8),),
+        concentrations=(Concentration("one vendor", ShareUnit.SPEND, 0.8),),
         survivals=tuple(Survival(f"without {vendor}", own, level, 0.8) for vendor, own in names.items()),
     )
 
@@ -152,7 +152,7 @@ def _shaped(rng: Random, name: str, bucket: int, time: tuple[Period, ...], peak:
     days = [1.0 + depth * math.cos(2 * math.pi * (n % 24 - hour) / 24) for n in range(len(time))]
     rates = tuple(size * (0.2 + day) * (1.0 + own * rng.uniform(-1.0, 1.0)) for day in days)
     tokens = 50.0 * 1.22**bucket, 40.0 * 1.12**bucket
-    return Cell(name, f"b{bucket}", *tokens, rates, {ShareOf.COMPUTE: tokens[0] * 2e-5 + tokens[1] * 4e-4}, 1e-5)
+    return Cell(name, f"b{bucket}", *tokens, rates, {ShareUnit.COMPUTE: tokens[0] * 2e-5 + tokens[1] * 4e-4}, 1e-5)
 
 
 def _offered(rng: Random, number: int, vendors: int, cells: tuple[Cell, ...], stages: int) -> Candidate:
@@ -162,7 +162,7 @@ def _offered(rng: Random, number: int, vendors: int, cells: tuple[Cell, ...], st
     uses = {}
     for n, cell in enumerate(cells):
         length = cell.input_tokens + 10 * cell.output_tokens
-        unit_s = cell.work[ShareOf.COMPUTE] / speed * (length / 2000.0) ** taste * rng.uniform(0.8, 1.25)
+        unit_s = cell.work[ShareUnit.COMPUTE] / speed * (length / 2000.0) ** taste * rng.uniform(0.8, 1.25)
         usd = (
             (cell.input_tokens * 2e-7 + cell.output_tokens * 8e-7) * rng.uniform(0.7, 1.3)
             if by_token

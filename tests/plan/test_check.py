@@ -10,7 +10,7 @@ import pytest
 from instances import large
 
 from headrace.plan.check import violations
-from headrace.plan.problem import Budget, Problem, ShareBound, ShareOf
+from headrace.plan.problem import Budget, Problem, ShareBound, ShareUnit
 from headrace.plan.solution import Solution
 from headrace.plan.solve import Settings, solve
 
@@ -61,8 +61,8 @@ def _with(problem: Problem, **limits: object) -> Problem:
         ("contract", lambda plan: replace(plan, signed=frozenset())),
         ("group", lambda plan: replace(plan, signed=frozenset({"step 0", "step 1"}))),
         ("budget", _limits(budgets=(Budget("purse", 1.0),))),
-        ("share", _limits(shares=(ShareBound("none", ShareOf.REQUESTS, frozenset({"c0"}), at_least=1.0),))),
-        ("share", _limits(shares=(ShareBound("all", ShareOf.SPEND, frozenset({"c0"}), at_least=1.0),))),
+        ("share", _limits(shares=(ShareBound("none", ShareUnit.REQUESTS, frozenset({"c0"}), at_least=1.0),))),
+        ("share", _limits(shares=(ShareBound("all", ShareUnit.SPEND, frozenset({"c0"}), at_least=1.0),))),
     ],
 )
 def test_what_is_spoilt_is_named(plan: Solution, kind: str, spoil: Callable[[Solution], Solution]) -> None:

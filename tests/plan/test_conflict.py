@@ -21,7 +21,7 @@ from headrace.plan.problem import (
     PowerLimit,
     Problem,
     ShareBound,
-    ShareOf,
+    ShareUnit,
     Survival,
     Use,
 )
@@ -59,7 +59,7 @@ def test_power_and_demand_conflict_and_the_missing_watts_are_named() -> None:
 
 def test_a_share_and_an_offer_conflict() -> None:
     problem = base(
-        shares=(ShareBound("half", ShareOf.REQUESTS, frozenset({"wafer"}), at_least=0.5, reason="the board"),)
+        shares=(ShareBound("half", ShareUnit.REQUESTS, frozenset({"wafer"}), at_least=0.5, reason="the board"),)
     )
     gpu, wafer = problem.candidates
     found = conflict(replace(problem, candidates=(gpu, replace(wafer, max_units=(4.0,)))))
@@ -99,7 +99,7 @@ def test_whole_units_can_conflict_where_divisible_ones_do_not() -> None:
 
 def test_of_two_conflicts_the_smaller_one_is_named() -> None:
     problem = base(
-        concentrations=(Concentration("balance", ShareOf.POWER, 0.4, reason="no vendor above 40 %"),),
+        concentrations=(Concentration("balance", ShareUnit.POWER, 0.4, reason="no vendor above 40 %"),),
         power=(PowerLimit("grid", None, (700.0,)),),
         budgets=(Budget("purse", -1.0),),
     )

@@ -18,6 +18,7 @@ from headrace.policy import (
     ClientGone,
     Dispatch,
     End,
+    Enqueue,
     FailureKind,
     Finished,
     FirstToken,
@@ -63,6 +64,8 @@ class Chaos:
         self.ended: dict[int, str] = {}
         self.dispatched: list[int] = []
         self.first_attempts: set[int] = set()
+        self.refused: set[int] = set()
+        self.queued: set[int] = set()
         self.retries = 0
         self.drained: tuple[str, ...] = ()
         self.timers: list[tuple[float, int]] = []
@@ -108,6 +111,8 @@ class Chaos:
         return {"prefix": blocks, "prefix_block_tokens": 256, "session": session}
 
     def send(self, event: object) -> None:
+        if isinstance(event, AttemptFailed) and event.kind is FailureKind.OVERLOADED and event.attempt_id in self.live:
+            self.refused.add(self.live[event.attempt_id][0])
         if isinstance(event, Finished | AttemptFailed):
             self.live.pop(event.attempt_id, None)
         actions = self.engine.handle(self.now_s, event)  # type: ignore[arg-type]
@@ -133,8 +138,13 @@ class Chaos:
             assert action.backend not in self.drained, "a drained backend is never picked"
             self.dispatched.append(action.attempt_id)
             self.live[action.attempt_id] = (action.request_id, action.backend)
-            self.retries += action.request_id in self.first_attempts
+            came_back = {action.request_id} <= self.refused & self.queued  # when told to: no retry
+            self.retries += action.request_id in self.first_attempts and not came_back
             self.first_attempts.add(action.request_id)
+            self.refused.discard(action.request_id)
+            self.queued.discard(action.request_id)
+        elif isinstance(action, Enqueue):
+            self.queued.add(action.request_id)
         elif isinstance(action, Cancel):
             assert self.live.pop(action.attempt_id, None), "only a live attempt is cancelled"
         elif isinstance(action, SetTimer):

@@ -25,12 +25,12 @@ from headrace.policy import (
     FleetChanged,
     PolicyEngine,
     Reject,
+    RejectReason,
     SetTimer,
     TimerFired,
-    engine,
 )
+from headrace.policy.deadline import WAKE_TIMER
 
-WAKE_TIMER = engine.WAKE_TIMER
 Kind = TypeVar("Kind")
 SAMPLE = load_fleet()
 LIMITS = Limits(
@@ -75,13 +75,39 @@ def only(kind: type[Kind], actions: list[AnyAction]) -> Kind:
     return found[0]
 
 
-@pytest.mark.parametrize("kind", list(FailureKind))
+@pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind is not FailureKind.UNFIT])
 def test_what_fails_before_the_first_byte_is_tried_elsewhere(kind: FailureKind) -> None:
     driver = Driver(fleet_of(2))
     first = only(Dispatch, driver.arrive(1))
     second = only(Dispatch, driver.send(AttemptFailed(first.attempt_id, kind)))
     assert second.backend != first.backend
     assert second.attempt_id != first.attempt_id
+
+
+def test_a_request_that_is_too_much_for_a_pool_goes_to_another_and_nobody_is_ill() -> None:
+    fleet = fleet_of(2)
+    pool = fleet.pools["h100"]
+    other = replace(pool, name="other", backends=(replace(pool.backends[0], name="o", pool="other"),))
+    route = replace(fleet.routes[0], pools=("h100", "other"))
+    driver = Driver(replace(fleet, pools=fleet.pools | {"other": other}, routes=(route,)))
+    for request_id in range(LIMITS.breaker_failures + 1):
+        first = only(Dispatch, driver.send(Arrived(request_id, "chat", 100, unfit=("o",))))
+        assert first.backend in ("b0", "b1")
+        refused = driver.send(AttemptFailed(first.attempt_id, FailureKind.UNFIT))
+        assert only(Reject, refused).reason is RejectReason.UNFIT, "the other of its pool would refuse it too"
+    first = only(Dispatch, driver.arrive(99))
+    if first.backend != "o":
+        assert only(Dispatch, driver.send(AttemptFailed(first.attempt_id, FailureKind.UNFIT))).backend == "o"
+    assert {view.breaker for view in driver.engine.view().backends} == {"closed"}
+
+
+def test_a_request_for_which_all_that_fits_is_down_may_come_again() -> None:
+    driver = Driver(fleet_of(2))
+    first = only(Dispatch, driver.send(Arrived(1, "chat", 100, unfit=("b1",))))
+    assert first.backend == "b0"
+    refused = only(Reject, driver.send(AttemptFailed(first.attempt_id, FailureKind.REFUSED)))
+    assert refused.reason is RejectReason.NO_BACKEND
+    assert only(Reject, driver.send(Arrived(2, "chat", 100, unfit=("b0", "b1")))).reason is RejectReason.UNFIT
 
 
 def test_what_fails_after_the_first_byte_is_not() -> None:

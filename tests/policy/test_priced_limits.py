@@ -24,6 +24,7 @@ from headrace.metrics import RequestRecord
 from headrace.modelserver import model_server
 from headrace.perf import speed_curve
 from headrace.policy import GPU_ONLY, STATIC, AnyAction, AnyEvent, EngineView, PolicyEngine
+from headrace.policy.breaker import Probe
 from headrace.policy.journal import decode_entries, first_difference
 from headrace.policy.kv_price import HIGHEST, RISE_S, KvPrice
 from headrace.policy.pricing import backend_states
@@ -191,7 +192,7 @@ def test_the_slo_price_rises_with_each_miss_and_falls_with_each_hit(missed: list
 
 def answered(price: SloPrice, ttft_s: float) -> None:
     request = RequestState(1, SAMPLE.classes["chat"], "default", 100, 10.0, Candidates(()), (), True, 0.0)
-    price.completed(20.0, AttemptState(1, request, BACKENDS[1], 0.0, 0.1, 0.01, 0.0, 0.0, False, ttft_s), 10.0)
+    price.completed(20.0, AttemptState(1, request, BACKENDS[1], 0.0, 0.1, 0.01, 0.0, 0.0, Probe.NOTHING, ttft_s), 10.0)
 
 
 def test_a_rejected_or_failed_request_is_a_miss_and_other_classes_are_not() -> None:
@@ -250,11 +251,10 @@ def test_a_limit_that_cannot_be_kept_is_a_fault(old: str, new: str, path: str) -
 
 def test_the_guides_settings_are_taken_as_they_stand() -> None:
     guide = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "keep-limits.md").read_text()
-    block = re.search(r"```toml\n(.*?)```", guide, re.DOTALL)
-    assert block is not None
-    said = tomllib.loads(block[1])
+    first, second = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    said = tomllib.loads(first)
     raw = tomllib.loads(sample_fleet_text())
     raw["pools"]["h100"] |= said["pools"]["h100"]
     raw["classes"]["chat"]["slo"] |= said["classes"]["chat"]["slo"]
-    fleet = build_fleet(raw, "guide")
-    assert len(PolicyEngine(fleet, rng.stream(0, "")).view().limits) == 2
+    fleet = build_fleet(raw | tomllib.loads(second), "guide")
+    assert len(PolicyEngine(fleet, rng.stream(0, "")).view().limits) == 4

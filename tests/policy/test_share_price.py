@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.config import load_fleet
-from headrace.policy.prices import ShareController, barrier, potential, share_meters
+from headrace.policy.pool_shares import share_meters
+from headrace.policy.prices import ShareController, barrier, potential
 from headrace.sim import simulate
 from headrace.workload import AGENT, CHAT, CODING, ClassTraffic, generate
 

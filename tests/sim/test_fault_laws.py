@@ -7,7 +7,7 @@ engine to them after each step.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import inf
 
@@ -34,8 +34,10 @@ from headrace.fleet import (
     Route,
     Share,
     ShareUnit,
+    Signals,
     Slow,
     Spares,
+    Stale,
     catalog,
 )
 from headrace.policy import (
@@ -53,6 +55,7 @@ from headrace.policy import (
     FirstToken,
     Policy,
 )
+from headrace.policy.breaker import SHORTEST_PAUSE_S, WIDEST
 from headrace.sim import SimulationResult, simulate
 from headrace.workload import Request, Slo, WorkloadClass
 
@@ -91,6 +94,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
     if len(pools) > 1 and draw(st.booleans()):
         unit = draw(st.sampled_from((ShareUnit.REQUESTS, ShareUnit.OUTPUT_TOKENS)))
         shares["s"] = Share("s", (next(iter(pools)),), draw(st.floats(0.1, 0.9)), unit)
+    interval_s, delay_s = draw(st.floats(0.1, 2.0)), draw(st.floats(0.0, 2.0))
     return Fleet(
         models={MODEL.name: MODEL},
         deployments={each.name: each for each in chosen},
@@ -100,6 +104,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
         routes=(Route(tuple(pools)),),
         limits=limits,
         default_class="chat",
+        signals=draw(st.none() | st.just(Signals(interval_s, delay_s, delay_s + 2.0))),
     )
 
 
@@ -111,7 +116,7 @@ def incidents_of(fleet: Fleet) -> st.SearchStrategy[Incident]:
     def incident(draw: st.DrawFn) -> Incident:
         from_s = draw(st.floats(0.0, 30.0) | st.integers(0, 30).map(float))
         to_s = draw(st.just(inf) | st.floats(0.01, 20.0).map(lambda length_s: from_s + length_s))
-        kind = draw(st.sampled_from((Down, Slow, Flapping, QuotaCut, LostAccelerator)))
+        kind = draw(st.sampled_from((Down, Slow, Flapping, QuotaCut, LostAccelerator, Stale)))
         can = {
             QuotaCut: [n for n in everyone if n.startswith("hosted")],
             LostAccelerator: [n for n in everyone if not n.startswith("hosted")],
@@ -126,6 +131,8 @@ def incidents_of(fleet: Fleet) -> st.SearchStrategy[Incident]:
             return Flapping(backends=names, from_s=from_s, to_s=to_s, period_s=period_s, down_fraction=fraction)
         if kind is QuotaCut:
             return QuotaCut(backends=names, from_s=from_s, to_s=to_s, fraction=draw(st.floats(0.05, 0.9)))
+        if kind is Stale:
+            return Stale(backends=names, from_s=from_s, to_s=to_s, delay_s=draw(st.none() | st.floats(0.1, 5.0)))
         if kind is LostAccelerator:
             return LostAccelerator(backends=names, from_s=from_s)
         return Down(backends=names, from_s=from_s, to_s=to_s)
@@ -172,6 +179,8 @@ class Breaker:
     rests_until_s: float = -inf
     tripped: bool = False
     probe: int | None = None
+    window: int = 0
+    unanswered: set[int] = field(default_factory=set)
 
     def sent(self, now_s: float, attempt_id: int) -> None:
         assert now_s >= self.rests_until_s, "an open breaker is never picked"
@@ -179,32 +188,45 @@ class Breaker:
         self.in_flight += 1
         if self.tripped:
             self.probe = attempt_id
+        elif self.window:
+            assert len(self.unanswered) < self.window, "who refused is asked one at a time, then two, then four"
+            self.unanswered.add(attempt_id)
 
     def succeeded(self, attempt_id: int) -> None:
         if self.tripped and attempt_id != self.probe:
+            self.unanswered.discard(attempt_id)
             return
         self.tripped, self.probe, self.failures = False, None, 0
+        if attempt_id in self.unanswered and self.window:
+            self.window = 2 * self.window if self.window < WIDEST else 0
+        self.unanswered.discard(attempt_id)
 
     def failed(self, now_s: float, attempt_id: int) -> None:
         if attempt_id == self.probe:
             self.cooldown_s = min(2 * self.cooldown_s, self.limits.breaker_cooldown_max_s)
         elif self.tripped:
+            self.unanswered.discard(attempt_id)
             return
         else:
+            self.unanswered.discard(attempt_id)
             self.cooldown_s = self.limits.breaker_cooldown_s
         self.failures += 1
         if attempt_id == self.probe or self.failures >= self.limits.breaker_failures:
-            self.tripped, self.probe = True, None
+            self.tripped, self.probe, self.window = True, None, 0
             self.rests_until_s = max(self.rests_until_s, now_s + self.cooldown_s)
 
     def overloaded(self, until_s: float, attempt_id: int) -> None:
         self.rests_until_s = max(self.rests_until_s, until_s)
+        self.unanswered.discard(attempt_id)
+        self.window = 0 if self.tripped else 1
         if attempt_id == self.probe:
             self.probe = None
 
     def may_be_asked(self, now_s: float, room: int) -> bool:
         """Surely: a timer of the same instant may still be to come."""
-        return self.in_flight < room and now_s > self.rests_until_s + 1e-9 and not (self.tripped and self.probe)
+        paced = self.window and len(self.unanswered) >= self.window
+        rests = now_s <= self.rests_until_s + 1e-9 or paced or (self.tripped and self.probe)
+        return self.in_flight < room and not rests
 
 
 class Books:
@@ -222,6 +244,8 @@ class Books:
         self.request_of: dict[int, int] = {}
         self.backend_of: dict[int, str] = {}
         self.tried: dict[int, set[str]] = {}
+        self.began: set[int] = set()
+        self.refused: set[int] = set()
         self.waiting: dict[int, None] = {}
         self.breakers: dict[tuple[int, str], Breaker] = {}
         self.firsts: Counter[int] = Counter()
@@ -253,8 +277,10 @@ class Books:
             if event.output_tokens:
                 self.used.add(attempt_id)
             if event.kind is FailureKind.OVERLOADED:
-                wait_s = 1.0 if event.retry_after_s is None else event.retry_after_s
+                wait_s = 1.0 if event.retry_after_s is None else max(event.retry_after_s, SHORTEST_PAUSE_S)
                 breaker.overloaded(now_s + wait_s, attempt_id)
+                self.refused.add(self.request_of[attempt_id])
+                self.tried[self.request_of[attempt_id]].discard(self.backend_of[attempt_id])
             else:
                 breaker.failed(now_s, attempt_id)
             return
@@ -265,8 +291,8 @@ class Books:
 
     def see(self, now_s: float, action: AnyAction) -> None:
         if isinstance(action, Dispatch):
-            self.waiting.pop(action.request_id, None)
             self.dispatch(now_s, action)
+            self.waiting.pop(action.request_id, None)
         elif isinstance(action, Cancel):  # nobody gives up but the engine, on an attempt that is late
             self.close(action.attempt_id)
             self.breaker_of(action.attempt_id).failed(now_s, action.attempt_id)
@@ -285,9 +311,16 @@ class Books:
         tried = self.tried.setdefault(request_id, set())
         assert attempt_id not in self.dispatched, "an attempt is made once"
         assert request_id not in self.ended, "an ended request is not tried again"
-        assert action.backend not in tried, "no request goes twice to the same backend"
+        assert action.backend not in tried, (
+            "no request goes twice to the same backend, unless it said when to come back"
+        )
         worker = attempt_id % self.case.workers
-        (self.retries if tried else self.firsts)[worker] += 1
+        if request_id not in self.began:
+            self.firsts[worker] += 1
+        elif not (request_id in self.refused and request_id in self.waiting):  # who only came back when told to
+            self.retries[worker] += 1
+        self.began.add(request_id)
+        self.refused.discard(request_id)
         tried.add(action.backend)
         self.dispatched[attempt_id] += 1
         self.request_of[attempt_id], self.backend_of[attempt_id] = request_id, action.backend

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trace_rig import ROUNDS, lines
+from trace_rig import ROUNDS, lines, mooncake
 
+from headrace.errors import TraceError
 from headrace.traces import TraceFile, TraceOptions, TraceSettings, open_traces
 from headrace.traces._lines import BadLines, good_rows
 from headrace.traces.interleaved import IDLE_S, Interleaved, Row
 from headrace.traces.source import Member
-from headrace.workload import Request, TurnGate, flatten
+from headrace.workload import Prefix, Request, TurnGate, flatten
 
 SAME_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 Sessions = list[tuple[int, list[tuple[int, int, int]]]]
@@ -177,3 +178,12 @@ def test_a_file_is_read_as_it_is_asked_for() -> None:
     rows = good_rows(Member("pipe", "pipe", pipe), int, BadLines())  # type: ignore[arg-type]
     assert list(islice(rows, 10)) == [1] * 10
     assert pipe.read <= 11
+
+
+def test_blocks_put_together_say_the_same_prefix(tmp_path: Path) -> None:
+    rows = [mooncake(1000 * number, tokens=512 * 7, ids=range(7)) for number in range(3)]
+    path = lines(tmp_path / "m.jsonl", *rows)
+    (first, *_) = open_traces({"c": path}, TraceOptions(block_tokens=1024))
+    assert first.prefix == Prefix(1024, (1, 3, 5))
+    with pytest.raises(TraceError, match="block_tokens = 768 is no multiple"):
+        list(open_traces({"c": path}, TraceOptions(block_tokens=768)))

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.wire import DONE, UsageFilter, chat_chunk, chat_usage_chunk, count_content_events, stream_end
+from headrace.wire import DONE, Usage, UsageFilter, chat_chunk, chat_usage_chunk, count_content_events, stream_end
 
 texts = st.lists(st.text(max_size=12) | st.sampled_from(['"finish_reason":"stop"', "\n\n", '"choices":[]']), max_size=6)
 cuts = st.lists(st.integers(0, 10_000), max_size=12)
@@ -97,4 +97,4 @@ def test_the_end_of_a_stream_is_read_from_its_tail() -> None:
     data, _ = stream(["a"] * 50, True, True)
     end = stream_end(data[-1500:])
     assert (end.finished, end.done, end.failed) == (True, True, False)
-    assert end.usage == (10, 20, 5)
+    assert end.usage == Usage(10, 20, 5)

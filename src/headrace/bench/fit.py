@@ -18,7 +18,8 @@ from math import log
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from headrace.modelserver import BatchingServer, Job, Milestone, Report
+from headrace.fleet import KvCache
+from headrace.modelserver import BatchingServer, Job, Milestone, ModelServer, PagedServer, Report
 from headrace.perf import Serving, SpeedCurve, steps_between
 
 if TYPE_CHECKING:
@@ -104,9 +105,11 @@ def curve_of(values: Sequence[float], knots: Sequence[int], chunk_tokens: int, m
     )
 
 
-def simulate_cell(curve: SpeedCurve, cell: FitCell) -> list[tuple[float, float | None]]:
-    """(TTFT, TPOT) of every request of a cell on an idle server of this speed."""
-    server = BatchingServer(curve)
+def simulate_cell(
+    curve: SpeedCurve, cell: FitCell, kv_cache: KvCache | None = None
+) -> list[tuple[float, float | None]]:
+    """(TTFT, TPOT) of every request of a cell on an idle server of this speed; None: it reserves whole contexts."""
+    server: ModelServer = BatchingServer(curve) if kv_cache is None else PagedServer(curve, kv_cache)
     reports: list[Report] = []
     for number, job in enumerate(cell.jobs):
         reports += server.advance(job.sent_s)

@@ -21,12 +21,12 @@ from time import perf_counter
 from headrace.bench.flight import Flight
 from headrace.bench.prompt import ExactWriter, RequestWriter
 from headrace.bench.sizing import Sizing
-from headrace.cost import marginal_cost, request_cost_usd
+from headrace.cost import marginal_cost, period_rates, request_cost_usd, share_rates
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 from headrace.http import ClientExchange, ConnectionPool, PoolLimits
 from headrace.metrics import AttemptRecord, QuantileSketch, Report, RequestRecord, RunFacts, RunMetrics
-from headrace.perf import speed_curve, work_rate
+from headrace.perf import speed_curve
 from headrace.workload import ClosedLoop, Request
 
 ENDPOINT = b"/v1/chat/completions"
@@ -133,8 +133,9 @@ async def replay(
 
 
 def live_metrics(fleet: Fleet) -> RunMetrics:
-    """Metrics for a live run over `fleet`. Raises as `perf.work_rate` does."""
-    return RunMetrics(fleet, {share.name: work_rate(share) for share in fleet.shares.values()})
+    """Metrics for a live run over `fleet`. Raises as `cost.share_rates` does."""
+    rates = {share.name: share_rates(fleet, share) for share in fleet.shares.values()}
+    return RunMetrics(fleet, rates, period_rates=period_rates(fleet))
 
 
 def marginal_costs(fleet: Fleet) -> Cost:
@@ -268,8 +269,8 @@ class _Driver:
             cost_usd = self._cost_usd(flight.backend, input_tokens, flight.output_tokens, cached)
             dispatch_s, end_s = flight.sent_s - self._start_s, self.result.end_s
             eligible = self._eligible[request.workload_class]
-            sizes = input_tokens, flight.output_tokens
-            metrics.attempt(AttemptRecord(pool, max(dispatch_s, 0.0), end_s, *sizes, cost_usd, eligible))
+            sizes, name = (input_tokens, flight.output_tokens), request.workload_class
+            metrics.attempt(AttemptRecord(pool, max(dispatch_s, 0.0), end_s, *sizes, cost_usd, eligible, cached, name))
         elif flight.outcome == "completed":
             self.result.unattributed += 1
         metrics.request(_record(flight, input_tokens, cost_usd))

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from headrace import __version__
+from headrace.cli.build import build_of
 from headrace.errors import HeadraceError
 
 COMMANDS = (
-    *("calibrate", "catalog", "check", "emulate", "journal", "perf", "probe"),
+    *("calibrate", "catalog", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
     *("replay", "serve", "simulate", "study", "up", "validate"),
 )
 
@@ -44,8 +46,20 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"headrace {__version__} ({build_of()})")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and which build runs."),
+]
+
+
 @app.callback()
-def headrace() -> None:
+def headrace(version: Version = False) -> None:
     """Headrace: plan, prove and run LLM traffic over mixed silicon."""
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from headrace.cli.live import check_live
 from headrace.cli.options import FleetFile
 from headrace.cli.output import JsonPath, write_result
 from headrace.config import load_fleet
@@ -29,14 +33,27 @@ class PoolFacts(msgspec.Struct, frozen=True):
     ttft_s: float
 
 
-def check(fleet: FleetFile = None, json: JsonPath = None) -> None:
-    """Check a fleet file: every fault at once, each with its path; exit 2 if there is one."""
+def check(
+    fleet: FleetFile = None,
+    live: Annotated[
+        str | None, typer.Option(help="Try the dialect's claims at this backend, with tiny requests.")
+    ] = None,
+    json: JsonPath = None,
+) -> None:
+    """Check a fleet file: every fault at once, each with its path; exit 2 if there is one.
+
+    With --live, a few tiny requests (at most about twenty, of 8 output tokens each) show which claims of the backend's
+    dialect hold there.
+    """
     try:
         loaded = load_fleet(fleet)
     except ConfigError as error:
         faults = [{"path": fault.path, "message": fault.message} for fault in error.faults]
         write_result(json, {"schema": 1, "command": "check", "faults": faults, "warnings": [], "pools": {}})
         raise
+    if live is not None:
+        check_live(loaded, live, json)
+        return
     warnings = [str(warning) for warning in fleet_warnings(loaded)]
     for warning in warnings:
         Console(stderr=True).print(f"warning: {warning}", highlight=False, markup=False)

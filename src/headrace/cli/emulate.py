@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,20 +12,24 @@ from headrace.cli.options import FleetFile
 from headrace.cli.output import JsonPath, say, write_result
 from headrace.cli.running import ports_explained, stopped_by_signals
 from headrace.config import load_fleet
-from headrace.emulate import Emulator
+from headrace.emulate import Emulator, read_script
 
 
 def emulate(
     fleet: FleetFile = None,
     seed: Annotated[int, typer.Option(help="Root seed of the answers' lengths.")] = 0,
+    script: Annotated[Path | None, typer.Option(help="What the models say, turn by turn (docs/emulator.md).")] = None,
     json: JsonPath = None,
 ) -> None:
     """Emulate a fleet on this machine, in real time, until Ctrl-C. Answers carry x-headrace-emulated: 1."""
     loaded = load_fleet(fleet)
+    said = None if script is None else read_script(script.read_bytes())
 
     async def run() -> None:
         stop = stopped_by_signals()
         emulator = Emulator(loaded, seed)
+        if said is not None:
+            emulator.say(said)
         urls = await emulator.start()
         write_result(json, {"schema": 1, "command": "emulate", "seed": seed, "backends": urls})
         for name, url in urls.items():

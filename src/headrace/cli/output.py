@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +23,16 @@ def say_all(texts: Iterable[str]) -> None:
     """Several lines for people."""
     for text in texts:
         say(text)
+
+
+def keep_for_results() -> None:
+    """Keep standard output for results: what a library in C writes there goes to standard error from now on."""
+    out = sys.__stdout__
+    if out is not None and sys.stdout is out:
+        out.flush()
+        kept = os.dup(out.fileno())
+        os.dup2(sys.stderr.fileno(), out.fileno())
+        sys.stdout = os.fdopen(kept, "w", encoding=out.encoding)
 
 
 def write_result(json: Path | None, result: Mapping[str, object]) -> None:

@@ -75,9 +75,7 @@ def replay(
         trace_format, skip_bad_lines, speedup, start, duration, load=load, sample=sample, rate_per_s=rate, seed=seed
     )
     options.check()
-    opened = open_traces(traces, options) if traces else None
-    requests = list(opened or generated(loaded, seconds, seed))
-    say_all(([] if opened is None else opened.notes) + load_notes(options))
+    requests = _traced(traces, options) if traces else list(generated(loaded, seconds, seed))
     if not requests:
         raise ConfigError("command line", [Fault("--start, --duration, --seconds", "this piece holds no request")])
     settings = ReplaySettings(
@@ -87,6 +85,14 @@ def replay(
     say_how_it_went(result)
     write_timing(timing, result.end_s)
     show_result(result.report(RunFacts(command="replay", end_s=result.last_arrival_s, seed=seed)), json)
+
+
+def _traced(traces: dict[str, str], options: TraceOptions) -> list[Request]:
+    """The requests of the traces, all of them; and says what there is to say of these."""
+    opened = open_traces(traces, options)
+    requests = list(opened)
+    say_all(opened.notes + load_notes(options))
+    return requests
 
 
 def _sizing(path: Path) -> Sizing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from headrace.cli.output import JsonPath, say, write_result
 from headrace.cli.running import ports_explained, stopped_by_signals
 from headrace.config import load_fleet, load_policy, sample_fleet_text
 from headrace.fleet import Fleet
-from headrace.gateway import RunningGateway, start_gateway
+from headrace.gateway import RunningGateway, resumed_periods, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.ledger.journal import JournalFile
 from headrace.policy import PolicyEngine
@@ -44,7 +45,15 @@ def serve(
         with contextlib.ExitStack() as stack:
             books = stack.enter_context(UsageLedger(ledger))
             record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
-            running = await start_gateway(loaded, engine, books, port=port, admin_port=admin_port, journal=record)
+            running = await start_gateway(
+                loaded,
+                engine,
+                books,
+                port=port,
+                admin_port=admin_port,
+                journal=record,
+                resumed=resumed_periods(loaded, ledger, time.time()),
+            )
             _announce(loaded, running, ledger, journal, json)
             await stop.wait()
             await running.close()

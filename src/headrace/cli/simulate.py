@@ -32,6 +32,7 @@ from headrace.cli.output import JsonPath, say, say_all
 from headrace.cli.running import show_result, write_timing
 from headrace.config import load_fleet, load_incidents
 from headrace.fleet import Fleet, Incident, limited_to, thinned
+from headrace.metrics import Report
 from headrace.study import load_simulated_policy, sample_notes, simulate_and_compare, tail_note
 from headrace.traces import TraceOptions, check_ahead, open_traces
 from headrace.workload import Request
@@ -68,29 +69,35 @@ def simulate(
     chosen = load_simulated_policy(policy or loaded.policy)
     incidents = () if faults is None else load_incidents(faults, loaded)
     traces = parse_traces(trace or [], loaded)
-    options = TraceOptions(
-        trace_format, skip_bad_lines, speedup, start, duration, load=load, sample=sample, rate_per_s=rate, seed=seed
-    )
+    piece = (trace_format, skip_bad_lines, speedup, start, duration)
+    options = TraceOptions(*piece, load=load, sample=sample, rate_per_s=rate, seed=seed)
     options.check()
     loaded, notes = _sampled(loaded, sample) if traces else (loaded, [])
     incidents, spared = _left(incidents, loaded)
-    say_all(spared)
-    say_all(notes + (check_ahead(traces, options) + load_notes(options) if traces else []))
+    say_all(spared + notes + _ahead(traces, options))
 
     def requests() -> Iterable[Request]:
         return open_traces(traces, options) if traces else generated(loaded, seconds, seed)
 
-    started_s = time.perf_counter()
+    began_s = time.perf_counter()
     with Status(f"simulating {chosen.name}", console=Console(stderr=True)):
         report = simulate_and_compare(loaded, requests, chosen, seed, incidents=incidents, workers=workers)
-    wall_s = time.perf_counter() - started_s
+    write_timing(timing, wall_s := time.perf_counter() - began_s)
+    _say_how_it_went(report, wall_s, sampled=bool(notes))
+    show_result(report, json)
+
+
+def _ahead(traces: dict[str, str], options: TraceOptions) -> list[str]:
+    """What can be said of the traffic before it is simulated. Raises ConfigError, TraceError: it cannot be read."""
+    return check_ahead(traces, options) + load_notes(options) if traces else []
+
+
+def _say_how_it_went(report: Report, wall_s: float, sampled: bool) -> None:
     say(f"simulated {report.requests.arrived:,} requests in {wall_s:.1f} s")
     if not report.requests.arrived:
         say("there was nothing to simulate: see --start, --duration, --sample and --seconds")
-    elif notes:
+    elif sampled:
         say(tail_note(report.requests.arrived))
-    write_timing(timing, wall_s)
-    show_result(report, json)
 
 
 def _sampled(fleet: Fleet, fraction: float) -> tuple[Fleet, list[str]]:

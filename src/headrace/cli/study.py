@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from headrace.cli.options import Traces
-from headrace.cli.output import JsonPath, say, write_result
+from headrace.cli.output import JsonPath, say, say_all, write_result
 from headrace.study import sweep as sweeps
 
 MAX_POINTS = 10_000
@@ -29,6 +30,8 @@ RayAddress = Annotated[
 ]
 MaxPoints = Annotated[int, typer.Option(min=1, help="A grid with more points is refused.")]
 ReportPath = Annotated[Path | None, typer.Option("--report", help="Write the page with the curves here, as HTML.")]
+
+PlanFile = Annotated[Path, typer.Argument(help="A plan (JSON), or a scenario (TOML).")]
 
 study = typer.Typer(add_completion=False, no_args_is_help=True, help="Studies: many simulations, one answer.")
 
@@ -54,6 +57,7 @@ def sweep(
     --trace takes the place of the traces that the grid names.
     """
     loaded = sweeps.load_grid(grid, sweeps.TraceOverride(tuple(trace or ())))
+    say_all(sweeps.check_traffic(loaded))
     sweeps.check_size(loaded, max_points, workers or sweeps.available_cores())
     sweeps.check_values(loaded)
     folder = out or Path(f"{grid.stem}-study")
@@ -75,6 +79,19 @@ def sweep(
     write_result(json, {"schema": 1, "command": "study sweep", "points": len(found), "payoffs": payoffs})
     if json is None or str(json) != "-":
         _show(payoffs)
+
+
+@study.command()
+def compare(first: PlanFile, second: PlanFile, json: JsonPath = None) -> None:
+    """Compare two plans, figure by figure: results of `headrace plan --json`, or scenarios, which are planned first."""
+    from headrace.cli.plan import answer_of
+    from headrace.cli.plan_table import show_comparison
+    from headrace.study.plan.compare import compare_plans
+
+    found = compare_plans(answer_of(first), answer_of(second))
+    write_result(json, msgspec.structs.asdict(found))
+    if json is None or str(json) != "-":
+        show_comparison(found)
 
 
 class _Progress:

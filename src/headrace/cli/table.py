@@ -15,9 +15,10 @@ def show_report(report: Report) -> None:
 
 
 def report_tables(report: Report) -> list[Table]:
-    """Shares, classes, sessions where there are any, pools and money, one table each."""
+    """Shares, commitments and budgets and sessions where there are any, classes, pools and money, one table each."""
     tasks = [_tasks(report)] if any(held.tasks is not None for held in report.classes.values()) else []
-    return [_shares(report), _classes(report), *tasks, _pools(report), _money(report)]
+    periods = [_periods(report)] if report.commitments or report.budgets else []
+    return [_shares(report), *periods, _classes(report), *tasks, _pools(report), _money(report)]
 
 
 def _shares(report: Report) -> Table:
@@ -26,6 +27,14 @@ def _shares(report: Report) -> Table:
         windows = f"{share.windows.feasible} / {share.windows.judged}"
         worst = _number(share.worst_5min_error_pp, ".2f")
         table.add_row(name, share.of, f"{share.target:.1%}", _number(share.realized, ".2%"), worst, windows)
+    return table
+
+
+def _periods(report: Report) -> Table:
+    table = _new("commitments and budgets", "name", "amount", "used, by period", "used / even pace")
+    for name, held in (report.commitments | report.budgets).items():
+        used = ", ".join(f"{value:,.4g}" for value in held.used)
+        table.add_row(name, f"{held.amount:,g} {held.unit} per {held.per}", used, _number(held.pace, ".1%"))
     return table
 
 
@@ -41,12 +50,21 @@ def _classes(report: Report) -> Table:
 
 
 def _tasks(report: Report) -> Table:
-    table = _new("sessions and their sub-agents", "class", "tasks", "completed", "end to end p50 / p90 / p99, s")
+    table = _new(
+        "sessions and their sub-agents",
+        "class",
+        "tasks",
+        "completed",
+        "end to end p50 / p90 / p99, s",
+        "waited, mean, s",
+    )
     for name, held in report.classes.items():
         if held.tasks is not None:
             e2e = held.tasks.e2e_s
             times = " / ".join(_number(value, ",.4g") for value in (e2e.p50, e2e.p90, e2e.p99))
-            table.add_row(name, f"{held.tasks.count:,}", f"{held.tasks.completed:,}", times)
+            table.add_row(
+                name, f"{held.tasks.count:,}", f"{held.tasks.completed:,}", times, f"{held.tasks.waited_s:.4g}"
+            )
     return table
 
 

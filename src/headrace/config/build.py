@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from headrace.config import document as doc
 from headrace.config.calibration import load_calibration
+from headrace.config.commitments import budgets, commitments
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
 from headrace.config.policies import load_policy
-from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, split
+from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, speculation, split
 from headrace.errors import ConfigError
 from headrace.fleet import (
     Accelerator,
@@ -35,7 +36,7 @@ from headrace.fleet import (
     Route,
     Share,
     ShareUnit,
-    Speculation,
+    Signals,
     catalog,
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
@@ -46,7 +47,6 @@ from headrace.workload import Match, Slo, WorkloadClass
 T = TypeVar("T")
 
 SCHEMA = 1
-UNITS_TO_COME = ("spend", "power")
 
 
 def build_fleet(raw: Mapping[str, object], source: str, folder: Path | None = None) -> Fleet:
@@ -118,6 +118,9 @@ class _Builder:
             limits=self._build_limits(),
             default_class=self._default_class(),
             policy=self._policy(),
+            signals=self._build_signals(),
+            commitments=commitments(self._section("commitments"), self._faults),
+            budgets=budgets(self._section("budgets"), self._faults),
         )
 
     def silicon(self) -> Silicon:
@@ -231,14 +234,7 @@ class _Builder:
         if table.accelerator is not None:
             chip = self._refer(f"{path}.accelerator", "accelerator", table.accelerator, self._accelerators)
         calibrated = self._calibration(f"{path}.calibrated", table.calibrated)
-        elsewhere = table.accelerator is not None or table.calibrated is not None
-        if elsewhere == (table.observed is not None):
-            said = "more than one is set" if elsewhere else "none is set"
-            self._faults.add(
-                path,
-                f"{said}: give accelerator (speed predicted), [{path}.observed] (speed measured) or calibrated "
-                "(a file that `headrace calibrate` wrote)",
-            )
+        if not self._has_one_speed(path, table):
             return None
         if model is None or (table.accelerator is not None and chip is None):
             return None
@@ -246,6 +242,29 @@ class _Builder:
             return None
         if table.count % table.attention_ranks:
             self._faults.add(f"{path}.attention_ranks", f"count = {table.count} cannot be split into so many groups")
+        return self._described(name, table, model, chip, calibrated)
+
+    def _has_one_speed(self, path: str, table: doc.DeploymentTable) -> bool:
+        """Whether it says in one way how fast it is; else notes the fault."""
+        elsewhere = table.accelerator is not None or table.calibrated is not None
+        if elsewhere != (table.observed is not None):
+            return True
+        said = "more than one is set" if elsewhere else "none is set"
+        self._faults.add(
+            path,
+            f"{said}: give accelerator (speed predicted), [{path}.observed] (speed measured) or calibrated "
+            "(a file that `headrace calibrate` wrote)",
+        )
+        return False
+
+    def _described(
+        self,
+        name: str,
+        table: doc.DeploymentTable,
+        model: Model,
+        chip: Accelerator | None,
+        calibrated: Calibration | None,
+    ) -> Deployment:
         return Deployment(
             name,
             model,
@@ -259,7 +278,7 @@ class _Builder:
             observed=operating_point(table.observed),
             calibrated=calibrated,
             release=table.release,
-            speculation=_speculation(table.speculation),
+            speculation=speculation(table.speculation),
             kv_cache=kv_cache(table.kv_cache),
             quota=quota(table.quota),
             replicas=replicas(table.replicas),
@@ -291,7 +310,15 @@ class _Builder:
             for fault in backend_faults(name, backends):
                 self._faults.add(fault.path, fault.message)
             return None
-        return Pool(name, deployment, _price(table.price), backends, table.max_kv_fraction)
+        return Pool(
+            name,
+            deployment,
+            _price(table.price),
+            backends,
+            max_kv_fraction=table.max_kv_fraction,
+            kv_starting_price_usd=table.kv_starting_price_usd,
+            assumed_w=table.assumed_w,
+        )
 
     def _build_classes(self) -> dict[str, WorkloadClass | None]:
         tables = self._faults.tables(self._section("classes"), doc.ClassTable, "classes")
@@ -313,12 +340,10 @@ class _Builder:
             self._reported.append(f"{path}.reference")
         unit = unit or ShareUnit.REQUESTS  # never seen: the document has a fault
         pools = tuple(table.pools)
-        return Share(name, pools, table.target, unit, reference, table.report_only, table.price_usd_per_unit)
+        return Share(name, pools, table.target, unit, reference, table.report_only, table.starting_price_usd)
 
     def _share_unit(self, path: str, name: str) -> ShareUnit | None:
-        if name in UNITS_TO_COME:
-            self._faults.add(path, f"{name!r} is not supported until the planner; use {_listed(ShareUnit)}")
-        elif name not in tuple(ShareUnit):
+        if name not in tuple(ShareUnit):
             self._faults.add(path, f"{name!r} is no unit of work; use {_listed(ShareUnit)}")
         else:
             return ShareUnit(name)
@@ -339,22 +364,26 @@ class _Builder:
 
     def _build_limits(self) -> Limits:
         table = self._faults.table(self._section("limits"), doc.LimitsTable, "limits")
-        if table is None:
-            return Limits()
-        given = {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
-        return Limits(**given)
+        return Limits() if table is None else Limits(**_given(table))
+
+    def _build_signals(self) -> Signals | None:
+        if "signals" not in self._raw:
+            return None
+        table = self._faults.table(self._raw["signals"], doc.SignalsTable, "signals")
+        return None if table is None else Signals(**_given(table))
 
 
 def _built(parts: Mapping[str, T | None]) -> dict[str, T]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
+def _given(table: msgspec.Struct) -> dict[str, Any]:
+    """The settings that a table sets."""
+    return {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(str(name)) for name in names)
-
-
-def _speculation(table: doc.SpeculationTable | bool) -> Speculation | bool:
-    return table if isinstance(table, bool) else Speculation(**msgspec.structs.asdict(table))
 
 
 def _price(table: doc.PerTokenTable | doc.HourlyTable) -> PriceTerms:
@@ -362,14 +391,22 @@ def _price(table: doc.PerTokenTable | doc.HourlyTable) -> PriceTerms:
     return kind(**msgspec.structs.asdict(table))
 
 
-def _workload_class(name: str, table: doc.ClassTable) -> WorkloadClass:
-    rules = table.match
+def workload_class(
+    name: str, value_of_time_usd_per_s: float, slo: Slo, rules: doc.MatchTable, timeout_s: float, **given: float
+) -> WorkloadClass:
+    """A class with its rules of recognition; `given`: further attributes of it."""
     match = Match(
         headers=tuple((header.lower(), value) for header, value in rules.headers.items()),
         api_key_envs=tuple(rules.api_key_envs),
         paths=tuple(rules.paths),
         model_aliases=tuple(rules.model_aliases),
     )
+    return WorkloadClass(name, value_of_time_usd_per_s, slo, match, timeout_s, **given)
+
+
+def _workload_class(name: str, table: doc.ClassTable) -> WorkloadClass:
     slo = Slo(**msgspec.structs.asdict(table.slo))
-    value = table.value_of_time_usd_per_s
-    return WorkloadClass(name, value, slo, match, table.timeout_s, table.expected_output_tokens)
+    expected = table.expected_output_tokens
+    return workload_class(
+        name, table.value_of_time_usd_per_s, slo, table.match, table.timeout_s, expected_output_tokens=expected
+    )

@@ -7,12 +7,13 @@ unit in the setting's name. Ranges that one value alone decides are stated here;
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from headrace.fleet import Attention, KvPolicy, Memory, Preemption
+from headrace.fleet import Attention, KvPolicy, Memory, Per, Preemption
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -243,6 +244,10 @@ class BackendTable(Table, frozen=True, kw_only=True):
     api_key_env: Text | None = None
     max_in_flight: int = 256
     emulated: bool = False
+    dialect: Text = "openai-compatible"
+    token_command: tuple[Text, ...] = ()
+    token_refresh_s: Positive = 1800.0
+    aws_region: Text | None = None
 
 
 class PoolTable(Table, frozen=True, kw_only=True):
@@ -252,6 +257,8 @@ class PoolTable(Table, frozen=True, kw_only=True):
     price: PerTokenTable | HourlyTable
     backends: list[BackendTable] = []
     max_kv_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
+    kv_starting_price_usd: NotNegative = 0.0
+    assumed_w: Positive | None = None
 
 
 class SloTable(Table, frozen=True, kw_only=True):
@@ -261,6 +268,7 @@ class SloTable(Table, frozen=True, kw_only=True):
     tpot_s: Positive | None = None
     attainment: float = 0.95
     priced: bool = False
+    starting_price_usd: NotNegative = 0.0
 
 
 class MatchTable(Table, frozen=True, kw_only=True):
@@ -290,7 +298,31 @@ class ShareTable(Table, frozen=True, kw_only=True):
     of: Text
     reference: Text | None = None
     report_only: bool = False
-    price_usd_per_unit: float = 0.0
+    starting_price_usd: float = 0.0
+
+
+class CommitmentTable(Table, frozen=True, kw_only=True, rename={"from_date": "from"}):
+    """`[commitments.NAME]`: take-or-pay. One of `usd`, `accelerator_hours` and `tokens` says what is promised."""
+
+    pools: list[Text]
+    per: Per
+    usd: Positive | None = None
+    accelerator_hours: Positive | None = None
+    tokens: Positive | None = None
+    from_date: datetime.date | None = None
+    starting_price_usd: Annotated[float, Meta(le=0)] = 0.0
+
+
+class BudgetTable(Table, frozen=True, kw_only=True, rename={"from_date": "from"}):
+    """`[budgets.NAME]`: most USD per period, for pools, classes, or classes on pools; see `fleet.Budget`."""
+
+    usd: Positive
+    per: Per
+    pools: list[Text] = []
+    classes: list[Text] = []
+    hard: bool = False
+    from_date: datetime.date | None = None
+    starting_price_usd: NotNegative = 0.0
 
 
 class RouteTable(Table, frozen=True, kw_only=True):
@@ -323,6 +355,14 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     drain_timeout_s: Positive | None = None
 
 
+class SignalsTable(Table, frozen=True, kw_only=True):
+    """`[signals]`: backends publish their load; every setting has the default of `headrace.fleet.Signals`."""
+
+    interval_s: Annotated[float, Meta(ge=0.01)] | None = None
+    delay_s: NotNegative | None = None
+    max_age_s: Positive | None = None
+
+
 TOP_LEVEL = (
     "schema",
     "default_class",
@@ -333,6 +373,9 @@ TOP_LEVEL = (
     "pools",
     "classes",
     "shares",
+    "commitments",
+    "budgets",
     "routes",
     "limits",
+    "signals",
 )

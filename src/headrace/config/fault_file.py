@@ -13,7 +13,7 @@ from headrace.config.document import NotNegative, Positive, Table, Text
 from headrace.config.faults import Faults
 from headrace.config.fleet_file import read_document
 from headrace.errors import ConfigError
-from headrace.fleet import Down, Flapping, Fleet, Incident, LostAccelerator, Pool, QuotaCut, Slow
+from headrace.fleet import Down, Flapping, Fleet, Incident, LostAccelerator, Pool, QuotaCut, Slow, Stale
 from headrace.fleet.catalog import close_matches
 
 SCHEMA = 1
@@ -63,11 +63,24 @@ class QuotaTable(SpellTable, frozen=True, kw_only=True, tag="quota"):
     fraction: Annotated[float, Meta(gt=0, lt=1)]
 
 
+class StaleTable(SpellTable, frozen=True, kw_only=True, tag="stale"):
+    """`type = "stale"`: signals come `delay_s` later; without it, the last ones before are said again and again."""
+
+    delay_s: Positive | None = None
+
+
 class LostAcceleratorTable(FaultTable, frozen=True, kw_only=True, tag="lost_accelerator"):
     """`type = "lost_accelerator"`: one accelerator of each backend is lost at `from_s`."""
 
 
-KINDS: tuple[type[FaultTable], ...] = (DownTable, SlowTable, FlappingTable, QuotaTable, LostAcceleratorTable)
+KINDS: tuple[type[FaultTable], ...] = (
+    DownTable,
+    SlowTable,
+    FlappingTable,
+    QuotaTable,
+    LostAcceleratorTable,
+    StaleTable,
+)
 
 
 def load_incidents(path: Path, fleet: Fleet) -> tuple[Incident, ...]:
@@ -127,6 +140,8 @@ def _typed(table: FaultTable, backends: tuple[str, ...]) -> Incident | None:
             )
         case QuotaTable():
             return QuotaCut(backends=backends, from_s=from_s, to_s=table.end_s, fraction=table.fraction)
+        case StaleTable():
+            return Stale(backends=backends, from_s=from_s, to_s=table.end_s, delay_s=table.delay_s)
         case LostAcceleratorTable():
             return LostAccelerator(backends=backends, from_s=from_s)
     return None
@@ -135,6 +150,8 @@ def _typed(table: FaultTable, backends: tuple[str, ...]) -> Incident | None:
 def _objections(incident: Incident, fleet: Fleet) -> Iterator[str]:
     """What the fleet has nothing for."""
     hit = set(incident.backends)
+    if isinstance(incident, Stale) and fleet.signals is None:
+        yield "backends of this fleet publish no signals that could be stale; declare [signals]"
     pools = [pool for pool in fleet.pools.values() if hit.intersection(b.name for b in pool.backends)]
     names = dict.fromkeys(pool.deployment.name for pool in pools)
     for deployment in (fleet.deployments[name] for name in names):

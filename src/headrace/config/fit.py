@@ -15,10 +15,11 @@ def fit_faults(fleet: Fleet) -> Iterator[Fault]:
     """A fault for every deployment whose weights, or one full context, do not fit; or whose speed nobody knows."""
     for deployment in fleet.deployments.values():
         if deployment.accelerator is not None:
-            yield from _deployment(f"deployments.{deployment.name}", deployment)
+            yield from deployment_faults(f"deployments.{deployment.name}", deployment)
 
 
-def _deployment(path: str, deployment: Deployment) -> Iterator[Fault]:
+def deployment_faults(path: str, deployment: Deployment) -> Iterator[Fault]:
+    """The same of one deployment; `path` is its own."""
     chip = deployment.accelerator
     if chip is None:
         return

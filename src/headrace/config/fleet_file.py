@@ -35,7 +35,7 @@ def load_silicon(path: Path) -> Silicon:
 
 def read_document(path: Path) -> dict[str, object]:
     """The TOML document at `path`, as it is. Raises ConfigError: it cannot be read, or is not TOML."""
-    return _parse(_read(path), str(path))
+    return parse_document(_read(path), str(path))
 
 
 def _read(path: Path) -> str:
@@ -61,10 +61,11 @@ def parse_fleet(text: str, source: str, folder: Path | None = None) -> Fleet:
     Raises:
         ConfigError: `text` is not TOML (with line and column), or has faults; it carries all of them.
     """
-    return build_fleet(_parse(text, source), source, folder)
+    return build_fleet(parse_document(text, source), source, folder)
 
 
-def _parse(text: str, source: str) -> dict[str, object]:
+def parse_document(text: str, source: str) -> dict[str, object]:
+    """A TOML document as it is. Raises ConfigError, with line and column: it is not TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

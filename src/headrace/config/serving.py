@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace.config import document as doc
-from headrace.fleet import KvCache, OperatingPoint, Quantiles, Quota, Replicas, Spares, Split
+from headrace.fleet import KvCache, OperatingPoint, Quantiles, Quota, Replicas, Spares, Speculation, Split
 
 PERCENT = 100
 
@@ -63,3 +63,8 @@ def _quantiles(table: doc.QuantilesTable | None) -> Quantiles | None:
     given = [(name, value) for name, value in msgspec.structs.asdict(table).items() if value is not None]
     levels = tuple(int(name.removeprefix("p")) / PERCENT for name, _ in given)
     return Quantiles(levels, tuple(value for _, value in given))
+
+
+def speculation(table: doc.SpeculationTable | bool) -> Speculation | bool:
+    """What a draft brings; or only whether the tables say it."""
+    return table if isinstance(table, bool) else Speculation(**msgspec.structs.asdict(table))

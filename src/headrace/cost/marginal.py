@@ -25,7 +25,7 @@ class MarginalCost(NamedTuple):
 def marginal_cost(pool: Pool, curve: SpeedCurve) -> MarginalCost:
     """USD per token that a request adds on `pool`.
 
-    Per token: the list price; without a cached price, cached input costs as much as other input.
+    Per token: `token_cost`.
     Hourly: power_w * pue * seconds per token * electricity price, with prefill_s_per_token for input and
     step_s[max_batch] / max_batch for output; cached input is not computed again and adds nothing. The fixed part of a
     prefill (`prefill_fixed_s`, Neuron with experts) is per request and not in it.
@@ -39,18 +39,23 @@ def marginal_cost(pool: Pool, curve: SpeedCurve) -> MarginalCost:
     """
     price = pool.price
     if isinstance(price, PerToken):
-        cached = price.cached_input_usd_per_mtok
-        return MarginalCost(
-            usd_per_token(price.input_usd_per_mtok),
-            usd_per_token(price.input_usd_per_mtok if cached is None else cached),
-            usd_per_token(price.output_usd_per_mtok),
-        )
+        return token_cost(price)
     power_w = _power_w(pool, curve) * price.pue
     decode_s = curve.step_s[curve.max_batch] / curve.max_batch
     return MarginalCost(
         energy_usd(power_w, curve.prefill_s_per_token, price.electricity_usd_per_kwh),
         0.0,
         energy_usd(power_w, decode_s, price.electricity_usd_per_kwh),
+    )
+
+
+def token_cost(price: PerToken) -> MarginalCost:
+    """List prices; without a cached price, cached input costs as much as other input."""
+    cached = price.cached_input_usd_per_mtok
+    return MarginalCost(
+        usd_per_token(price.input_usd_per_mtok),
+        usd_per_token(price.input_usd_per_mtok if cached is None else cached),
+        usd_per_token(price.output_usd_per_mtok),
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from headrace.emulate.backend import EmulatedBackend
-from headrace.fleet import Fleet
+from headrace.emulate.script import Script
+from headrace.fleet import Deployment, Fleet
+from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import HttpLimits, Server, serve
-from headrace.modelserver import model_server, shares_prefixes
+from headrace.modelserver import kv_room_tokens, model_server, shares_prefixes
 from headrace.perf import speed_curve
+from headrace.wire.dialects import Dialect
 
 
 class Emulator:
@@ -25,13 +29,18 @@ class Emulator:
             for backend in pool.backends:
                 if backend.emulated:
                     self._urls[backend.name] = backend.url
+                    dialect = spoken_dialect(backend)
+                    deployment = reserving(pool.deployment, dialect)
                     self.backends[backend.name] = EmulatedBackend(
                         backend.name,
-                        pool.deployment.model.name,
-                        model_server(curve, pool.deployment, seed, backend.name),
+                        deployment.model.name,
+                        model_server(curve, deployment, seed, backend.name),
                         seed,
                         lambda: time.monotonic() - started_s,
-                        shares_prefixes(pool.deployment),
+                        shares_prefixes(deployment),
+                        kv_room_tokens(deployment),
+                        dialect=dialect,
+                        quota=deployment.quota,
                     )
 
     async def start(self, ephemeral: bool = False) -> dict[str, str]:
@@ -48,9 +57,22 @@ class Emulator:
             found[name] = f"http://127.0.0.1:{server.port}"
         return found
 
+    def say(self, script: Script) -> None:
+        """Every backend says this from now on, turn by turn."""
+        for backend in self.backends.values():
+            backend.desk.script = script
+
     async def stop(self) -> None:
         """Cut everything off."""
         for backend in self.backends.values():
             backend.close()
         for server in self._servers:
             await server.close()
+
+
+def reserving(deployment: Deployment, dialect: Dialect) -> Deployment:
+    """The deployment, with what its provider is known to reserve at admission where the fleet file does not say it."""
+    quota, reserved = deployment.quota, dialect.reservation
+    if quota is None or reserved is None or quota.assumed_output_tokens or not reserved.assumed_output_tokens:
+        return deployment
+    return replace(deployment, quota=replace(quota, assumed_output_tokens=reserved.assumed_output_tokens))

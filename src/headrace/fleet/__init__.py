@@ -3,15 +3,17 @@
 from headrace.fleet.accelerator import Accelerator, Memory
 from headrace.fleet.architecture import ParameterCounts, parameter_counts
 from headrace.fleet.calibration import Calibration, Measured
+from headrace.fleet.commitment import Budget, Commitment, CommittedUnit, Per
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
-from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, limited_to
+from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, Stale, limited_to
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
 from headrace.fleet.quota import Quantiles, Quota
 from headrace.fleet.replicas import Replicas
+from headrace.fleet.signals import Signals
 from headrace.fleet.spare import Spares
 from headrace.fleet.split import Split
 from headrace.fleet.system import System
@@ -21,7 +23,10 @@ __all__ = [
     "Accelerator",
     "Attention",
     "Backend",
+    "Budget",
     "Calibration",
+    "Commitment",
+    "CommittedUnit",
     "Deployment",
     "Down",
     "Flapping",
@@ -38,6 +43,7 @@ __all__ = [
     "Model",
     "OperatingPoint",
     "ParameterCounts",
+    "Per",
     "PerToken",
     "Pool",
     "Preemption",
@@ -50,10 +56,12 @@ __all__ = [
     "Route",
     "Share",
     "ShareUnit",
+    "Signals",
     "Slow",
     "Spares",
     "Speculation",
     "Split",
+    "Stale",
     "System",
     "ThinnedPool",
     "limited_to",

@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 from headrace.errors import Fault
 from headrace.fleet.catalog import close_matches
 from headrace.fleet.contract import Hourly, PerToken
-from headrace.fleet.fleet import Backend, Fleet, Pool, Share, ShareUnit
+from headrace.fleet.dialect_check import dialect_faults, spoken_dialect
+from headrace.fleet.fleet import Backend, Fleet, Pool, Share
+from headrace.fleet.limit_check import (
+    budget_faults,
+    commitment_faults,
+    kv_faults,
+    names_faults,
+    slo_faults,
+    unit_faults,
+)
 from headrace.fleet.serving_check import serving_faults
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -48,8 +57,11 @@ def check_fleet(fleet: Fleet, declared: Declared | None = None) -> tuple[Fault, 
         _aliases,
         _shares,
         _share_overlaps,
+        _commitments,
+        _budgets,
         _routes,
         _limits,
+        _signals,
     )
     return tuple(fault for check in checks for fault in check(fleet, known) if fault.path not in known.reported)
 
@@ -74,6 +86,8 @@ def _names(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     named = [(f"pools.{name}", name) for name in declared.pools]
     named += [(f"classes.{name}", name) for name in declared.classes]
     named += [(f"shares.{name}", name) for name in fleet.shares]
+    named += [(f"commitments.{name}", name) for name in fleet.commitments]
+    named += [(f"budgets.{name}", name) for name in fleet.budgets]
     for pool in fleet.pools.values():
         named += [(f"pools.{pool.name}.backends[{i}].name", each.name) for i, each in enumerate(pool.backends)]
     for path, name in named:
@@ -92,11 +106,7 @@ def _pools(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     for pool in fleet.pools.values():
         yield from backend_faults(pool.name, pool.backends)
         yield from _price(f"pools.{pool.name}", pool)
-        if pool.max_kv_fraction is not None and pool.deployment.accelerator is None:
-            yield Fault(
-                f"pools.{pool.name}.max_kv_fraction",
-                "its deployment is a service, whose KV room nobody knows; remove it, or limit max_in_flight",
-            )
+        yield from kv_faults(pool)
 
 
 def backend_faults(pool: str, backends: Sequence[Backend]) -> Iterator[Fault]:
@@ -123,12 +133,13 @@ def _backend(path: str, backend: Backend) -> Iterator[Fault]:
             yield Fault(f"{path}.url", f"{backend.url!r} names no host; write http://HOST:PORT or https://HOST")
         elif parts.query or parts.fragment:
             yield Fault(f"{path}.url", f"{backend.url!r} carries a query or fragment; give the base URL only")
-        elif parts.path.rstrip("/").endswith("/v1"):
+        elif parts.path.rstrip("/").endswith("/v1") and spoken_dialect(backend).has_version_in_path:
             yield Fault(
                 f"{path}.url", f"{backend.url!r} ends with /v1, which is part of the endpoint path; leave it out"
             )
         elif backend.emulated and parts.scheme != "http":
             yield Fault(f"{path}.url", f"{backend.url!r}: an emulated backend speaks plain HTTP; use http")
+    yield from dialect_faults(path, backend)
     if backend.max_in_flight < 1:
         yield Fault(
             f"{path}.max_in_flight", f"{backend.max_in_flight} is less than 1; a backend takes at least one attempt"
@@ -178,13 +189,7 @@ def _emulated_urls(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
 
 def _classes(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     for each in fleet.classes.values():
-        path = f"classes.{each.name}"
-        if not 0.0 < each.slo.attainment <= 1.0:
-            yield Fault(f"{path}.slo.attainment", f"{each.slo.attainment} lies outside (0, 1]")
-        if each.slo.priced and each.slo.ttft_s is None and each.slo.tpot_s is None:
-            yield Fault(f"{path}.slo.priced", "there is no threshold to keep; set ttft_s or tpot_s, or remove it")
-        if each.slo.priced and each.slo.attainment == 1.0:
-            yield Fault(f"{path}.slo.priced", "with attainment = 1 the price could never fall; set attainment below 1")
+        yield from slo_faults(each)
 
 
 def _aliases(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
@@ -202,10 +207,7 @@ def _shares(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
         path = f"shares.{share.name}"
         if not 0.0 < share.target < 1.0:
             yield Fault(f"{path}.target", f"{share.target} lies outside (0, 1); 0.1 means ten percent")
-        if share.of is ShareUnit.COMPUTE and share.reference is None:
-            yield Fault(f"{path}.reference", 'missing; of = "compute" is measured in seconds on a reference deployment')
-        if share.of is not ShareUnit.COMPUTE and share.reference is not None:
-            yield Fault(f"{path}.reference", f'only meant for of = "compute", not {share.of.value!r}; remove it')
+        yield from unit_faults(fleet, share)
         yield from _pool_names(path, share.pools, declared)
         if declared.pools and not set(declared.pools) - set(share.pools):
             yield Fault(f"{path}.pools", "holds every pool of the fleet; a share needs something outside it")
@@ -214,11 +216,7 @@ def _shares(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
 def _pool_names(path: str, names: tuple[str, ...], declared: Declared) -> Iterator[Fault]:
     if not names:
         yield Fault(f"{path}.pools", "is empty; name at least one pool")
-    for index, name in enumerate(names):
-        if name not in declared.pools:
-            yield Fault(f"{path}.pools[{index}]", f"no pool {name!r}; {close_matches(name, declared.pools)}")
-        elif name in names[:index]:
-            yield Fault(f"{path}.pools[{index}]", f"{name!r} is named twice; remove one")
+    yield from names_faults(f"{path}.pools", "pool", names, declared.pools)
 
 
 def _share_overlaps(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
@@ -230,6 +228,14 @@ def _share_overlaps(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
                 f"shares.{second.name}.pools",
                 f"steered share {first.name!r} holds {', '.join(common)} too; set report_only = true on one of them",
             )
+
+
+def _commitments(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    yield from commitment_faults(fleet, declared.pools)
+
+
+def _budgets(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    yield from budget_faults(fleet, declared.pools, declared.classes)
 
 
 def _routes(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
@@ -265,6 +271,13 @@ def _limits(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
             "limits.breaker_cooldown_max_s",
             f"{limits.breaker_cooldown_max_s} is less than breaker_cooldown_s = {limits.breaker_cooldown_s}",
         )
+
+
+def _signals(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    signals = fleet.signals
+    if signals is not None and signals.max_age_s <= signals.delay_s:
+        said = f"{signals.max_age_s:g} is not more than delay_s = {signals.delay_s:g}: no signal would ever count"
+        yield Fault("signals.max_age_s", said)
 
 
 def _unverified(fleet: Fleet) -> Iterator[Fault]:

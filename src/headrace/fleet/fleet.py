@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from headrace.fleet.contract import PriceTerms
+from headrace.fleet.commitment import Budget, Commitment
+from headrace.fleet.contract import Hourly, PriceTerms
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.model import Model
+from headrace.fleet.signals import Signals
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
     from headrace.workload import WorkloadClass
@@ -23,6 +25,10 @@ class Backend:
         api_key_env: environment variable that holds the key; None: no key is sent.
         max_in_flight: most attempts dispatched and not ended.
         emulated: `headrace emulate` serves this backend itself.
+        dialect: name of the dialect that it speaks (`wire.dialects`).
+        token_command: prints a short-lived bearer token; empty: none is used.
+        token_refresh_s: how often it is run.
+        aws_region: for signatures, where the host does not name it.
     """
 
     name: str
@@ -31,6 +37,10 @@ class Backend:
     api_key_env: str | None = None
     max_in_flight: int = 256
     emulated: bool = False
+    dialect: str = "openai-compatible"
+    token_command: tuple[str, ...] = ()
+    token_refresh_s: float = 1800.0
+    aws_region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,8 @@ class Pool:
 
     Attributes:
         max_kv_fraction: how much of its KV room the pool should hold at most, kept by a price; None: no limit.
+        kv_starting_price_usd: what that price starts from, in USD per token-second; at least 0.
+        assumed_w: power of one replica at the meter, for shares of power; None: as its accelerator's figures say.
     """
 
     name: str
@@ -46,6 +58,17 @@ class Pool:
     price: PriceTerms
     backends: tuple[Backend, ...]
     max_kv_fraction: float | None = None
+    kv_starting_price_usd: float = 0.0
+    assumed_w: float | None = None
+
+    @property
+    def power_w(self) -> float | None:
+        """Watts of one replica at the meter: as assumed, or its accelerators' with their PUE; None: unknown."""
+        chip = self.deployment.accelerator
+        if self.assumed_w is not None or chip is None or chip.power_w is None:
+            return self.assumed_w
+        pue = self.price.pue if isinstance(self.price, Hourly) else 1.0
+        return chip.power_w * self.deployment.count * pue
 
 
 class ShareUnit(StrEnum):
@@ -53,7 +76,14 @@ class ShareUnit(StrEnum):
 
     REQUESTS = "requests"
     OUTPUT_TOKENS = "output_tokens"
-    COMPUTE = "compute"
+    COMPUTE = "compute"  # seconds on a reference deployment, wherever a request ran
+    SPEND = "spend"  # USD at the terms of the pool where it ran, hours attributed by the seconds that it was busy
+    POWER = "power"  # joules of the pool where it ran
+
+    @property
+    def by_pool(self) -> bool:
+        """Whether what a request counts depends on the pool that serves it."""
+        return self in (ShareUnit.SPEND, ShareUnit.POWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +94,7 @@ class Share:
         target: in (0, 1).
         reference: the deployment whose seconds measure work; set when `of` is compute.
         report_only: measured and reported, not steered.
-        price_usd_per_unit: the price that the controller starts from, in USD per unit of work.
+        starting_price_usd: the price that the controller starts from, in USD per unit of work.
     """
 
     name: str
@@ -73,7 +103,7 @@ class Share:
     of: ShareUnit
     reference: Deployment | None = None
     report_only: bool = False
-    price_usd_per_unit: float = 0.0
+    starting_price_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +169,7 @@ class Fleet:
 
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
+        signals: what backends say of their load; None: nothing.
     """
 
     models: dict[str, Model]
@@ -150,6 +181,9 @@ class Fleet:
     limits: Limits = Limits()
     default_class: str = ""
     policy: str = "prices"
+    signals: Signals | None = None
+    commitments: dict[str, Commitment] = field(default_factory=dict)
+    budgets: dict[str, Budget] = field(default_factory=dict)
 
     @property
     def backends(self) -> tuple[Backend, ...]:

@@ -66,6 +66,13 @@ class QuotaCut(Incident):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stale(Incident):
+    """Signals come `delay_s` later than they should; None: what was measured last before it is said again and again."""
+
+    delay_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LostAccelerator(Incident):
     """At `from_s` one accelerator of each backend is lost; the deployment's spares say how long that takes."""
 

@@ -2,6 +2,7 @@
 
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.periods import resumed_periods
 from headrace.gateway.run import RunningGateway, start_gateway
 
-__all__ = ["Engine", "Gateway", "Journal", "Ledger", "RunningGateway", "start_gateway"]
+__all__ = ["Engine", "Gateway", "Journal", "Ledger", "RunningGateway", "resumed_periods", "start_gateway"]

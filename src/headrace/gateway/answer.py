@@ -18,13 +18,14 @@ from headrace.http import FailedKind, unframe
 from headrace.policy import FailureKind
 from headrace.wire import (
     FINISH_MARKS,
-    Usage,
+    BackendFault,
+    ErrorKind,
     UsageFilter,
     completion_usage,
     count_content_events,
     has_token,
-    is_error_event,
     stream_end,
+    stream_error,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ KEPT_BLOCKS_AT_LEAST = 8
 END_BYTES = 16 * 1024
 MAX_HELD_BYTES = 1024 * 1024
 _MARK, _SPACED_MARK = FINISH_MARKS
+_CLIENTS_FAULT = frozenset((ErrorKind.BAD_REQUEST, ErrorKind.CONTENT_FILTER, ErrorKind.CONTEXT_LENGTH))
 
 
 def failure_kind(kind: FailedKind) -> FailureKind:
@@ -173,8 +175,9 @@ class StreamAnswer:
     def _begin(self, payload: bytes) -> None:
         """Hold what comes before the first token."""
         preamble = (self._preamble or b"") + payload
-        if is_error_event(preamble):
-            self._attempt.failed(FailureKind.SERVER_ERROR)
+        fault = stream_error(preamble)
+        if fault is not None:
+            self._attempt.refused(fault)
         elif has_token(preamble) or len(preamble) > MAX_PREAMBLE_BYTES:
             self._preamble = None
             self._splicing = True
@@ -327,15 +330,18 @@ class JsonAnswer:
         return self._quiet_s
 
 
-class RefusalAnswer:
-    """The backend says that the request itself is wrong: that is the client's answer."""
+class ErrorAnswer:
+    """The backend answers with an error: what it says decides whether another backend is asked, or the client told.
 
-    __slots__ = ("_attempt", "_pieces", "_size", "_status", "wants_framed")
+    Its body is read for that, as far as it is short and comes; else the status alone decides.
+    """
 
-    def __init__(self, attempt: Attempt, status: int) -> None:
+    __slots__ = ("_attempt", "_pieces", "_read", "_size", "wants_framed")
+
+    def __init__(self, attempt: Attempt, read: Callable[[bytes], BackendFault]) -> None:
         self.wants_framed = False
         self._attempt = attempt
-        self._status = status
+        self._read = read
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -356,16 +362,20 @@ class RefusalAnswer:
             self._attempt.failed(FailureKind.GARBAGE)
 
     def on_end(self, explicit: bool) -> None:
-        """Pass it on."""
+        """All of it is here."""
         if not self._attempt.ended:
-            attempt = self._attempt
-            head, body, exchange = attempt.answer_head(), b"".join(self._pieces), attempt.request.exchange
-            attempt.finished(Usage(0, 0), None, lambda: exchange.respond(self._status, head, body))
+            body = b"".join(self._pieces)
+            self._attempt.refused(self._read(body), body)
 
     def on_failed(self, kind: FailedKind, message: str) -> None:
-        """The connection broke."""
-        if not self._attempt.ended:
+        """The connection broke before the error was complete: only what is not the client's fault is believed."""
+        if self._attempt.ended:
+            return
+        fault = self._read(b"")
+        if fault.kind in _CLIENTS_FAULT:
             self._attempt.failed(failure_kind(kind))
+        else:
+            self._attempt.refused(fault)
 
     def delivered_tokens(self) -> int:
         """An error has no tokens."""
@@ -376,4 +386,4 @@ class RefusalAnswer:
         return 0.0
 
 
-Answer = StreamAnswer | JsonAnswer | RefusalAnswer
+Answer = StreamAnswer | JsonAnswer | ErrorAnswer

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
-from math import isnan
 from typing import Protocol
 
 import msgspec
 
-from headrace.gateway.answer import Answer, JsonAnswer, RefusalAnswer, StreamAnswer, failure_kind
+from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, StreamAnswer, failure_kind
 from headrace.gateway.backends import BackendLink
 from headrace.http import ClientExchange, Exchange, FailedKind
 from headrace.policy import FailureKind
-from headrace.wire import Usage
+from headrace.wire import BackendFault, ErrorKind, Usage, client_error, read_error
+from headrace.wire.dialects import ErrorShape, Fitted
 
-OVERLOADED_STATUSES = frozenset((408, 429, 498, 503, 529))
-OUR_FAULT_STATUSES = frozenset((401, 402, 403, 404, 405, 407))  # the key, account or URL we have for it is wrong
-MAX_RETRY_AFTER_S = 3600.0
 _EMULATED = b"x-headrace-emulated"
+_FAILURES: dict[ErrorKind, FailureKind] = {
+    ErrorKind.OVERLOADED: FailureKind.OVERLOADED,
+    ErrorKind.QUOTA: FailureKind.OVERLOADED,  # as healthy, and left alone for as long as it says
+    ErrorKind.MISCONFIGURED: FailureKind.MISCONFIGURED,
+    ErrorKind.MODEL_NOT_FOUND: FailureKind.MISCONFIGURED,
+    ErrorKind.SERVER_ERROR: FailureKind.SERVER_ERROR,
+    ErrorKind.CONTEXT_LENGTH: FailureKind.UNFIT,
+}  # the other kinds are the client's answer
 
 
 class GatewayRequest(msgspec.Struct, eq=False):
@@ -29,6 +33,8 @@ class GatewayRequest(msgspec.Struct, eq=False):
         body: as it goes to a backend; `body_bytes`: as it came.
         asked_usage: headrace asked for the usage chunk and the client did not, so it is withheld.
         client_gone: the client closed its connection before the answer was complete.
+        fitted: the body for backends of a dialect that needs another one, by the dialect's name.
+        refusal: status and body for the client, if no backend can give what it asks for.
     """
 
     request_id: int
@@ -42,6 +48,8 @@ class GatewayRequest(msgspec.Struct, eq=False):
     arrived_s: float
     attempt: Attempt | None = None
     client_gone: bool = False
+    fitted: dict[str, Fitted] = {}
+    refusal: tuple[int, bytes] | None = None
 
 
 class AttemptOwner(Protocol):
@@ -104,8 +112,10 @@ class Attempt:
     def send(self) -> None:
         """Send the request to the backend."""
         request = self.request
-        head = self.link.request_head(request.exchange.headers, len(request.body))
-        self.client = self.link.pool.send(head, request.body, self)
+        fitted = request.fitted.get(self.link.dialect.name)
+        body = request.body if fitted is None else fitted.body
+        head = self.link.request_head(request.exchange.headers, body)
+        self.client = self.link.pool.send(head, body, self)
 
     def cancel(self) -> None:
         """Want no more of it: the backend's connection is closed, which is how backends learn of it."""
@@ -119,12 +129,7 @@ class Attempt:
         """Sort the response by its head."""
         self.content_type = headers.get(b"content-type", b"")
         self._emulated = headers.get(_EMULATED)
-        kind = _failure_of(status)
-        if kind is not None:
-            self._retry_after_s = retry_after_s(headers)
-            self.failed(kind)
-            return
-        answer = self._answer_for(status)
+        answer = self._answer_for(status, headers)
         if answer is None:
             self.failed(FailureKind.GARBAGE)
             return
@@ -151,13 +156,22 @@ class Attempt:
     def answer_head(self) -> bytes:
         """Header lines of the answer to the client."""
         emulated = b"" if self._emulated is None else b"%b: %b\r\n" % (_EMULATED, self._emulated)
-        return b"content-type: %b\r\n%b%b-%d\r\n%b" % (
+        return b"content-type: %b\r\n%b%b-%d\r\n%b%b" % (
             self.content_type or b"application/json",
             self.link.answer_head(self.request.workload_class),
             self._owner.run_id,
             self.request.request_id,
             emulated,
+            self._lost(),
         )
+
+    def _lost(self) -> bytes:
+        """Header lines that name what of the request did not reach the backend as it was."""
+        fitted = self.request.fitted.get(self.link.dialect.name)
+        if fitted is None:
+            return b""
+        named = ((b"x-headrace-dropped", fitted.dropped), (b"x-headrace-approximated", fitted.approximated))
+        return b"".join(b"%b: %b\r\n" % (name, ", ".join(lost).encode()) for name, lost in named if lost)
 
     def start_answer(self) -> None:
         """Begin a streamed answer to the client, with back-pressure from it to the backend."""
@@ -186,6 +200,26 @@ class Attempt:
                 self.client.cancel()
         self._owner.failed(self, kind, self._retry_after_s)
 
+    def refused(self, fault: BackendFault, body: bytes | None = None) -> None:
+        """The backend answered with an error: another one may do better, or it is the client's answer.
+
+        Args:
+            body: as it came; None: inside a stream.
+        """
+        kind = _FAILURES.get(fault.kind)
+        status, wire = client_error(fault, "chat")
+        if body is not None and self.link.dialect.error_shape is ErrorShape.WRAPPED and _is_wrapped(body):
+            wire = body
+        if kind is not None:
+            self._retry_after_s = fault.retry_after_s
+            if kind is FailureKind.UNFIT:
+                self.request.refusal = (status, wire)
+            self.failed(kind)
+            return
+        self.content_type = b"application/json"
+        head, exchange = self.answer_head(), self.request.exchange
+        self.finished(Usage(0, 0), None, lambda: exchange.respond(status, head, wire))
+
     def cut_off(self) -> None:
         """End the connection of a client that has a part of an answer which will not be completed."""
         if self.committed:
@@ -210,10 +244,10 @@ class Attempt:
         if self.client is not None:
             self.client.resume_reading()
 
-    def _answer_for(self, status: int) -> Answer | None:
+    def _answer_for(self, status: int, headers: dict[bytes, bytes]) -> Answer | None:
         content_type = self.content_type.partition(b";")[0].strip().lower()
-        if 400 <= status < 500:
-            return RefusalAnswer(self, status)
+        if status >= 400:
+            return ErrorAnswer(self, lambda body: read_error(status, headers, body, time.time()))
         if status != 200:
             return None
         if content_type == b"text/event-stream":
@@ -223,30 +257,6 @@ class Attempt:
         return None
 
 
-def _failure_of(status: int) -> FailureKind | None:
-    """What a status says of the backend; None: it says something of the request, or of nothing."""
-    if status in OVERLOADED_STATUSES:
-        return FailureKind.OVERLOADED
-    if status in OUR_FAULT_STATUSES:
-        return FailureKind.MISCONFIGURED
-    return FailureKind.SERVER_ERROR if status >= 500 else None
-
-
-def retry_after_s(headers: dict[bytes, bytes]) -> float | None:
-    """Seconds that a backend asks to be left alone: `retry-after-ms`, or `retry-after` as seconds or as a date.
-
-    What is no such time is None, and nobody is left alone for longer than an hour.
-    """
-    in_ms, value = headers.get(b"retry-after-ms"), headers.get(b"retry-after")
-    try:
-        if in_ms is not None:
-            asked_s = float(in_ms) / 1000.0
-        elif value is None:
-            return None
-        elif value[:1].isdigit():
-            asked_s = float(value)
-        else:
-            asked_s = parsedate_to_datetime(value.decode("latin-1")).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return None if isnan(asked_s) else min(max(asked_s, 0.0), MAX_RETRY_AFTER_S)
+def _is_wrapped(body: bytes) -> bool:
+    """Whether an error's body has OpenAI's shape already, so that it goes on as it came."""
+    return body.lstrip()[:1] == b"{" and body.lstrip()[1:].lstrip().startswith(b'"error":{')

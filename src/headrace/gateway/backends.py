@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Backend, Fleet
+from headrace.fleet.credentials import Credentials, credential_variables
+from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import ConnectionPool, PoolLimits, Rounds
 
-CHAT_PATH = b"/v1/chat/completions"
-FORWARDED = (b"x-headrace-emulated-output-tokens", b"traceparent", b"tracestate")
+FORWARDED = (
+    *(b"x-headrace-emulated-output-tokens", b"x-headrace-emulated-fault"),
+    *(b"traceparent", b"tracestate"),
+)
 WARM_CONNECTIONS = 2
 SPARE_CONNECTIONS = 16
 
@@ -22,27 +27,33 @@ class BackendLink:
     backend's key and the few headers in `FORWARDED`.
     """
 
-    __slots__ = ("_answer_heads", "_request_start", "name", "pool")
+    __slots__ = ("_answer_heads", "_path", "_request_start", "backend", "credentials", "dialect", "name", "pool")
 
-    def __init__(self, backend: Backend, api_key: str | None, rounds: Rounds) -> None:
+    def __init__(self, backend: Backend, environment: Mapping[str, str], rounds: Rounds) -> None:
         self.name = backend.name
+        self.backend = backend
+        self.dialect = spoken_dialect(backend)
         limit = backend.max_in_flight + SPARE_CONNECTIONS
         self.pool = ConnectionPool(backend.url, PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit), rounds=rounds)
-        key = b"" if api_key is None else b"authorization: Bearer %b\r\n" % api_key.encode()
+        self.credentials = Credentials(backend, environment)
+        self._path = self.pool.prefix + (self.dialect.path("chat") or "").encode()
         self._request_start = (
-            b"POST %b%b HTTP/1.1\r\nhost: %b\r\n%bcontent-type: application/json\r\n"
+            b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
             b"accept: application/json, text/event-stream\r\nuser-agent: headrace\r\n"
-        ) % (self.pool.prefix, CHAT_PATH, self.pool.host_header, key)
+        ) % (self._path, self.pool.host_header)
         self._answer_heads: dict[str, bytes] = {}
 
-    def request_head(self, headers: dict[bytes, bytes], body_bytes: int) -> bytes:
-        """The whole head of a request with these client headers and a body of this size."""
-        start = self._request_start
+    def request_head(self, headers: dict[bytes, bytes], body: bytes) -> bytes:
+        """The whole head of a request with these client headers and this body."""
+        credentials = self.credentials
+        start = self._request_start + credentials.lines
+        if credentials.signs:
+            start += credentials.sign(b"POST", self._path, body, time.time())
         for name in FORWARDED:
             value = headers.get(name)
             if value is not None:
                 start += b"%b: %b\r\n" % (name, value)
-        return b"%bcontent-length: %d\r\n\r\n" % (start, body_bytes)
+        return b"%bcontent-length: %d\r\n\r\n" % (start, len(body))
 
     def answer_head(self, workload_class: str) -> bytes:
         """Header lines that say what was decided, up to the value of the request id."""
@@ -65,12 +76,17 @@ def link_backends(fleet: Fleet, rounds: Rounds, environment: Mapping[str, str] =
     links: dict[str, BackendLink] = {}
     faults: list[Fault] = []
     for backend in fleet.backends:
-        variable = backend.api_key_env
-        if variable is not None and variable not in environment:
-            faults.append(Fault(f"backends.{backend.name}.api_key_env", f"set {variable} in the environment"))
+        missing = [name for name in credential_variables(backend) if name not in environment]
+        if missing:
+            setting = "api_key_env" if backend.api_key_env is not None else "dialect"
+            faults.append(Fault(f"backends.{backend.name}.{setting}", f"set {', '.join(missing)} in the environment"))
+            continue
+        if spoken_dialect(backend).path("chat") is None:
+            said = f"{spoken_dialect(backend).title} has no chat completions, and the gateway asks for nothing else yet"
+            faults.append(Fault(f"backends.{backend.name}.dialect", said))
             continue
         try:
-            links[backend.name] = BackendLink(backend, environment[variable] if variable is not None else None, rounds)
+            links[backend.name] = BackendLink(backend, environment, rounds)
         except ValueError as error:
             faults.append(Fault(f"backends.{backend.name}.url", str(error)))
     if faults:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from headrace.errors import CapacityError, HeadraceError, InvariantError, UnknownModel
+from headrace.errors import CapacityError, HeadraceError, InvariantError, RequestError, UnknownModel
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.backends import BackendLink, link_backends
@@ -45,6 +45,7 @@ from headrace.policy import (
 from headrace.policy.input_estimator import InputEstimator
 from headrace.wire import ChatHead, Usage, decode_chat_head, encode_error, error_body, wire_error, with_include_usage
 from headrace.wire import with_model as with_model_name
+from headrace.wire.dialects import Fitter
 
 JSON = header_lines((b"content-type", b"application/json"))
 
@@ -88,6 +89,7 @@ class Gateway:
         self.engine = engine
         self.rounds = Rounds(self._loop, round_s, self._write_books)
         self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
+        self._fitters = _fitters(self.links.values())
         self.recognizer = Recognizer(fleet)
         self.telemetry = Telemetry(fleet.classes, self.links)
         self.run_id = run_id.encode()
@@ -154,6 +156,7 @@ class Gateway:
             model=model,
             max_output_tokens=request.max_output_tokens,
             streamed=bool(head.stream),
+            unfit=self._fit(request) if self._fitters else (),
         )
         try:
             self.tell(arrived)
@@ -193,6 +196,17 @@ class Gateway:
             head.max_output_tokens,
             self._clock() - self._start_s,
         )
+
+    def _fit(self, request: GatewayRequest) -> tuple[str, ...]:
+        """Prepare the body for each dialect that needs another one; the backends that cannot give what it asks for."""
+        unfit: list[str] = []
+        for dialect, (fitter, backends) in self._fitters.items():
+            try:
+                request.fitted[dialect] = fitter.fit(request.body)
+            except RequestError as error:
+                request.refusal = encode_error(error)
+                unfit += backends
+        return tuple(unfit)
 
     def _client_gone(self, request: GatewayRequest) -> None:
         request.client_gone = True
@@ -240,9 +254,13 @@ class Gateway:
         if action.reason is RejectReason.NO_ROUTE:
             self.refuse(request.exchange, UnknownModel("no route of this fleet serves the request", "model"))
             return
+        if action.reason is RejectReason.UNFIT and request.refusal is not None:
+            request.exchange.respond(request.refusal[0], JSON, request.refusal[1])
+            return
         error = CapacityError(_rejection(action.reason), action.retry_after_s)
         row = wire_error(error)
-        status = 429 if action.reason is RejectReason.QUEUE_FULL else row.status
+        ours = action.reason in (RejectReason.QUEUE_FULL, RejectReason.BUDGET_SPENT)
+        status = 429 if ours else row.status
         headers = JSON + b"retry-after: %d\r\n" % max(1, round(action.retry_after_s))
         body = error_body(str(error), row.wire_type, row.code)
         request.exchange.respond(status, headers, body)
@@ -279,10 +297,10 @@ class Gateway:
             return
         request = attempt.request
         self._estimators[request.workload_class].observe(request.body_bytes, usage.input_tokens)
-        self.telemetry.used(attempt.link.name, *usage)
+        self.telemetry.used(attempt.link.name, *usage[:3])
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
-        self.tell(Finished(attempt_id, *usage))
+        self.tell(Finished(attempt_id, *usage[:3]))
 
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
         """There will be no complete answer."""
@@ -350,4 +368,16 @@ def _rejection(reason: RejectReason) -> str:
         return "too many requests wait already; try again after the time in retry-after"
     if reason is RejectReason.QUEUE_TIMEOUT:
         return "no backend became free in time; try again after the time in retry-after"
+    if reason is RejectReason.BUDGET_SPENT:
+        return "the budget for such requests is spent; try again after the time in retry-after"
     return "no backend can answer now; try again after the time in retry-after"
+
+
+def _fitters(links: Iterable[BackendLink]) -> dict[str, tuple[Fitter, list[str]]]:
+    """For each dialect of these backends that changes requests: what does it, and who speaks it."""
+    found: dict[str, tuple[Fitter, list[str]]] = {}
+    for link in links:
+        fitter = Fitter(link.dialect, "chat")
+        if not fitter.idle:
+            found.setdefault(link.dialect.name, (fitter, []))[1].append(link.name)
+    return found

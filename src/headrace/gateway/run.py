@@ -7,13 +7,15 @@ import ctypes
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from headrace.fleet import Fleet
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.routes import Routes, refusal
+from headrace.gateway.tokens import Tokens
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
+from headrace.policy import PeriodResumed
 
 SWEEP_INTERVAL_S = 1.0
 GC_THRESHOLD = 50_000
@@ -30,8 +32,9 @@ class RunningGateway:
         port, admin_port: where it listens; `admin_port` is None without one.
     """
 
-    def __init__(self, gateway: Gateway, server: Server, admin: Server | None) -> None:
+    def __init__(self, gateway: Gateway, server: Server, admin: Server | None, tokens: Tokens) -> None:
         self.gateway = gateway
+        self._tokens = tokens
         self.port = server.port
         self.admin_port = None if admin is None else admin.port
         self._server = server
@@ -51,6 +54,7 @@ class RunningGateway:
         timeout_s = self.gateway.fleet.limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
         clean = await self._server.drain(timeout_s)
         self._timer.cancel()
+        self._tokens.stop()
         await self.gateway.close()
         if self._admin is not None:
             await self._admin.close()
@@ -71,6 +75,7 @@ async def start_gateway(
     admin_port: int | None = None,
     admin_fallback: Handler | None = None,
     journal: Journal | None = None,
+    resumed: Iterable[PeriodResumed] = (),
     clock: Callable[[], float] = time.monotonic,
     round_s: float = ROUND_S,
 ) -> RunningGateway:
@@ -79,15 +84,20 @@ async def start_gateway(
     Args:
         admin_fallback: takes requests to the admin port that the gateway itself does not know.
         journal: is given every event of the engine with the actions it led to.
+        resumed: what the engine is told before anything else (`resumed_periods`).
         clock: seconds that never decrease; the engine's second 0 is now.
         round_s: shortest time between two busy rounds of writing (`http.Rounds`); 0 where the event loop is shared with
             what must not wait.
 
     Raises:
-        ConfigError: a backend's key or URL cannot be used.
+        ConfigError: a backend's key, token command or URL cannot be used.
         OSError: an address cannot be had.
     """
     gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=os.urandom(4).hex(), round_s=round_s)
+    for event in resumed:
+        gateway.tell(event)
+    tokens = Tokens(gateway.links.values())
+    await tokens.start()
     routes = Routes(gateway, admin_fallback)
     limits = _http_limits(fleet)
     server = await serve(routes.public, host, port, limits, refusal=refusal, rounds=gateway.rounds)
@@ -100,7 +110,7 @@ async def start_gateway(
     for link in gateway.links.values():
         link.pool.warm_up()
     _keep_memory()
-    return RunningGateway(gateway, server, admin)
+    return RunningGateway(gateway, server, admin, tokens)
 
 
 def _http_limits(fleet: Fleet) -> HttpLimits:

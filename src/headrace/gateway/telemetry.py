@@ -135,12 +135,13 @@ def _engine(lines: list[str], view: EngineView) -> None:
         shares = [((("share", s.name),), value) for s in view.shares if (value := getattr(s, attribute)) is not None]
         _family(lines, name, "gauge", text, shares)
     for name, text, attribute in (
-        ("headrace_priced_limit_bound", "Bound of a priced limit, as a fraction.", "bound"),
+        ("headrace_priced_limit_bound", "Bound of a priced limit: a fraction, or an amount per period.", "bound"),
         ("headrace_priced_limit_use", "What is used of it.", "use"),
+        ("headrace_priced_limit_pace", "Of an amount per period: an even use by now.", "pace"),
         ("headrace_priced_limit_lambda_usd_per_unit", "Its shadow price.", "lambda_usd_per_unit"),
     ):
-        limits = [((("limit", each.name), ("unit", each.unit)), getattr(each, attribute)) for each in view.limits]
-        _family(lines, name, "gauge", text, limits)
+        held = [((("limit", each.name), ("unit", each.unit)), getattr(each, attribute)) for each in view.limits]
+        _family(lines, name, "gauge", text, [(labels, value) for labels, value in held if value is not None])
 
 
 def _histograms(lines: list[str], name: str, text: str, histograms: Mapping[str, Histogram]) -> None:

@@ -1,10 +1,20 @@
 """What we count: records, quantile sketches, shares in windows, and the report of a run. Takes numbers, no I/O."""
 
-from headrace.metrics.feasible import Infeasible, Reason, WindowWork, surely_feasible, why_infeasible
+from headrace.metrics.feasible import (
+    Infeasible,
+    Reason,
+    WindowDebt,
+    WindowWork,
+    surely_feasible,
+    why_infeasible,
+    why_out_of_reach,
+)
+from headrace.metrics.period import PeriodMeter
 from headrace.metrics.record import AttemptRecord, RequestRecord
 from headrace.metrics.report import (
     ClassReport,
     CostReport,
+    PeriodReport,
     PolicyReport,
     PoolReport,
     PoolShare,
@@ -19,7 +29,7 @@ from headrace.metrics.report import (
 from headrace.metrics.share import ShareMeter, WindowSettings, WindowVerdict
 from headrace.metrics.sketch import QuantileSketch
 from headrace.metrics.summary import ClassTotals, PoolTotals, RunFacts, RunMetrics, TaskTotals
-from headrace.metrics.work import WorkRate
+from headrace.metrics.work import PoolRates, Rates, WorkRate
 
 __all__ = [
     "AttemptRecord",
@@ -27,12 +37,16 @@ __all__ = [
     "ClassTotals",
     "CostReport",
     "Infeasible",
+    "PeriodMeter",
+    "PeriodReport",
     "PolicyReport",
+    "PoolRates",
     "PoolReport",
     "PoolShare",
     "PoolTotals",
     "QuantileSketch",
     "Quantiles",
+    "Rates",
     "Reason",
     "Report",
     "RequestRecord",
@@ -43,6 +57,7 @@ __all__ = [
     "ShareReport",
     "TaskReport",
     "TaskTotals",
+    "WindowDebt",
     "WindowSettings",
     "WindowVerdict",
     "WindowWork",
@@ -51,4 +66,5 @@ __all__ = [
     "encode_report",
     "surely_feasible",
     "why_infeasible",
+    "why_out_of_reach",
 ]

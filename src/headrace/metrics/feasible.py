@@ -19,10 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-_GRID_BITS = 22
-_MOST_LARGE_ITEMS = 1000  # more than that is never called infeasible
-_ROUNDING = 1e-9  # relative slack for sums of floats
+from headrace.sums import float_sum
+
+_GRID_BITS: Final = 22
+_MOST_LARGE_ITEMS: Final = 1000  # more than that is never called infeasible
+_ROUNDING: Final = 1e-9  # relative slack for sums of floats
 
 
 class Reason(StrEnum):
@@ -57,6 +60,42 @@ class WindowWork:
     capacity: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WindowDebt:
+    """One window of a share whose work depends on where a request goes.
+
+    The *use* of an item is (1 - target) * its work inside, or -target * its work outside; the share is within its
+    tolerance where the uses add up to no more than tolerance * all work, above or below zero. Several pools on one side
+    make a range of uses, of which only the ends are kept: a window is called infeasible too seldom, never too often.
+
+    Attributes:
+        least: sum of the lowest uses, with every free item outside.
+        slack: sum over items of how far a use can lie above its lowest on the same side.
+        steps: by how much a free item that goes inside raises the lowest sum, at least.
+        most_work: all work, where every item counts as much as it can.
+    """
+
+    least: float
+    slack: float
+    steps: Sequence[float]
+    most_work: float
+
+
+def why_out_of_reach(window: WindowDebt, tolerance: float) -> Infeasible | None:
+    """Prove that no assignment keeps the share within `tolerance`; None when there may be one."""
+    band = (tolerance + _ROUNDING) * window.most_work
+    highest = window.least + window.slack + sum(window.steps)
+    if highest < -band:
+        why = f"with all that may go to the share's pools it is {-100 * highest / window.most_work:.3g} points short"
+        return Infeasible(Reason.ROUTE, why)
+    if window.least > band:
+        why = f"with all that can go elsewhere it is {100 * window.least / window.most_work:.3g} points beyond"
+        return Infeasible(Reason.ROUTE, why)
+    if _reachable(window.least, window.steps, -band - window.slack, band, window.most_work):
+        return None
+    return Infeasible(Reason.GRANULARITY, "no set of items adds up to the target")
+
+
 def surely_feasible(
     must_inside: float, must_outside: float, free: float, largest: float, target: float, tolerance: float
 ) -> bool:
@@ -78,7 +117,7 @@ def why_infeasible(window: WindowWork, target: float, tolerance: float) -> Infea
     Args:
         target, tolerance: fractions of the window's work.
     """
-    free = sum(window.free)
+    free = float_sum(window.free)
     total = window.must_inside + window.must_outside + free
     if total <= 0:
         return None
@@ -114,7 +153,7 @@ def _reachable(start: float, items: Sequence[float], low: float, high: float, to
         return False
     width = high - low
     large = sorted((item for item in items if item > width), reverse=True)
-    low -= sum(item for item in items if item <= width)
+    low -= float_sum(item for item in items if item <= width)
     if len(large) > _MOST_LARGE_ITEMS or _greedy(start, large, high) >= low:
         return True
     return _some_sum(large, low - start, high - start, total * 2.0**-_GRID_BITS)

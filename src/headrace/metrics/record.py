@@ -32,6 +32,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
         eligible_pools: pools that routes, capacity and up/down state allowed at `dispatch_s`: what an independent
             feasibility check may assign it to.
         cached_input_tokens: of `input_tokens`, those that the backend found in its prefix cache.
+        workload_class: of its request; only budgets ask.
     """
 
     pool: str
@@ -42,3 +43,4 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     cost_usd: float
     eligible_pools: tuple[str, ...]
     cached_input_tokens: int = 0
+    workload_class: str = ""

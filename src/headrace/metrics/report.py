@@ -57,11 +57,14 @@ class TaskReport(msgspec.Struct, frozen=True):
     Attributes:
         completed: those whose requests all completed; quantiles are over them.
         e2e_s: from a task's first request to its last answer, tools, users and children included.
+        waited_s: mean per task of what the class's requests waited for answers: the sum of their E2E, side by side or
+            not, an unfinished one at the class's timeout.
     """
 
     count: int
     completed: int
     e2e_s: Quantiles
+    waited_s: float
 
 
 class ClassReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,6 +115,21 @@ class CostReport(msgspec.Struct, frozen=True):
     usd_per_mtok_output: float | None
 
 
+class PeriodReport(msgspec.Struct, frozen=True):
+    """What was used of a commitment or a budget, by the time of dispatch.
+
+    Attributes:
+        amount: of `unit`, per period; `used`: in each period of the run, the last one as far as it went.
+        pace: all that was used, over what evenly used amounts come to in the same time; None: no time passed.
+    """
+
+    unit: str
+    amount: float
+    per: str
+    used: list[float]
+    pace: float | None
+
+
 class PolicyReport(msgspec.Struct, frozen=True):
     """What chose, and its value captured against the hindsight optimum.
 
@@ -125,8 +143,8 @@ class PolicyReport(msgspec.Struct, frozen=True):
     regret: float | None = None
 
 
-class Report(msgspec.Struct, frozen=True):
-    """The result of one run."""
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of one run; commitments and budgets are absent where the fleet has none."""
 
     schema: int
     command: str
@@ -137,6 +155,8 @@ class Report(msgspec.Struct, frozen=True):
     pools: dict[str, PoolReport]
     cost: CostReport
     policy: PolicyReport
+    commitments: dict[str, PeriodReport] = {}
+    budgets: dict[str, PeriodReport] = {}
 
 
 def encode_report(report: Report) -> bytes:

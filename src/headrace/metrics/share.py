@@ -11,12 +11,22 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from headrace.metrics.feasible import Infeasible, Reason, WindowWork, surely_feasible, why_infeasible
+from headrace.metrics.feasible import (
+    Infeasible,
+    Reason,
+    WindowDebt,
+    WindowWork,
+    surely_feasible,
+    why_infeasible,
+    why_out_of_reach,
+)
 from headrace.metrics.record import AttemptRecord
-from headrace.metrics.work import WorkRate
+from headrace.metrics.work import Rates, WorkRate
+from headrace.sums import float_sum
 
-TOLERANCE = 0.005  # half a percentage point, design law 7
+TOLERANCE: Final = 0.005  # half a percentage point, design law 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +55,45 @@ class WindowSettings:
     horizon_s: float = 900.0
 
 
-DEFAULT_WINDOWS = WindowSettings()
+DEFAULT_WINDOWS: Final = WindowSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Whether an attempt went into the share's pools, and whether it could go inside, and outside."""
+    """Whether an attempt went into the share's pools, and whether it could go inside, and outside.
+
+    Attributes:
+        rate: what it counts where it went.
+        elsewhere: what it would count in each other pool where it could go, and whether that is inside; empty where it
+            counts the same everywhere.
+    """
 
     inside: bool
     may_inside: bool
     may_outside: bool
+    rate: WorkRate
+    elsewhere: tuple[tuple[bool, WorkRate], ...]
+
+
+@dataclass(slots=True)
+class _Choices:
+    """What the items of a slot could have counted (`WindowDebt`)."""
+
+    least: float = 0.0
+    slack: float = 0.0
+    most_work: float = 0.0
+    steps: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, inside: list[float], outside: list[float], target: float) -> None:
+        """Count one item by what its work would be in each pool where it can go, on either side."""
+        self.most_work += max(*inside, *outside, 0.0)
+        use_in, use_out = (1.0 - target) * min(inside, default=0.0), -target * max(outside, default=0.0)
+        slack_in = (1.0 - target) * max(inside, default=0.0) - use_in
+        slack_out = -target * min(outside, default=0.0) - use_out
+        self.least += use_out if outside else use_in
+        self.slack += max(slack_in, slack_out)
+        if inside and outside:
+            self.steps.append(use_in - use_out)
 
 
 @dataclass(slots=True)
@@ -67,6 +106,7 @@ class _Slot:
     must_outside: float = 0.0
     largest_free: float = 0.0
     free: array[float] = field(default_factory=lambda: array("d"))
+    choices: _Choices | None = None
 
     def add(self, work: float, side: _Side) -> None:
         """Count one item."""
@@ -88,7 +128,7 @@ class ShareMeter:
 
     Args:
         pools: the share's pools.
-        rate: work of a request in the share's unit.
+        rate: work of a request in the share's unit, everywhere or by pool.
         target: in (0, 1).
         capacity_work: most work that the share's pools can hold in a window, as a number or a function of the
             window's (start_s, end_s); None: no bound is known.
@@ -98,7 +138,7 @@ class ShareMeter:
     def __init__(
         self,
         pools: Iterable[str],
-        rate: WorkRate,
+        rate: Rates,
         target: float,
         *,
         settings: WindowSettings = DEFAULT_WINDOWS,
@@ -113,6 +153,7 @@ class ShareMeter:
         self.reasons: dict[Reason, int] = {}
         self._pools = frozenset(pools)
         self._rate = rate
+        self._by_pool = not isinstance(rate, WorkRate)
         self._settings = settings
         self._slide_s = settings.slide_s
         self._span = round(settings.window_s / settings.slide_s)
@@ -137,12 +178,14 @@ class ShareMeter:
 
     def book(self, attempt: AttemptRecord) -> None:
         """Book the actual work of an ended attempt at its dispatch time; one that used nothing is no work at all."""
-        per_request, per_input, per_output = self._rate
+        way = attempt.pool, attempt.eligible_pools
+        side = self._sides.get(way) or self._side_of(*way)
+        per_request, per_input, per_output, cached_saves = side.rate
         work = per_input * attempt.input_tokens + per_output * attempt.output_tokens
         if attempt.input_tokens or attempt.output_tokens:
             work += per_request
-        way = attempt.pool, attempt.eligible_pools
-        side = self._sides.get(way) or self._side_of(*way)
+        if cached_saves:
+            work -= cached_saves * attempt.cached_input_tokens
         self._total += work
         if side.inside:
             self._inside += work
@@ -150,7 +193,10 @@ class ShareMeter:
         if index < self._next:
             self.late += 1
         elif work > 0:
-            (self._slots.get(index) or self._new_slot(index)).add(work, side)
+            slot = self._slots.get(index) or self._new_slot(index)
+            slot.add(work, side)
+            if self._by_pool:
+                self._choose(slot, attempt, work, side)
         if attempt.end_s >= self._judge_at_s:
             self._judge_until(attempt.end_s - self._settings.horizon_s)
 
@@ -169,6 +215,13 @@ class ShareMeter:
         """Judge every full window inside [0, end_s] that is left. Nothing can be booked in them afterwards."""
         self._judge_until(end_s)
 
+    def _choose(self, slot: _Slot, attempt: AttemptRecord, work: float, side: _Side) -> None:
+        """Note what an attempt would have counted elsewhere, where nothing of its input is taken to be cached."""
+        works = [(side.inside, work)]
+        works += [(in_, rate.work(attempt.input_tokens, attempt.output_tokens)) for in_, rate in side.elsewhere]
+        slot.choices = choices = slot.choices or _Choices()
+        choices.add([w for inside, w in works if inside], [w for inside, w in works if not inside], self.target)
+
     def _new_slot(self, index: int) -> _Slot:
         slot = self._slots[index] = _Slot()
         return slot
@@ -177,7 +230,12 @@ class ShareMeter:
         """Where an attempt went, and could go. Where it really went was possible."""
         possible = (pool, *eligible)
         inside = [p in self._pools for p in possible]
-        side = self._sides[(pool, eligible)] = _Side(inside[0], any(inside), not all(inside))
+        rate, elsewhere = self._rate, tuple[tuple[bool, WorkRate], ...]()
+        if not isinstance(rate, WorkRate):
+            others = dict.fromkeys(name for name in eligible if name != pool)
+            elsewhere = tuple((name in self._pools, rate[name]) for name in others)
+            rate = rate[pool]
+        side = self._sides[(pool, eligible)] = _Side(inside[0], any(inside), not all(inside), rate, elsewhere)
         return side
 
     def _judge_until(self, end_s: float) -> None:
@@ -194,10 +252,12 @@ class ShareMeter:
     def _judge(self, slots: list[_Slot]) -> None:
         start_s = self._next * self._settings.slide_s
         end_s = start_s + self._settings.window_s
-        realized = sum(slot.inside for slot in slots) / sum(slot.total for slot in slots)
+        realized = float_sum(slot.inside for slot in slots) / float_sum(slot.total for slot in slots)
         error_pp = abs(realized - self.target) * 100
         infeasible = None
-        if error_pp > TOLERANCE * 100 and not self._surely_feasible(slots):
+        if error_pp > TOLERANCE * 100 and self._by_pool:
+            infeasible = why_out_of_reach(_window_debt(slots), TOLERANCE)
+        elif error_pp > TOLERANCE * 100 and not self._surely_feasible(slots):
             infeasible = why_infeasible(self._window_work(slots, start_s, end_s), self.target, TOLERANCE)
         self._count(WindowVerdict(start_s, end_s, realized, error_pp, infeasible))
 
@@ -205,16 +265,17 @@ class ShareMeter:
         """Spares most windows that miss, those of a share that is only reported above all, a look at every item."""
         if self._capacity_work is not None:
             return False
-        must_inside, must_outside = sum(s.must_inside for s in slots), sum(s.must_outside for s in slots)
-        free, largest = sum(s.total for s in slots) - must_inside - must_outside, max(s.largest_free for s in slots)
+        must_inside, must_outside = float_sum(s.must_inside for s in slots), float_sum(s.must_outside for s in slots)
+        free = float_sum(s.total for s in slots) - must_inside - must_outside
+        largest = max(s.largest_free for s in slots)
         return surely_feasible(must_inside, must_outside, free, largest, self.target, TOLERANCE)
 
     def _window_work(self, slots: list[_Slot], start_s: float, end_s: float) -> WindowWork:
         free = array("d")
         for slot in slots:
             free.extend(slot.free)
-        must_inside = sum(slot.must_inside for slot in slots)
-        must_outside = sum(slot.must_outside for slot in slots)
+        must_inside = float_sum(slot.must_inside for slot in slots)
+        must_outside = float_sum(slot.must_outside for slot in slots)
         capacity = self._capacity_work(start_s, end_s) if callable(self._capacity_work) else self._capacity_work
         return WindowWork(must_inside, must_outside, free, capacity)
 
@@ -229,3 +290,12 @@ class ShareMeter:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
         if self._on_window is not None:
             self._on_window(verdict)
+
+
+def _window_debt(slots: list[_Slot]) -> WindowDebt:
+    steps = array("d")
+    choices = [slot.choices for slot in slots if slot.choices is not None]
+    for each in choices:
+        steps.extend(each.steps)
+    least, slack = sum(each.least for each in choices), sum(each.slack for each in choices)
+    return WindowDebt(least, slack, steps, sum(each.most_work for each in choices))

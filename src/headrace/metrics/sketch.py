@@ -9,19 +9,20 @@ Source of the idea: Masson, Rim, Lee, "DDSketch", PVLDB 12 (2019).
 from __future__ import annotations
 
 from math import ceil, exp, inf, log
+from typing import Final
 
 from headrace.errors import InvariantError
 
-RELATIVE_ERROR = 0.005
-SMALLEST = 1e-9  # what lies below counts as 0
-LARGEST = 1e9  # what lies above counts as this
+RELATIVE_ERROR: Final = 0.005
+SMALLEST: Final = 1e-9  # what lies below counts as 0
+LARGEST: Final = 1e9  # what lies above counts as this
 
-_LOG_GAMMA = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
-_PER_LOG = 1 / _LOG_GAMMA
-_OFFSET = (
+_LOG_GAMMA: Final = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
+_PER_LOG: Final = 1 / _LOG_GAMMA
+_OFFSET: Final = (
     ceil(-log(SMALLEST) * _PER_LOG) + 1
 )  # bucket of the value 1; keeps every index positive, bucket 0 is for zeros
-_BUCKETS = int(log(LARGEST) * _PER_LOG + _OFFSET) + 1
+_BUCKETS: Final = int(log(LARGEST) * _PER_LOG + _OFFSET) + 1
 
 
 class QuantileSketch:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet, Pool, Share
 from headrace.metrics import report
+from headrace.metrics.period import PeriodMeter, period_meters
 from headrace.metrics.record import AttemptRecord, RequestRecord
 from headrace.metrics.share import ShareMeter
 from headrace.metrics.sketch import QuantileSketch
-from headrace.metrics.work import WorkRate
+from headrace.metrics.work import PoolRates, Rates, WorkRate
+from headrace.sums import float_sum
 from headrace.units import TOKENS_PER_MTOK
 from headrace.workload import EndedTask, WorkloadClass
 
-OUTCOMES = ("completed", "rejected", "failed", "cancelled")
+OUTCOMES: Final = ("completed", "rejected", "failed", "cancelled")
 
 CapacityWork = float | Callable[[float, float], float | None] | None
 
@@ -85,7 +88,8 @@ class RunFacts:
     policy: report.PolicyReport = field(default_factory=report.PolicyReport)
 
 
-TPOT_MIN_OUTPUT_TOKENS = 8  # TPOT is summed up over answers at least this long: in shorter ones one late byte is all
+# TPOT is summed up over answers at least this long: in shorter ones one late byte is all.
+TPOT_MIN_OUTPUT_TOKENS: Final = 8
 
 
 class RunMetrics:
@@ -96,15 +100,17 @@ class RunMetrics:
         compute_rate: reference seconds of a request for the pools' share of compute; None: that of the first share
             which measures compute, and undefined without one.
         capacity_work: by share name, see `ShareMeter`.
+        period_rates: what a request uses of the fleet's commitments and budgets, by path and pool.
     """
 
     def __init__(
         self,
         fleet: Fleet,
-        rates: Mapping[str, WorkRate],
+        rates: Mapping[str, Rates],
         *,
         compute_rate: WorkRate | None = None,
         capacity_work: Mapping[str, CapacityWork] | None = None,
+        period_rates: Mapping[str, PoolRates] | None = None,
     ) -> None:
         self.fleet = fleet
         self.classes = {name: ClassTotals() for name in fleet.classes}
@@ -115,7 +121,8 @@ class RunMetrics:
             for name, share in fleet.shares.items()
         }
         self._compute_rate = compute_rate or _first_compute_rate(fleet, rates)
-        self._meters = tuple(self.shares.values())
+        self.periods = period_meters(fleet, period_rates or {})
+        self._meters: tuple[ShareMeter | PeriodMeter, ...] = (*self.shares.values(), *self.periods.values())
 
     def request(self, record: RequestRecord) -> None:
         """Count one ended request. Raises InvariantError for an unknown class or outcome."""
@@ -157,11 +164,12 @@ class RunMetrics:
     @property
     def j_usd(self) -> float:
         """J = sum over requests of marginal cost + value of time * E2E, in USD: what policies are compared by."""
-        return sum(t.cost_usd for t in self.classes.values()) + sum(map(self._value_of_time_usd, self.classes))
+        spent_usd = float_sum(totals.cost_usd for totals in self.classes.values())
+        return spent_usd + float_sum(map(self._value_of_time_usd, self.classes))
 
     def finish(self, facts: RunFacts) -> report.Report:
         """Judge the windows that are left and write the report."""
-        for meter in self._meters:
+        for meter in self.shares.values():
             meter.close(facts.end_s)
         costs = {name: facts.pool_cost_usd.get(name, totals.cost_usd) for name, totals in self.pools.items()}
         return report.Report(
@@ -174,6 +182,8 @@ class RunMetrics:
             pools=self._pool_reports(facts, costs),
             cost=self._cost_report(costs),
             policy=facts.policy,
+            commitments=self._period_reports("commitments", facts.end_s),
+            budgets=self._period_reports("budgets", facts.end_s),
         )
 
     def _completed(self, totals: ClassTotals, workload_class: WorkloadClass, record: RequestRecord) -> None:
@@ -206,7 +216,7 @@ class RunMetrics:
             e2e_s=_quantiles(totals.e2e),
             slo_attainment=_fraction(totals.met, totals.arrived - totals.outcomes["cancelled"]),
             value_of_time_usd=self._value_of_time_usd(name),
-            tasks=None if totals.tasks is None else _task_report(totals.tasks),
+            tasks=None if totals.tasks is None else _task_report(totals.tasks, totals.e2e_sum_s),
         )
 
     def _pool_reports(self, facts: RunFacts, costs: Mapping[str, float | None]) -> dict[str, report.PoolReport]:
@@ -227,17 +237,22 @@ class RunMetrics:
             for name, totals in self.pools.items()
         }
 
+    def _period_reports(self, section: str, end_s: float) -> dict[str, report.PeriodReport]:
+        found = ((path.partition("."), meter) for path, meter in self.periods.items())
+        return {name: meter.report(end_s) for (kind, _, name), meter in found if kind == section}
+
     def _cost_report(self, costs: Mapping[str, float | None]) -> report.CostReport:
         known = [cost for cost in costs.values() if cost is not None]
         if len(known) < len(costs):
             return report.CostReport(None, None)
         tokens = sum(totals.output_tokens for totals in self.classes.values())
-        total_usd = sum(known)
+        total_usd = float_sum(known)
         return report.CostReport(total_usd, total_usd / tokens * TOKENS_PER_MTOK if tokens else None)
 
 
-def _first_compute_rate(fleet: Fleet, rates: Mapping[str, WorkRate]) -> WorkRate | None:
-    return next((rates[name] for name, share in fleet.shares.items() if share.of == "compute"), None)
+def _first_compute_rate(fleet: Fleet, rates: Mapping[str, Rates]) -> WorkRate | None:
+    of_compute = (rates[name] for name, share in fleet.shares.items() if share.of == "compute")
+    return next((rate for rate in of_compute if isinstance(rate, WorkRate)), None)
 
 
 def _share_report(share: Share, meter: ShareMeter) -> report.ShareReport:
@@ -255,8 +270,8 @@ def _quantiles(sketch: QuantileSketch) -> report.Quantiles:
     return report.Quantiles(sketch.quantile(0.5), sketch.quantile(0.9), sketch.quantile(0.99))
 
 
-def _task_report(tasks: TaskTotals) -> report.TaskReport:
-    return report.TaskReport(tasks.count, tasks.completed, _quantiles(tasks.e2e))
+def _task_report(tasks: TaskTotals, waited_s: float) -> report.TaskReport:
+    return report.TaskReport(tasks.count, tasks.completed, _quantiles(tasks.e2e), waited_s / tasks.count)
 
 
 def _fraction(part: float, whole: float) -> float | None:
@@ -266,7 +281,7 @@ def _fraction(part: float, whole: float) -> float | None:
 def _fractions(parts: Mapping[str, float | None]) -> dict[str, float | None]:
     """Each part over the sum of all; undefined if any part is unknown or there is nothing to share."""
     known = [part for part in parts.values() if part is not None]
-    whole = sum(known)
+    whole = float_sum(known)
     if len(known) < len(parts) or whole <= 0:
         return dict.fromkeys(parts)
     return {name: None if part is None else part / whole for name, part in parts.items()}

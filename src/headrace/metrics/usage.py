@@ -89,6 +89,7 @@ class LedgerState:
     Attributes:
         open: attempts without an end, in the order of their dispatch.
         last_run: highest run number seen; 0 in a new file.
+        started_unix_s: wall time at which each run's seconds begin.
         records: records that could be read.
         torn: lines that could not be read, with their numbers.
         unrepaired: the torn lines are at the end of the file, with no mark below them.
@@ -97,6 +98,7 @@ class LedgerState:
 
     open: dict[tuple[int, int], Opened] = field(default_factory=dict)
     last_run: int = 0
+    started_unix_s: dict[int, float] = field(default_factory=dict)
     records: int = 0
     torn: list[tuple[int, bytes]] = field(default_factory=list)
     unrepaired: bool = False
@@ -129,5 +131,7 @@ def decode_records(path: str, lines: Iterable[bytes], state: LedgerState | None 
         state.records += 1
         if not isinstance(record, Recovered):
             state.last_run = max(state.last_run, record.run)
+        if isinstance(record, RunStarted):
+            state.started_unix_s[record.run] = record.started_unix_s
         yield record
     state.unrepaired = damaged is not None

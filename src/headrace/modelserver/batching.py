@@ -204,7 +204,7 @@ class BatchingServer:
                 break
             self._prefill.popleft()
             sequence.stage = Stage.DECODE
-            sequence.first_mark = self._steps
+            sequence.first_mark = float(self._steps)
             sequence.lag_s = self._curve.overhead_s(sequence.input_tokens, jobs)
             self._longest_lag_s = max(self._longest_lag_s, sequence.lag_s)
             sequence.first_due_s = self._clock_s + sequence.lag_s

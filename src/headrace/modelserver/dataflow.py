@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from heapq import heappop, heappush
 from math import inf
-from typing import NamedTuple
 
 from headrace.errors import ModelRangeError
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
@@ -28,12 +27,15 @@ from headrace.modelserver.server import Job, Milestone, Report
 from headrace.perf.speed import SpeedCurve
 
 
-class _Segment(NamedTuple):
+class _Segment:
     """A stretch of the token clock: from `start_s` and reading `mark` on, one token takes `token_s`."""
 
-    start_s: float
-    mark: float
-    token_s: float
+    __slots__ = ("mark", "start_s", "token_s")
+
+    def __init__(self, start_s: float, mark: float, token_s: float) -> None:
+        self.start_s = start_s
+        self.mark = mark
+        self.token_s = token_s
 
     def time_of(self, mark: float) -> float:
         """When the clock reads `mark`."""

@@ -13,7 +13,7 @@ from headrace.modelserver.paged import PagedServer
 from headrace.modelserver.replicas import ReplicatedServer
 from headrace.modelserver.server import ModelServer
 from headrace.modelserver.split import DecodeReplicas, Link, PrefillServer, SplitServer
-from headrace.perf import kv_token_bytes
+from headrace.perf import kv_token_bytes, speed_curve
 from headrace.perf.speed import Serving, SpeedCurve
 from headrace.rng import stream
 
@@ -71,6 +71,11 @@ def _split(curve: SpeedCurve, deployment: Deployment, split: Split) -> SplitServ
 
 def _fixed(count: int) -> Replicas:
     return Replicas(count, count)
+
+
+def kv_room_tokens(deployment: Deployment) -> int | None:
+    """Context tokens that a backend of this deployment can hold, over its decoding replicas; None: nobody knows."""
+    return speed_curve(deployment).spread(deployment.decoding_replicas).kv_capacity_tokens
 
 
 def shares_prefixes(deployment: Deployment) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from headrace.errors import InvariantError
 
-BLOCK_TOKENS = 16  # the default block size of vLLM's KV cache manager
+BLOCK_TOKENS: Final = 16  # the default block size of vLLM's KV cache manager
 
 
 class KvBlocks:

@@ -11,10 +11,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import chain
 from operator import attrgetter
+from typing import Final
 
 from headrace.modelserver.pages import PagedSequence
 
-BY_ARRIVAL = attrgetter("number")
+BY_ARRIVAL: Final = attrgetter("number")
 
 
 class Line:

@@ -238,7 +238,7 @@ class PagedServer:
     def _start_decode(self, sequence: PagedSequence, first_mark: int) -> None:
         """From now on token n comes with step `first_mark` + n - 1."""
         sequence.stage = Stage.DECODE
-        sequence.first_mark = first_mark
+        sequence.first_mark = float(first_mark)
         self._decode[sequence.job_id] = sequence
         self._context_tokens += sequence.input_tokens + self._tokens_of(sequence)
         heappush(self._finish_marks, (first_mark + sequence.output_tokens - 1, sequence.number, sequence))

@@ -20,12 +20,14 @@ it was told is admitted if nobody came in between.
 
 from __future__ import annotations
 
+from typing import Final
+
 from headrace.errors import CapacityError, ModelRangeError, QuotaExceeded
 from headrace.fleet import Quota
 from headrace.modelserver.server import Job
 from headrace.units import SECONDS_PER_DAY, SECONDS_PER_MINUTE
 
-ROUNDING = 1e-9
+ROUNDING: Final = 1e-9
 
 
 class Bucket:

@@ -25,6 +25,7 @@ from headrace.errors import InvariantError, ModelRangeError
 from headrace.fleet import Replicas
 from headrace.modelserver.sequence import check_time
 from headrace.modelserver.server import Job, Milestone, ModelServer, Report
+from headrace.sums import float_sum
 
 S = TypeVar("S", bound=ModelServer)
 
@@ -134,7 +135,7 @@ class ReplicatedServer(Generic[S]):
     def replica_s(self, now_s: float) -> float:
         """Seconds of all replicas, from their start to their stop, up to `now_s`: what is paid for."""
         self._run(now_s)
-        return self._stopped_s + sum(now_s - replica.since_s for replica in self._replicas)
+        return self._stopped_s + float_sum(now_s - replica.since_s for replica in self._replicas)
 
     @property
     def running(self) -> int:
@@ -149,7 +150,7 @@ class ReplicatedServer(Generic[S]):
     @property
     def busy_s(self) -> float:
         """Busy seconds of all replicas together."""
-        return self._stopped_busy_s + sum(replica.server.busy_s for replica in self._replicas)
+        return self._stopped_busy_s + float_sum(replica.server.busy_s for replica in self._replicas)
 
     @property
     def kv_tokens(self) -> int:
@@ -172,13 +173,17 @@ class ReplicatedServer(Generic[S]):
     def _run(self, now_s: float) -> None:
         """Advance every replica, with a look at the load whenever one is due on the way."""
         check_time(now_s, self._now_s)
-        fixed = self._settings.min_replicas == self._settings.max_replicas
-        while not fixed and self._tick_s <= now_s:
-            self._advance(self._tick_s)
-            in_flight = sum(replica.in_flight for replica in self._replicas)
-            self._scale(self._tick_s, self._scaler.desired(self._tick_s, in_flight))
-            self._tick_s += self._settings.interval_s
+        if self._settings.min_replicas < self._settings.max_replicas:
+            while self._tick_s <= now_s:
+                self._look(self._tick_s)
+                self._tick_s += self._settings.interval_s
         self._advance(now_s)
+
+    def _look(self, now_s: float) -> None:
+        """Scale to the load as it is at `now_s`."""
+        self._advance(now_s)
+        in_flight = sum(replica.in_flight for replica in self._replicas)
+        self._scale(now_s, self._scaler.desired(now_s, in_flight))
 
     def _advance(self, now_s: float) -> None:
         """Collect what all replicas report up to `now_s`."""

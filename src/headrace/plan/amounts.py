@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from headrace.plan.problem import ShareOf
+from headrace.plan.problem import ShareUnit
 from headrace.plan.rows import NOTHING, Rows, each, total
 from headrace.plan.tables import Floats, Ints, missing_usd_per_hour, request_work
 from headrace.plan.variables import Model, counted
@@ -44,13 +44,13 @@ def paid_for_missing(model: Model, contract: int, stages: Iterable[int]) -> Rows
 
 
 def work(
-    model: Model, of: ShareOf, candidates: Iterable[int], stages: Iterable[int]
+    model: Model, of: ShareUnit, candidates: Iterable[int], stages: Iterable[int]
 ) -> tuple[Rows, Rows | float, float]:
     """Work of some candidates, all work, and how many of its units one of the model's is (0: there is no work)."""
     everything, own, when = range(len(model.problem.candidates)), list(candidates), list(stages)
-    if of is ShareOf.SPEND:
+    if of is ShareUnit.SPEND:
         return spend(model, own, when), spend(model, everything, when), model.money_usd
-    if of is ShareOf.POWER:
+    if of is ShareUnit.POWER:
         return watt_hours(model, own, when), watt_hours(model, everything, when), 1.0
     per_request = np.array([request_work(cell, of) for cell in model.problem.cells])[:, None]
     asked: Floats = per_request * model.tables.requests * np.isin(model.tables.stage, when)
@@ -84,7 +84,7 @@ def most_units(model: Model, number: int) -> float:
     tightest = min([candidate.utilization, *(survival.utilization for survival in problem.survivals)])
     promised = sum(max(contract.min_units, default=0.0) for contract in problem.contracts)
     needed = busy / (tightest * candidate.availability) + promised + max(candidate.min_units, default=0.0)
-    idle = 10.0 if ShareOf.POWER in counted(problem) else 1.0  # a share of power may be met by units that do nothing
+    idle = 10.0 if ShareUnit.POWER in counted(problem) else 1.0  # a share of power may be met by units that do nothing
     return float(np.ceil(needed + 1.0)) * idle
 
 

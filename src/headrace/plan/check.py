@@ -14,7 +14,7 @@ import numpy as np
 import scipy.optimize as optimize
 
 from headrace.plan.money import money
-from headrace.plan.problem import Problem, ShareBound, ShareOf, Survival
+from headrace.plan.problem import Problem, ShareBound, ShareUnit, Survival
 from headrace.plan.solution import Floats, Money, Solution
 from headrace.plan.tables import request_work
 from headrace.units import SECONDS_PER_HOUR
@@ -135,11 +135,11 @@ def _amount(problem: Problem, plan: Solution, share: ShareBound, names: frozense
     """What the named candidates (None: all) do of a share's unit in its stages."""
     own = [n for n, candidate in enumerate(problem.candidates) if names is None or candidate.name in names]
     stages = [s for s in range(len(problem.stages)) if share.stage in (None, s)]
-    if share.of is ShareOf.SPEND:
+    if share.of is ShareUnit.SPEND:
         return _spent(problem, plan.money, own, stages)
     total = 0.0
     for index, period in enumerate(problem.periods):
-        if period.stage in stages and share.of is ShareOf.POWER:
+        if period.stage in stages and share.of is ShareUnit.POWER:
             total += period.hours * sum(problem.candidates[n].unit_w * float(plan.units[n, index]) for n in own)
         elif period.stage in stages:
             work = np.array([request_work(cell, share.of) for cell in problem.cells])

@@ -81,6 +81,8 @@ def _smallest(question: Question) -> list[int]:
         if not question.feasible(hitting):
             return sorted(hitting)
         kept = set(question.grown(hitting))
+        if not question.feasible(frozenset(kept)):  # what is missed is little: within a tolerance, and yet no plan
+            kept = set(hitting)
         for number in sorted(everything - kept):
             if question.feasible(frozenset(kept | {number})):
                 kept.add(number)

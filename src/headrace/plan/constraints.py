@@ -27,17 +27,17 @@ from headrace.plan.amounts import (
     work,
 )
 from headrace.plan.limit import Limit
-from headrace.plan.problem import Candidate, Problem, ShareBound, ShareOf
+from headrace.plan.problem import Candidate, Problem, ShareBound, ShareUnit
 from headrace.plan.rows import Rows, each, grouped, total
 from headrace.plan.tables import Floats, Ints
 from headrace.plan.variables import Model
 
 WORK_UNITS = {
-    ShareOf.REQUESTS: "request",
-    ShareOf.OUTPUT_TOKENS: "output token",
-    ShareOf.COMPUTE: "reference second",
-    ShareOf.SPEND: "USD",
-    ShareOf.POWER: "W h",
+    ShareUnit.REQUESTS: "request",
+    ShareUnit.OUTPUT_TOKENS: "output token",
+    ShareUnit.COMPUTE: "reference second",
+    ShareUnit.SPEND: "USD",
+    ShareUnit.POWER: "W h",
 }
 
 
@@ -263,11 +263,11 @@ def budget(model: Model) -> list[Limit]:
 def _exactly(
     model: Model, rows: str, contract: int, *, missed: Ints, over: Rows, none_missed: Ints, least: Floats, most: float
 ) -> None:
-    """missed = max(0, -over): missed <= least * (signed - none_missed), over <= most * none_missed."""
+    """missed = max(0, -over): missed <= least * (signed - none_missed), missed + over <= most * none_missed."""
     if model.exact:
         signed = np.full(len(missed), model.signed[contract])
         model.add(f"{rows}|missed", each(missed) + each(none_missed, least) - each(signed, least), "<=", 0.0)
-        model.add(f"{rows}|over", over - each(none_missed, most), "<=", 0.0)
+        model.add(f"{rows}|over", each(missed) + over - each(none_missed, most), "<=", 0.0)
 
 
 def _by_period(model: Model, routes: Ints, coefficients: Floats) -> Rows:

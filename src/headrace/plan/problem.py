@@ -16,17 +16,8 @@ used, and, where a class sets a value of time, the seconds that its users wait.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-
-class ShareOf(StrEnum):
-    """What a share bound counts."""
-
-    REQUESTS = "requests"
-    OUTPUT_TOKENS = "output_tokens"
-    COMPUTE = "compute"  # seconds of the reference deployment
-    SPEND = "spend"  # USD of the horizon, minima of contracts included
-    POWER = "power"  # watts of the units held, weighted by hours
+from headrace.fleet.scenario import ShareUnit as ShareUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +44,7 @@ class Cell:
     input_tokens: float
     output_tokens: float
     rate_per_s: tuple[float, ...]
-    work: dict[ShareOf, float] = field(default_factory=dict)
+    work: dict[ShareUnit, float] = field(default_factory=dict)
     value_of_time_usd_per_s: float = 0.0
 
 
@@ -147,7 +138,7 @@ class ShareBound:
     """
 
     name: str
-    of: ShareOf
+    of: ShareUnit
     candidates: frozenset[str]
     at_least: float | None = None
     at_most: float | None = None
@@ -170,7 +161,7 @@ class Concentration:
     """No vendor (None) or one vendor above `at_most` of all `of`: watts held (`power`) or money (`spend`)."""
 
     name: str
-    of: ShareOf
+    of: ShareUnit
     at_most: float
     vendor: str | None = None
     reason: str = ""

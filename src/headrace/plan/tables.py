@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.plan.problem import Candidate, Cell, Problem, ShareOf
+from headrace.plan.problem import Candidate, Cell, Problem, ShareUnit
 from headrace.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
@@ -96,11 +96,11 @@ class Tables:
         return self.rate[self.route_cell] * self.unit_s[:, None]
 
 
-def request_work(cell: Cell, of: ShareOf) -> float:
+def request_work(cell: Cell, of: ShareUnit) -> float:
     """What one request of a cell counts in a share of `of`; one request, or its output tokens, unless it says else."""
-    if of is ShareOf.REQUESTS:
+    if of is ShareUnit.REQUESTS:
         return cell.work.get(of, 1.0)
-    if of is ShareOf.OUTPUT_TOKENS:
+    if of is ShareUnit.OUTPUT_TOKENS:
         return cell.work.get(of, cell.output_tokens)
     return cell.work[of]
 

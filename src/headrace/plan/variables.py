@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from headrace.errors import InvariantError
-from headrace.plan.problem import Problem, ShareOf
+from headrace.plan.problem import Problem, ShareUnit
 from headrace.plan.rows import Rows, total
 from headrace.plan.tables import Floats, Ints, Tables
 from headrace.units import SECONDS_PER_HOUR
@@ -72,7 +72,7 @@ class Model:
         self.signed = self._columns("signed", np.ones(contracts), whole=True)
         self.missing = self._columns("missing", promised_units)
         self.shortfall = self._columns("shortfall", promised_usd)
-        self.exact = ShareOf.SPEND in counted(problem) and any(k.min_usd or k.min_units for k in problem.contracts)
+        self.exact = ShareUnit.SPEND in counted(problem) and any(k.min_usd or k.min_units for k in problem.contracts)
         self.held_up = self._columns("held_up", np.minimum(promised_units, 1.0) * self.exact, whole=True)
         self.used_up = self._columns("used_up", np.minimum(promised_usd, 1.0) * self.exact, whole=True)
         money_shape = (len(problem.candidates) if _counts_money(problem) else 0, stages)
@@ -119,10 +119,10 @@ class Model:
 def _counts_money(problem: Problem) -> bool:
     """Whether a limit counts money, not only the objective."""
     minima = any(contract.min_usd for contract in problem.contracts)
-    return bool(problem.budgets) or minima or ShareOf.SPEND in counted(problem)
+    return bool(problem.budgets) or minima or ShareUnit.SPEND in counted(problem)
 
 
-def counted(problem: Problem) -> set[ShareOf]:
+def counted(problem: Problem) -> set[ShareUnit]:
     """What the shares and concentrations of a problem are of."""
     return {share.of for share in problem.shares} | {limit.of for limit in problem.concentrations}
 

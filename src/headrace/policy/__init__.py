@@ -21,6 +21,7 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeriodResumed,
     SignalReceived,
     TimerFired,
 )
@@ -28,13 +29,17 @@ from headrace.policy.limit import LimitView
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
+from headrace.policy.signals import KV_CACHE_USAGE, REQUESTS_RUNNING, REQUESTS_WAITING
 from headrace.policy.view import BackendView, EngineView, ShareView
 
 __all__ = [
     "FAST_ONLY",
     "GPU_ONLY",
+    "KV_CACHE_USAGE",
     "POLICIES",
     "PRICES",
+    "REQUESTS_RUNNING",
+    "REQUESTS_WAITING",
     "STATIC",
     "AnyAction",
     "AnyEvent",
@@ -57,6 +62,7 @@ __all__ = [
     "LengthPredictor",
     "LimitView",
     "Outcome",
+    "PeriodResumed",
     "Picker",
     "PickerMaker",
     "Policy",

@@ -1,15 +1,18 @@
 """The waiting room: requests that found every candidate full, first come first served among those with equal choices.
 
 Requests that may go to the same backends wait in one line, so a full pool never holds up a request that another pool
-could take. The room has a depth and a longest wait; who leaves early (the client went away) is skipped at the head.
+could take. The room has a depth, and everybody in it a time by which the wait is too long; who leaves early (the client
+went away) is skipped at the head.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from math import inf
 
+from headrace.policy.action import RejectReason
 from headrace.policy.pricing import BackendState
 from headrace.policy.routing import Candidates
 from headrace.policy.state import RequestState
@@ -24,10 +27,11 @@ class WaitingRoom:
         waiting: requests in the room.
     """
 
-    def __init__(self, depth: int, timeout_s: float) -> None:
+    def __init__(self, depth: int) -> None:
         self._depth = depth
-        self._timeout_s = timeout_s
         self._lines: dict[tuple[BackendState, ...], Line] = {}
+        self._dues: list[tuple[float, int, RequestState]] = []  # a heap; who has left is passed over
+        self._entered = 0
         self.waiting = 0
 
     @property
@@ -39,12 +43,17 @@ class WaitingRoom:
         """Whether somebody with the same choices waits already."""
         return candidates.backends in self._lines
 
-    def enter(self, now_s: float, request: RequestState) -> float:
-        """Join the line of the backends that are left to this request; returns when its wait is over at the latest."""
-        request.queued_s = now_s
-        self._lines.setdefault(request.candidates.untried(request.tried), deque()).append(request)
+    def enter(self, now_s: float, due_s: float, request: RequestState) -> None:
+        """Join the line of the backends that are left to this request; who was refused goes before later arrivals."""
+        request.queued_s, request.due_s = now_s, due_s
+        line = self._lines.setdefault(request.candidates.untried(request.tried), deque())
+        place = len(line)
+        if request.refusals:
+            place = next((k for k, each in enumerate(line) if each.arrived_s > request.arrived_s), place)
+        line.insert(place, request)
+        self._entered += 1
+        heappush(self._dues, (due_s, self._entered, request))
         self.waiting += 1
-        return now_s + self._timeout_s
 
     def leave(self, request: RequestState) -> None:
         """Leave from wherever in the line; nothing happens if it does not wait."""
@@ -70,13 +79,54 @@ class WaitingRoom:
         return min((at_s for at_s in times if now_s < at_s < inf), default=None)
 
     def next_due_s(self) -> float | None:
-        """When the longest-waiting request has waited too long; None if nobody waits."""
-        waits = [head.queued_s for line in self._lines.values() if (head := _head(line)) is not None]
-        return min((since + self._timeout_s for since in waits if since is not None), default=None)
+        """When the first of those who wait will have waited too long; None if nobody waits."""
+        dues = self._dues
+        while dues and not _waits(*dues[0]):
+            heappop(dues)
+        return dues[0][0] if dues else None
 
-    def overdue(self, now_s: float, request: RequestState) -> bool:
-        """Whether this request has waited too long."""
-        return request.queued_s is not None and request.queued_s + self._timeout_s <= now_s
+    def overdue(self, now_s: float) -> list[RequestState]:
+        """Who has waited too long, in the order in which they were due."""
+        late = []
+        while (due_s := self.next_due_s()) is not None and due_s <= now_s:
+            late.append(heappop(self._dues)[2])
+        return late
+
+
+def due(now_s: float, request: RequestState, timeout_s: float) -> float | None:
+    """Until when a request may wait; None: there is nothing to wait for.
+
+    While a backend that could take it is up, for `timeout_s`. Where all that are left asked to be left alone for a
+    while, it waits for the first of them, as long as that is before its own deadline: its class's timeout.
+    """
+    left = request.candidates.untried(request.tried)
+    if any(b.up(now_s) for b in left):
+        return now_s + timeout_s
+    deadline_s = request.arrived_s + request.workload_class.timeout_s
+    pauses = (b.breaker.blocked_until_s for b in left if not b.drained and not b.breaker.tripped)
+    return deadline_s if min(pauses, default=inf) <= deadline_s else None
+
+
+def refusal(
+    now_s: float, request: RequestState, room: WaitingRoom, due_s: float | None, spent_s: float | None
+) -> tuple[RejectReason, float] | None:
+    """Why a request may not even wait, and when to ask again; None: it may.
+
+    Args:
+        due_s: see `due`.
+        spent_s: seconds until hard budgets allow it somewhere again; None: they do now.
+    """
+    if due_s is None:
+        return no_backend(now_s, request)
+    if spent_s is not None:
+        return RejectReason.BUDGET_SPENT, spent_s
+    return (RejectReason.QUEUE_FULL, 1.0) if room.full else None
+
+
+def no_backend(now_s: float, request: RequestState) -> tuple[RejectReason, float]:
+    """That nothing is up for a request, or that nothing can serve it, and when to ask again."""
+    reason = RejectReason.NO_BACKEND if request.candidates.untried(request.unfit) else RejectReason.UNFIT
+    return reason, retry_after_s(now_s, request.candidates)
 
 
 def retry_after_s(now_s: float, candidates: Candidates) -> float:
@@ -89,3 +139,7 @@ def _head(line: Line) -> RequestState | None:
     while line and line[0].queued_s is None:
         line.popleft()
     return line[0] if line else None
+
+
+def _waits(due_s: float, number: int, request: RequestState) -> bool:
+    return request.queued_s is not None and request.due_s == due_s

@@ -4,14 +4,22 @@
                                                       ^                           |
                                                       +----(probe fails: cooldown doubles)
 
-The rule it protects: an open breaker is never picked, and a half-open one has at most one attempt, a real request. A
-backend that only says "full, come back later" is paused, not failed: it is healthy.
+The rule it protects: an open breaker is never picked, and a half-open one has at most one attempt, a real request.
+
+A backend that only says "full, come back later" is paused, not failed: it is healthy. When the pause is over there may
+be a thousand who wait for it, and room for one. So it is asked as TCP asks a congested path: one attempt at a time
+until an answer begins, then two, four, and so on, and from one again when it refuses. Beyond `WIDEST` nobody counts.
+Source of the slow start: V. Jacobson, "Congestion Avoidance and Control", SIGCOMM (1988).
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from math import inf
+
+FULL_S = 1.0  # of a backend that is full and says no more
+SHORTEST_PAUSE_S = 0.1  # whatever it says: who waits for it must not spin
+WIDEST = 64  # attempts without an answer, after a refusal
 
 
 class BreakerState(StrEnum):
@@ -22,6 +30,14 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+class Probe(IntEnum):
+    """What the answer to an attempt decides; true if it decides anything."""
+
+    NOTHING = 0
+    PACE = 1  # how many a backend that refused is asked at once
+    HEALTH = 2  # whether a half-open breaker closes
+
+
 class Breaker:
     """Counts failures in a row and says from when on a backend may be asked.
 
@@ -29,6 +45,7 @@ class Breaker:
         allows_from_s: from when an attempt may be made, as things stand; infinite while a probe is out.
         blocked_until_s: no attempt before this time.
         tripped: the next attempt is a probe.
+        window: attempts that may wait for the beginning of their answer; 0: any number.
     """
 
     __slots__ = (
@@ -37,9 +54,11 @@ class Breaker:
         "_failures",
         "_limit",
         "_max_s",
+        "_unanswered",
         "allows_from_s",
         "blocked_until_s",
         "tripped",
+        "window",
     )
 
     def __init__(self, failures: int, cooldown_s: float, cooldown_max_s: float) -> None:
@@ -51,6 +70,8 @@ class Breaker:
         self.allows_from_s = 0.0
         self.blocked_until_s = 0.0
         self.tripped = False
+        self.window = 0
+        self._unanswered = 0
 
     def state(self, now_s: float) -> BreakerState:
         """Closed, open or half-open at `now_s`."""
@@ -62,40 +83,65 @@ class Breaker:
         """Whether an attempt may be made now."""
         return now_s >= self.allows_from_s
 
-    def dispatched(self) -> bool:
-        """An attempt is made; returns whether it is the probe."""
+    def dispatched(self) -> Probe:
+        """An attempt is made; returns what its answer decides."""
         if self.tripped:
             self.allows_from_s = inf
-        return self.tripped
+            return Probe.HEALTH
+        if not self.window:
+            return Probe.NOTHING
+        self._unanswered += 1
+        if self._unanswered >= self.window:
+            self.allows_from_s = inf
+        return Probe.PACE
 
-    def succeeded(self, probe: bool) -> None:
+    def succeeded(self, probe: Probe) -> None:
         """An attempt proved the backend healthy. Late successes from before the trip do not close it."""
         if self.tripped:
-            if not probe:
+            if probe is not Probe.HEALTH:
+                self._answered(probe)
                 return
             self.tripped = False
             self._cooldown_s = self._base_s
             self.allows_from_s = self.blocked_until_s
+        elif probe:
+            self.window = 2 * self.window if self.window < WIDEST else 0
+            self._answered(probe)
         self._failures = 0
 
-    def failed(self, now_s: float, probe: bool) -> None:
+    def failed(self, now_s: float, probe: Probe) -> None:
         """An attempt failed by the backend's fault."""
-        if probe:
+        if probe is Probe.HEALTH:
             self._cooldown_s = min(2.0 * self._cooldown_s, self._max_s)
-        elif self.tripped:
+        self._answered(probe)
+        if self.tripped and probe is not Probe.HEALTH:
             return
         self._failures += 1
-        if probe or self._failures >= self._limit:
+        if probe is Probe.HEALTH or self._failures >= self._limit:
             self.tripped = True
+            self.window = 0
             self.blocked_until_s = self.allows_from_s = max(self.blocked_until_s, now_s + self._cooldown_s)
 
-    def released(self, probe: bool) -> None:
+    def released(self, probe: Probe) -> None:
         """An attempt ended and proved nothing (it was cancelled): the next one probes."""
-        if probe:
+        if probe is Probe.HEALTH:
             self.allows_from_s = self.blocked_until_s
+        self._answered(probe)
 
-    def pause(self, until_s: float) -> None:
-        """The backend asked not to be asked before `until_s`."""
-        self.blocked_until_s = max(self.blocked_until_s, until_s)
+    def refused(self, now_s: float, retry_after_s: float | None, probe: Probe) -> None:
+        """The backend is full and asked not to be asked for so long; None: it did not say how long."""
+        pause_s = FULL_S if retry_after_s is None else max(retry_after_s, SHORTEST_PAUSE_S)
+        self.blocked_until_s = max(self.blocked_until_s, now_s + pause_s)
         if self.allows_from_s < self.blocked_until_s:
             self.allows_from_s = self.blocked_until_s
+        self.window = 0 if self.tripped else 1
+        self.released(probe)
+        if self.window and self._unanswered:
+            self.allows_from_s = inf  # until the others are answered
+
+    def _answered(self, probe: Probe) -> None:
+        """If it was one of those that wait for the beginning of their answer: it waits no more."""
+        if probe is Probe.PACE:
+            self._unanswered -= 1
+            if not self.tripped and (not self.window or self._unanswered < self.window):
+                self.allows_from_s = self.blocked_until_s

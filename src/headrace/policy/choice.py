@@ -1,13 +1,14 @@
 """Choosing: filter the candidates, score each in USD, pick the cheapest; prices learn from every choice.
 
 filter   not drained, not full, breaker not open (`BackendState.priced`), not tried before
+         within what hard budgets have left (`limits.py`)
 score    priced outcome (pricing) + for each steered share, price * work on the candidates in its pools (prices)
 picker   the lowest total; equal totals go by the order of the fleet file
 
 Backends that lie on the same side of every steered share pay the same for the shares, so only the cheapest of each side
 can win. One pass over the candidates finds those few; the shares then price sides, not backends. Where a limit is
-priced (`limits.py`) each pool is a side of its own: backends of a pool differ in latency only, and the fastest of them
-uses the least of every limit too.
+priced (`limits.py`), or a share counts a request by its pool (`pool_shares.py`), each pool is a side of its own:
+backends of a pool differ in latency only, and the fastest of them uses the least of every limit too.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from __future__ import annotations
 from math import inf
 
 from headrace.fleet import Fleet
+from headrace.metrics import WorkRate
 from headrace.policy.columns import MANY, PriceTable
-from headrace.policy.limit import Best
+from headrace.policy.event import PeriodResumed
+from headrace.policy.limit import Best, LimitView
 from headrace.policy.limits import PricedLimits
+from headrace.policy.pool_shares import SharesByPool
 from headrace.policy.prefix import PrefixIndex, Prompt
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
 from headrace.policy.state import AttemptState, RequestState
+
+BY_POOL = (0.0, 0.0, 0.0)  # in place of the rate of a share that is booked apart
 
 # The backend chosen and its score; the cheapest outside the steered share's pools, where there is one, and its score.
 # Scores are without the shares' prices.
@@ -33,6 +39,7 @@ class Chooser:
 
     Attributes:
         limits: what is priced besides the shares; None where nothing is.
+        by_pool: the shares that count a request by its pool; None where there is none.
     """
 
     def __init__(
@@ -45,12 +52,19 @@ class Chooser:
         self.limits = limits
         steered = fleet.steered_share()
         self._steered_index = None if steered is None else list(fleet.shares).index(steered.name)
-        self._priced = tuple((k, share) for k, share in enumerate(shares) if isinstance(share, ShareController))
-        self._shares = tuple(enumerate(shares))
+        self._shares = tuple((k, share) for k, share in enumerate(shares) if isinstance(share.rate, WorkRate))
+        self._priced = tuple((k, share) for k, share in self._shares if isinstance(share, ShareController))
+        apart = tuple((k, share) for k, share in enumerate(shares) if not isinstance(share.rate, WorkRate))
+        self.by_pool = SharesByPool(apart, backends) if apart else None
         self._backends = backends
         self._prefixes = PrefixIndex([b.kv_capacity_tokens for b in backends], fleet.limits.prefix_index_entries)
-        self._rates = tuple(tuple(share.rate) for share in shares)
+        self._rates = tuple(share.rate[:3] if isinstance(share.rate, WorkRate) else BY_POOL for share in shares)
         self._table = PriceTable(backends, backends[0].stale) if len(backends) >= MANY else None
+
+    @property
+    def pools_apart(self) -> bool:
+        """Whether each pool is a side of its own."""
+        return self.limits is not None or (self.by_pool is not None and self.by_pool.steers)
 
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
@@ -59,6 +73,8 @@ class Chooser:
             return None
         for k, controller in self._priced:
             bests = _surcharged(bests, k, controller, request.work[k])
+        if self.by_pool is not None:
+            bests = self.by_pool.surcharged(bests, request)
         if self.limits is not None:
             bests = self.limits.surcharged(bests, request)
         _, _, score, chosen, _ = min(bests)  # equal totals go by the order of the fleet file
@@ -70,30 +86,54 @@ class Chooser:
                 return chosen, score, outside, outside_score
         return chosen, score, None, None
 
+    def resumed(self, now_s: float, event: PeriodResumed) -> None:
+        """The driver says how far a period is."""
+        if self.limits is not None:
+            self.limits.resumed(now_s, event)
+
+    def refused_s(self, now_s: float, request: RequestState) -> float | None:
+        """Seconds until hard budgets allow the request somewhere again; None: they do now."""
+        return None if self.limits is None else self.limits.refused_s(now_s, request)
+
+    def limit_views(self, now_s: float) -> list[LimitView]:
+        """Every priced limit now."""
+        return [] if self.limits is None else self.limits.views(now_s)
+
     def work(self, input_tokens: float, output_tokens: float) -> tuple[float, ...]:
         """Work of a request of this size, for each share by index."""
         return tuple([a + b * input_tokens + c * output_tokens for a, b, c in self._rates])
 
-    def book(self, now_s: float, request: RequestState, backend: BackendState) -> None:
+    def book(self, now_s: float, request: RequestState, attempt: AttemptState) -> None:
         """Book a dispatch in every share, at its predicted size."""
+        backend = attempt.backend
         work, inside = request.work, backend.inside
         for k, share in self._shares:
             share.book(now_s, work[k], inside[k])
+        if self.by_pool is not None:
+            self.by_pool.book(now_s, request, attempt)
         if self.limits is not None:
-            self.limits.booked(now_s)
+            self.limits.booked(now_s, request, attempt)
         if request.prompt is not None:
             self._prefixes.sent(request.prompt, backend.index)
 
     def ended(
-        self, now_s: float, attempt: AttemptState, used_input: float, used_output: float, completed: bool
+        self,
+        now_s: float,
+        attempt: AttemptState,
+        used_input: float,
+        used_output: float,
+        completed: bool,
+        cached_input: int = 0,
     ) -> None:
         """Replace what was booked for an attempt by what it used; nothing used is no work at all."""
         booked, inside, dispatched_s = attempt.request.work, attempt.backend.inside, attempt.dispatched_s
         used = self.work(used_input, used_output) if used_input or used_output else (0.0,) * len(booked)
         for k, share in self._shares:
             share.true_up(dispatched_s, used[k] - booked[k], inside[k])
+        if self.by_pool is not None:
+            self.by_pool.ended(attempt, used_input, used_output, cached_input)
         if self.limits is not None:
-            self.limits.ended(now_s, attempt, used_output, completed)
+            self.limits.ended(now_s, attempt, (used_input, used_output, cached_input), completed)
         prompt = attempt.request.prompt
         if prompt is not None and completed:
             self._prefixes.answered(prompt, attempt.backend.index, int(used_input + used_output))
@@ -102,7 +142,9 @@ class Chooser:
         """The cheapest candidate of every side that has one, with what prefix hits save."""
         table = self._table
         bests = _bests_of_few(now_s, request) if table is None else _bests_of_many(table, now_s, request)
-        return bests if request.prompt is None else self._beside_hits(now_s, request, request.prompt, bests)
+        if request.prompt is not None:
+            bests = self._beside_hits(now_s, request, request.prompt, bests)
+        return bests if self.limits is None else self.limits.affordable(now_s, request, bests)
 
     def _beside_hits(self, now_s: float, request: RequestState, prompt: Prompt, bests: list[Best]) -> list[Best]:
         """The cheapest of every side where some backends hold the prompt's beginning: only those are scored again."""
@@ -130,13 +172,12 @@ def _bests_of_few(now_s: float, request: RequestState) -> list[Best]:
     for side, backends in request.candidates.sides:
         lowest, cheapest = inf, None
         for backend in backends:
-            row = backend.row or backend.priced(now_s)
-            if row is None or (tried and tried >> backend.index & 1):
+            if not (backend.ready or backend.priced(now_s)) or (tried and tried >> backend.index & 1):
                 continue
-            room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = row
-            tpot_s = p0 + p1 * i
-            score = i * usd_in + o * usd_out + v * (t0 + i * (t1 + t2 * i) + after_first * tpot_s)
-            if size > room_tokens:
+            tpot_s = backend.p0 + backend.p1 * i
+            ttft_s = backend.t0 + i * (backend.t1 + backend.t2 * i)
+            score = i * backend.usd_in + o * backend.usd_out + v * (ttft_s + after_first * tpot_s)
+            if size > backend.room_tokens:
                 score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
             if score < lowest:  # equal scores go by the order of the fleet file
                 lowest, cheapest = score, backend

@@ -11,7 +11,9 @@ fleet has never shows in an action. tests/policy/test_many_backends.py holds the
 
 from __future__ import annotations
 
+from inspect import isfunction
 from math import inf
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,7 @@ from numpy.typing import NDArray
 from headrace.policy.pricing import BackendState, Row
 from headrace.policy.state import RequestState
 
-MANY = 128  # backends from which on the table is not slower than the loop (docs/performance.md)
-ROW = 8  # figures of a row; held, queued and r of `BackendState.slots` follow
+ROW: Final = 8  # figures of a row; held, queued and r of `BackendState.slots` follow
 BLOCKED: Row = (inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -61,8 +62,12 @@ class PriceTable:
         index = self._stale.find(1)
         while index >= 0:
             backend = self._backends[index]
-            row = backend.priced(now_s)
-            self._blocked[index] = row is None
-            self._rows[:, index] = (*(row or BLOCKED), *backend.slots())
+            free = backend.priced(now_s)
+            self._blocked[index] = not free
+            self._rows[:, index] = (*(backend.row() if free else BLOCKED), *backend.slots())
             self._stale[index] = backend.breaker.allows_from_s > now_s
             index = self._stale.find(1, index + 1)
+
+
+# Backends from which on the table is not slower than the loop (docs/performance.md). A compiled loop is fast.
+MANY = 128 if isfunction(PriceTable.scores) else 2048

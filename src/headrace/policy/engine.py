@@ -16,7 +16,8 @@ same object, so what was simulated is what runs.
 
 Two rules hold it together. Every request ends exactly once and every attempt ends exactly once: both live in a table
 from their first event to their end, and an event about something that is not in the table changes nothing. A decision
-reads only what had happened by then: lengths are predicted, load is what we dispatched ourselves.
+reads only what had happened by then: lengths are predicted, load is what we dispatched ourselves and what signals say.
+A backend that is only full says when to come back: who has nowhere else to go waits for that, and it is no try.
 """
 
 from __future__ import annotations
@@ -27,9 +28,17 @@ from random import Random
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
-from headrace.policy.admission import WaitingRoom, retry_after_s
+from headrace.policy.admission import WaitingRoom, due, no_backend, refusal, retry_after_s
+from headrace.policy.breaker import Probe
 from headrace.policy.choice import Choice
-from headrace.policy.deadline import Deadlines
+from headrace.policy.deadline import (
+    ANSWER_TIMER,
+    FIRST_BYTE_TIMER,
+    QUEUE_TIMER,
+    SIGNAL_TIMER,
+    WAKE_TIMER,
+    Deadlines,
+)
 from headrace.policy.event import (
     AnyEvent,
     Arrived,
@@ -39,36 +48,29 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeriodResumed,
     SignalReceived,
     TimerFired,
 )
+from headrace.policy.learning import learn
 from headrace.policy.picked import chooser
 from headrace.policy.policies import PRICES, Policy
+from headrace.policy.pool_shares import share_meters
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.prefix import prompt_of
-from headrace.policy.prices import share_meters
-from headrace.policy.pricing import MIN_TOKENS_FOR_TPOT, backend_states
+from headrace.policy.pricing import backend_states
 from headrace.policy.retry import RetryBudget
 from headrace.policy.routing import Router
+from headrace.policy.signals import SignalBoard
 from headrace.policy.state import AttemptState, RequestState
 from headrace.policy.view import BackendView, EngineView, ShareView
-
-FIRST_BYTE_TIMER = 1
-QUEUE_TIMER = 2
-ANSWER_TIMER = 3
-WAKE_TIMER = 4
-OVERLOADED_PAUSE_S = 1.0
 
 
 class PolicyEngine:
     """Decides for every request of one driver. Not thread-safe; needs no thread."""
 
     def __init__(
-        self,
-        fleet: Fleet,
-        rng: Random,
-        policy: Policy = PRICES,
-        predictor: LengthPredictor | None = None,
+        self, fleet: Fleet, rng: Random, policy: Policy = PRICES, predictor: LengthPredictor | None = None
     ) -> None:
         """
         Args:
@@ -80,22 +82,23 @@ class PolicyEngine:
         self._classes = fleet.classes
         self._policy = policy
         self._backends = backend_states(fleet)
-        self._by_name = {backend.name: backend for backend in self._backends}
         self._shares = share_meters(fleet, steer=policy.steers)
         self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
-        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.limits is not None)
+        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.pools_apart)
         priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
         self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
         self._requests: dict[int, RequestState] = {}
         self._attempts: dict[int, AttemptState] = {}
-        self._room = WaitingRoom(fleet.limits.queue_depth, fleet.limits.queue_timeout_s)
+        self._room = WaitingRoom(fleet.limits.queue_depth)
+        self._board = SignalBoard(fleet.signals, self._backends)
         self._deadlines = {
             FIRST_BYTE_TIMER: Deadlines(fleet.limits.first_byte_timeout_s),
             ANSWER_TIMER: Deadlines(fleet.limits.answer_timeout_s),
         }
         self._timers: set[int] = set()
         self._wakes_s = inf  # when the queue is next served, whatever happens
+        self._gives_up_s = inf  # when who waited too long is next looked for
         self._next_attempt_id = 1
         self._now_s = 0.0
 
@@ -131,20 +134,22 @@ class PolicyEngine:
                 return self._timer_fired(now_s, event)
             case FleetChanged():
                 return self._fleet_changed(now_s, event)
+            case PeriodResumed():
+                self._chooser.resumed(now_s, event)
+                return []
         raise InvariantError(f"no such event: {event!r}")
 
     def view(self) -> EngineView:
         """What the engine sees and asks now, for people and metrics."""
-        now_s = self._now_s
         return EngineView(
-            now_s=now_s,
+            now_s=self._now_s,
             policy=self._policy.name,
             requests_live=len(self._requests),
             queued=self._room.waiting,
             retries_left=self._retries.left,
-            backends=[BackendView.of(backend, now_s) for backend in self._backends],
+            backends=[BackendView.of(backend, self._now_s) for backend in self._backends],
             shares=[ShareView.of(share) for share in self._shares],
-            limits=[] if self._chooser.limits is None else self._chooser.limits.views(),
+            limits=self._chooser.limit_views(self._now_s),
         )
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -167,6 +172,8 @@ class PolicyEngine:
         )
         if event.prefix or event.session is not None:
             request.prompt = prompt_of(event)
+        if event.unfit:
+            request.shun(candidates.named(event.unfit))
         self._requests[request_id] = request
         if not self._room.waiting or not self._room.has_line(candidates):
             choice = self._chooser.choose(now_s, request)
@@ -180,30 +187,21 @@ class PolicyEngine:
             return []
         attempt.first_token_s = now_s
         attempt.waits = False
-        backend, probe, attempt.probe = attempt.backend, attempt.probe, False
+        backend, probe, attempt.probe = attempt.backend, attempt.probe, Probe.NOTHING
         backend.first_token(attempt.prefill_s, attempt.ttft_s, now_s - attempt.dispatched_s)
         backend.breaker.succeeded(probe)
-        return self._serve_queue(now_s) if probe else []  # the breaker is closed
+        return self._serve_queue(now_s) if probe else []  # the breaker is closed, or the window wider
 
     def _finished(self, now_s: float, event: Finished) -> list[AnyAction]:
         attempt = self._attempts.get(event.attempt_id)
         if attempt is None:
             return []
-        request, backend = attempt.request, attempt.backend
-        backend.breaker.succeeded(attempt.probe)
-        backend.observe_outcome(failed=False)
-        output_tokens = event.output_tokens
-        if output_tokens is not None:
-            if attempt.first_token_s is not None and output_tokens >= MIN_TOKENS_FOR_TPOT:
-                backend.observe_tpot(attempt.tpot_s, (now_s - attempt.first_token_s) / (output_tokens - 1))
-            if output_tokens > 0:  # a refusal (a backend's 4xx) is an answer, but says nothing of how long answers are
-                name, tenant = request.workload_class.name, request.tenant
-                self._predictor.observe(name, tenant, request.input_tokens, output_tokens)
-        if request.hits and event.input_tokens is not None:
-            backend.observe_hit(request.hits.get(backend.index, 0), event.cached_input_tokens)
+        request = attempt.request
+        attempt.backend.breaker.succeeded(attempt.probe)
+        learn(now_s, attempt, event, self._predictor)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
-        used_output = output_tokens if output_tokens is not None else request.expected_output_tokens
-        self._release(attempt, used_input, used_output, completed=True)
+        used_output = event.output_tokens if event.output_tokens is not None else request.expected_output_tokens
+        self._release(attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens)
         return self._end_and_serve(now_s, request, Outcome.COMPLETED)
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
@@ -211,10 +209,12 @@ class PolicyEngine:
         if attempt is None:
             return []
         request, backend = attempt.request, attempt.backend
-        if event.kind is FailureKind.OVERLOADED:
-            pause_s = event.retry_after_s if event.retry_after_s is not None else OVERLOADED_PAUSE_S
-            backend.breaker.pause(now_s + pause_s)
+        refused = event.kind is FailureKind.OVERLOADED
+        if refused:
+            backend.breaker.refused(now_s, event.retry_after_s, attempt.probe)
+        elif event.kind is FailureKind.UNFIT:
             backend.breaker.released(attempt.probe)
+            request.shun(request.candidates.in_pool(backend.pool))
         else:
             backend.breaker.failed(now_s, attempt.probe)
             backend.observe_outcome(failed=True)
@@ -222,7 +222,9 @@ class PolicyEngine:
         self._release(attempt, used_input, event.output_tokens)
         if event.committed:
             return self._end_and_serve(now_s, request, Outcome.FAILED)
-        return [*self._retry(now_s, request), *self._serve_queue(now_s)]
+        if refused:
+            request.refused_by(backend)
+        return [*self._retry(now_s, request, refused), *self._serve_queue(now_s)]
 
     def _client_gone(self, now_s: float, event: ClientGone) -> list[AnyAction]:
         request = self._requests.get(event.request_id)
@@ -238,14 +240,8 @@ class PolicyEngine:
         return actions + self._end_and_serve(now_s, request, Outcome.CANCELLED)
 
     def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
-        if event.as_of_s > now_s:
-            raise InvariantError(f"signal {event.name!r} of {event.backend!r} is from the future: {event.as_of_s}")
-        backend = self._by_name.get(event.backend)
-        if backend is not None:
-            held = backend.signals.get(event.name)
-            if held is None or held[1] <= event.as_of_s:
-                backend.signals[event.name] = (event.value, event.as_of_s)
-        return []
+        believed = self._board.received(now_s, event)
+        return self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
 
     def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
         self._timers.discard(event.timer_id)
@@ -256,6 +252,8 @@ class PolicyEngine:
         if event.timer_id == WAKE_TIMER:
             self._wakes_s = inf
             return self._serve_queue(now_s)
+        if event.timer_id == SIGNAL_TIMER and self._board.weigh(now_s):
+            return self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s)
         return []
 
     def _fleet_changed(self, now_s: float, event: FleetChanged) -> list[AnyAction]:
@@ -275,6 +273,8 @@ class PolicyEngine:
         ttft_s, tpot_s = backend.latency(input_tokens, output_tokens, cached)
         prefill_s, kv_tokens = backend.prefill_s(input_tokens, cached), input_tokens + output_tokens
         probe = backend.took(prefill_s, kv_tokens)
+        if self._board.listens:
+            self._board.dispatched(now_s, backend, prefill_s, kv_tokens)
         attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
         if not request.attempts:
             self._retries.dispatched()
@@ -283,7 +283,7 @@ class PolicyEngine:
         request.tried |= 1 << backend.index
         request.queued_s = None
         self._attempts[attempt_id] = attempt
-        self._chooser.book(now_s, request, backend)
+        self._chooser.book(now_s, request, attempt)
         dispatch = Dispatch(
             request.request_id,
             attempt_id,
@@ -302,27 +302,40 @@ class PolicyEngine:
         first_s = self._deadlines[timer_id].add(now_s, attempt)
         return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
 
-    def _release(self, attempt: AttemptState, used_input: float, used_output: float, completed: bool = False) -> None:
+    def _release(
+        self,
+        attempt: AttemptState,
+        used_input: float,
+        used_output: float,
+        completed: bool = False,
+        cached_input: int = 0,
+    ) -> None:
         """End an attempt: give back what it held, and true up what it was booked for."""
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
         backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens)
         attempt.waits = False
-        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed)
+        if self._board.listens:
+            self._board.released(self._now_s, backend)
+        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed, cached_input)
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 
     def _wait_or_reject(self, now_s: float, request: RequestState) -> list[AnyAction]:
-        """Queue a request while something that could take it is up; else turn it away."""
-        outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
-        if not any(b.up(now_s) for b in request.candidates.untried(request.tried)):
-            retry_s = retry_after_s(now_s, request.candidates)
-            return self._reject(request, RejectReason.NO_BACKEND, retry_s, outcome)
-        if self._room.full:
-            return self._reject(request, RejectReason.QUEUE_FULL, 1.0, outcome)
-        due_s = self._room.enter(now_s, request)
-        return [Enqueue(request.request_id), *self._set_timer(QUEUE_TIMER, due_s), *self._wake_later(now_s)]
+        """Queue a request while something that could take it is up, or will be by its deadline; else turn it away."""
+        due_s = due(now_s, request, self._limits.queue_timeout_s)
+        refused = refusal(now_s, request, self._room, due_s, self._chooser.refused_s(now_s, request))
+        if refused is not None:
+            return self._reject(request, *refused)
+        assert due_s is not None
+        self._room.enter(now_s, due_s, request)
+        return [Enqueue(request.request_id), *self._give_up_later(), *self._wake_later(now_s)]
+
+    def _refused(self, now_s: float, request: RequestState) -> list[AnyAction]:
+        """Turn a request away that hard budgets allow nowhere; nothing if they allow it somewhere."""
+        spent_s = self._chooser.refused_s(now_s, request)
+        return [] if spent_s is None else self._reject(request, RejectReason.BUDGET_SPENT, spent_s)
 
     def _serve_queue(self, now_s: float) -> list[AnyAction]:
         """Dispatch from the head of each line for as long as a head finds a free backend."""
@@ -334,6 +347,8 @@ class PolicyEngine:
             if choice is not None:
                 self._room.leave(request)
                 actions += self._dispatch(now_s, request, choice)
+            else:
+                actions += self._refused(now_s, request)
         return actions + self._wake_later(now_s)
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:
@@ -344,12 +359,14 @@ class PolicyEngine:
         self._wakes_s = free_s
         return [SetTimer(WAKE_TIMER, free_s)]
 
-    def _retry(self, now_s: float, request: RequestState) -> list[AnyAction]:
+    def _retry(self, now_s: float, request: RequestState, refused: bool) -> list[AnyAction]:
         """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
-        if request.attempts < self._limits.max_attempts and self._retries.take():
+        if refused and not any(b.free(now_s) for b in request.candidates.untried(request.tried)):
+            return self._wait_or_reject(now_s, request)
+        if request.tries < self._limits.max_attempts and self._retries.take():
             choice = self._chooser.choose(now_s, request)
             return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
-        return self._reject(request, RejectReason.NO_BACKEND, retry_after_s(now_s, request.candidates), Outcome.FAILED)
+        return self._reject(request, *no_backend(now_s, request))
 
     def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
         """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""
@@ -369,18 +386,24 @@ class PolicyEngine:
 
     def _reject_late_waiters(self, now_s: float) -> list[AnyAction]:
         """Turn away requests that waited too long; set the timer for the next one."""
+        if now_s >= self._gives_up_s:
+            self._gives_up_s = inf
         actions = self._serve_queue(now_s)
-        for request in self._room.heads():
-            if self._room.overdue(now_s, request):
-                outcome = Outcome.FAILED if request.attempts else Outcome.REJECTED
-                actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, 1.0, outcome)
-        due_s = self._room.next_due_s()
-        return actions if due_s is None else actions + self._set_timer(QUEUE_TIMER, due_s)
+        for request in self._room.overdue(now_s):
+            actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, retry_after_s(now_s, request.candidates))
+        return actions + self._give_up_later()
 
-    def _reject(
-        self, request: RequestState, reason: RejectReason, retry_after_s: float, outcome: Outcome
-    ) -> list[AnyAction]:
-        return [Reject(request.request_id, reason, retry_after_s), *self._end(request, outcome)]
+    def _give_up_later(self) -> list[AnyAction]:
+        """Look for who waited too long when the first will have."""
+        due_s = self._room.next_due_s()
+        if due_s is None or due_s >= self._gives_up_s:
+            return []
+        self._gives_up_s = due_s
+        return [SetTimer(QUEUE_TIMER, due_s)]
+
+    def _reject(self, request: RequestState, reason: RejectReason, retry_s: float) -> list[AnyAction]:
+        outcome = Outcome.FAILED if request.tries else Outcome.REJECTED
+        return [Reject(request.request_id, reason, retry_s), *self._end(request, outcome)]
 
     def _end_and_serve(self, now_s: float, request: RequestState, outcome: Outcome) -> list[AnyAction]:
         """End a request whose attempt is over, and give its place to those who wait."""

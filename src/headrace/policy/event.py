@@ -21,6 +21,7 @@ class FailureKind(StrEnum):
     OVERLOADED = "overloaded"  # 429 and its relatives: healthy, but full
     SERVER_ERROR = "server_error"  # 5xx
     MISCONFIGURED = "misconfigured"  # it refuses the key, the account or the path that we have for it
+    UNFIT = "unfit"  # healthy, but this request is too much for it; another backend may take it
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -39,6 +40,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
         prefix: ids of the prompt's blocks of `prefix_block_tokens` tokens, from its beginning; each stands for its
             block and all before it. Empty: nothing is known of it.
         session: requests with the same one continue each other's context; None: nothing is known of it.
+        unfit: backends that cannot give what it asks for.
     """
 
     request_id: int
@@ -51,6 +53,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
     prefix: tuple[int, ...] = ()
     prefix_block_tokens: int = 0
     session: str | None = None
+    unfit: tuple[str, ...] = ()
 
 
 class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):
@@ -120,4 +123,28 @@ class FleetChanged(Event, frozen=True, gc=False, tag=True, array_like=True):
     drained: tuple[str, ...]
 
 
-AnyEvent = Arrived | FirstToken | Finished | AttemptFailed | ClientGone | SignalReceived | TimerFired | FleetChanged
+class PeriodResumed(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """The present period of a commitment or a budget began before the engine did, or has yet to begin.
+
+    Attributes:
+        limit: path of its table, e.g. `budgets.batch`.
+        elapsed_s: since it began; negative: until it begins.
+        used: in it so far, in the limit's unit.
+    """
+
+    limit: str
+    elapsed_s: float
+    used: float = 0.0
+
+
+AnyEvent = (
+    Arrived
+    | FirstToken
+    | Finished
+    | AttemptFailed
+    | ClientGone
+    | SignalReceived
+    | TimerFired
+    | FleetChanged
+    | PeriodResumed
+)

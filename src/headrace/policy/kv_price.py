@@ -19,15 +19,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
+from typing import Final
 
 from headrace.policy.limit import Best, LimitView
 from headrace.policy.pricing import BackendState
 from headrace.policy.state import RequestState
+from headrace.sums import float_sum
 
-RISE_S = 30.0  # lambda moves by its scale in this time, when the limit is missed by WIDTH
-WIDTH = 0.1  # of the room
-HIGHEST = 20.0  # of its scale: a limit that cannot be met leaves no price that takes hours to fall
-MEMORY = 0.995  # of a choice's weight in the scale, at the next one
+RISE_S: Final = 30.0  # lambda moves by its scale in this time, when the limit is missed by WIDTH
+WIDTH: Final = 0.1  # of the room
+HIGHEST: Final = 20.0  # of its scale: a limit that cannot be met leaves no price that takes hours to fall
+MEMORY: Final = 0.995  # of a choice's weight in the scale, at the next one
 
 
 class KvPrice:
@@ -37,11 +39,13 @@ class KvPrice:
         lambda_usd_per_token_s: the price; at least 0.
     """
 
-    def __init__(self, pool: str, backends: Sequence[BackendState], max_fraction: float) -> None:
+    def __init__(
+        self, pool: str, backends: Sequence[BackendState], max_fraction: float, starting_price_usd: float = 0.0
+    ) -> None:
         self.pool = pool
-        self.lambda_usd_per_token_s = 0.0
+        self.lambda_usd_per_token_s = self._start = starting_price_usd
         self._backends = tuple(each for each in backends if each.pool == pool)
-        self._room_tokens = sum(each.kv_capacity_tokens for each in self._backends)
+        self._room_tokens = float_sum(each.kv_capacity_tokens for each in self._backends)
         self._limit = max_fraction
         self._held = 0.0
         self._at_s = 0.0
@@ -74,9 +78,9 @@ class KvPrice:
         bounded = max(-1.0, min(1.0, excess))
         scale = self._saved_usd / self._saved_use if self._saved_use > 0.0 else 0.0
         moved = self.lambda_usd_per_token_s + scale * bounded * (now_s - self._at_s) / RISE_S
-        self.lambda_usd_per_token_s = max(0.0, min(moved, HIGHEST * scale))
+        self.lambda_usd_per_token_s = max(0.0, min(moved, max(HIGHEST * scale, self._start)))
         self._at_s = now_s
-        self._held = sum(each.kv_tokens for each in self._backends)
+        self._held = float_sum(each.kv_tokens for each in self._backends)
 
     def view(self) -> LimitView:
         """The limit now."""

@@ -9,13 +9,16 @@ from headrace.policy.pricing import BackendState, Side
 Best = tuple[float, int, float, BackendState, Side]  # total, index, score, backend, side: the cheapest of its side
 
 
-class LimitView(msgspec.Struct, frozen=True):
+class LimitView(msgspec.Struct, frozen=True, omit_defaults=True):
     """One priced limit now.
 
     Attributes:
         name: path of the setting in the fleet file.
-        unit: what lambda is paid for: a token-second of context held, or an expected miss.
-        bound: what may be used, as a fraction of the room, or of the class's requests; `use`: what is.
+        unit: what lambda is paid for: a token-second of context held, an expected miss, a unit of a commitment or of a
+            budget.
+        bound: what may be used: a fraction of the room, of the class's requests, or an amount per period; `use`: what
+            is.
+        pace: of an amount per period, what would be used by now at an even pace.
     """
 
     name: str
@@ -23,3 +26,4 @@ class LimitView(msgspec.Struct, frozen=True):
     bound: float
     use: float
     lambda_usd_per_unit: float
+    pace: float | None = None

@@ -2,57 +2,148 @@
 
 from __future__ import annotations
 
-from headrace.fleet import Fleet
+from collections.abc import Iterable, Mapping
+
+from headrace.cost import MarginalCost, marginal_cost, period_rates
+from headrace.fleet import Commitment, Fleet
+from headrace.metrics import PoolRates, WorkRate
+from headrace.perf import speed_curve
+from headrace.policy.budget_price import BudgetPrice
+from headrace.policy.commitment_price import CommitmentPrice
+from headrace.policy.event import PeriodResumed
 from headrace.policy.kv_price import KvPrice
 from headrace.policy.limit import Best, LimitView
+from headrace.policy.pace import Pace, PacedPrice
 from headrace.policy.pricing import BackendState
 from headrace.policy.slo_price import SloPrice
 from headrace.policy.state import AttemptState, RequestState
 
 
 class PricedLimits:
-    """The limits that prices keep besides the shares."""
+    """The limits that prices keep besides the shares, and hard budgets, which every policy keeps."""
 
-    def __init__(self, kv: tuple[KvPrice, ...], slo: tuple[SloPrice, ...]) -> None:
+    def __init__(
+        self, kv: tuple[KvPrice, ...], slo: tuple[SloPrice, ...], paced: tuple[PacedPrice, ...], steers: bool
+    ) -> None:
+        """
+        Args:
+            steers: prices choose; else nobody pays, and hard budgets only refuse.
+        """
         self._kv = kv
         self._slo = slo
-        self._all: tuple[KvPrice | SloPrice, ...] = (*kv, *slo)
+        self._paced = paced
+        self._hard = tuple(each for each in paced if isinstance(each, BudgetPrice) and each.hard)
+        self._priced: tuple[KvPrice | SloPrice | PacedPrice, ...] = (*kv, *slo, *paced) if steers else ()
+
+    def affordable(self, now_s: float, request: RequestState, bests: list[Best]) -> list[Best]:
+        """The candidates that no hard budget refuses, at the time of a choice."""
+        for paced in self._paced:
+            paced.passed(now_s)
+        for budget in self._hard:
+            bests = [best for best in bests if not budget.refuses(request, best[3])]
+        return bests
 
     def surcharged(self, bests: list[Best], request: RequestState) -> list[Best]:
         """Add every limit's price to the cheapest candidate of each pool."""
-        for limit in self._all:
+        for limit in self._priced:
             bests = limit.surcharged(bests, request)
         return bests
 
-    def booked(self, now_s: float) -> None:
+    def refused_s(self, now_s: float, request: RequestState) -> float | None:
+        """Seconds until the first candidate that is up is within every hard budget again; None: one is now."""
+        waits: list[float] = []
+        for backend in request.candidates.untried(request.tried):
+            if backend.up(now_s):
+                over = [each.pace.left_s(now_s) for each in self._hard if each.refuses(request, backend)]
+                if not over:
+                    return None
+                waits.append(max(over))
+        return max(min(waits), 1.0) if waits else None
+
+    def booked(self, now_s: float, request: RequestState, attempt: AttemptState) -> None:
         """An attempt was dispatched."""
         for kv in self._kv:
             kv.changed(now_s)
+        for paced in self._paced:
+            paced.booked(request, attempt)
 
-    def ended(self, now_s: float, attempt: AttemptState, output_tokens: float, completed: bool) -> None:
-        """An attempt is over."""
+    def ended(self, now_s: float, attempt: AttemptState, used: tuple[float, float, float], completed: bool) -> None:
+        """An attempt is over; `used`: input tokens, output tokens, cached input tokens."""
         for kv in self._kv:
             kv.changed(now_s)
+        for paced in self._paced:
+            paced.passed(now_s)
+            paced.ended(attempt, *used)
         if completed:
             for slo in self._slo:
-                slo.completed(now_s, attempt, output_tokens)
+                slo.completed(now_s, attempt, used[1])
 
     def lost(self, request: RequestState) -> None:
         """A request was rejected or has failed."""
         for slo in self._slo:
             slo.lost(request)
 
-    def views(self) -> list[LimitView]:
+    def resumed(self, now_s: float, event: PeriodResumed) -> None:
+        """The driver says how far the period of a commitment or budget is."""
+        for paced in self._paced:
+            if paced.path == event.limit:
+                paced.pace.resume(now_s, event.elapsed_s, event.used)
+
+    def views(self, now_s: float) -> list[LimitView]:
         """Every limit now."""
-        return [limit.view() for limit in self._all]
+        held = [kv.view() for kv in self._kv] + [slo.view() for slo in self._slo]
+        return held + [paced.view(now_s) for paced in self._paced]
 
 
-def priced_limits(fleet: Fleet, backends: tuple[BackendState, ...]) -> PricedLimits | None:
-    """The limits that the fleet file declares: pools with `max_kv_fraction`, classes with a priced SLO; None: none."""
+def priced_limits(fleet: Fleet, backends: tuple[BackendState, ...], steers: bool) -> PricedLimits | None:
+    """The limits that the fleet file declares; None: none.
+
+    Args:
+        steers: prices choose; else hard budgets are all that is kept.
+    """
+    rates = period_rates(fleet)
+    paced: tuple[PacedPrice, ...] = tuple(
+        BudgetPrice(budget, _by_backend(rates[f"budgets.{budget.name}"], backends), steers)
+        for budget in fleet.budgets.values()
+        if steers or budget.hard
+    )
+    if not steers:
+        return PricedLimits((), (), paced, False) if paced else None
     kv = tuple(
-        KvPrice(pool.name, backends, pool.max_kv_fraction)
+        KvPrice(pool.name, backends, pool.max_kv_fraction, pool.kv_starting_price_usd)
         for pool in fleet.pools.values()
         if pool.max_kv_fraction is not None
     )
     slo = tuple(SloPrice(each) for each in fleet.classes.values() if each.slo.priced)
-    return PricedLimits(kv, slo) if kv or slo else None
+    committed = (_commitment(fleet, each, rates, backends) for each in fleet.commitments.values())
+    paced = (*committed, *paced)
+    return PricedLimits(kv, slo, paced, True) if kv or slo or paced else None
+
+
+def _commitment(
+    fleet: Fleet, each: Commitment, rates: Mapping[str, PoolRates], backends: tuple[BackendState, ...]
+) -> CommitmentPrice:
+    path = f"commitments.{each.name}"
+    costs = ((fleet.pools[name], rate) for name, rate in rates[path].items())
+    dearest = max(_dearest(marginal_cost(pool, speed_curve(pool.deployment)), rate) for pool, rate in costs)
+    return CommitmentPrice(
+        path,
+        str(each.unit),
+        Pace(each.amount, each.per.seconds),
+        _by_backend(rates[path], backends),
+        starting_price_usd=each.starting_price_usd,
+        dearest_usd_per_unit=dearest,
+    )
+
+
+def _dearest(cost: MarginalCost, rate: WorkRate) -> float:
+    """Most that a unit of use can cost, of input or of output."""
+    pairs: Iterable[tuple[float, float]] = (
+        (cost.usd_per_input_token, rate.per_input_token),
+        (cost.usd_per_output_token, rate.per_output_token),
+    )
+    return max((usd / use for usd, use in pairs if use > 0.0), default=0.0)
+
+
+def _by_backend(rates: PoolRates, backends: tuple[BackendState, ...]) -> tuple[WorkRate | None, ...]:
+    return tuple(rates.get(backend.pool) for backend in backends)

@@ -29,7 +29,7 @@ class PickerChooser(Chooser):
         maker: PickerMaker,
         rng: Random,
     ) -> None:
-        super().__init__(fleet, backends, shares)
+        super().__init__(fleet, backends, shares, priced_limits(fleet, backends, steers=False))
         self._what = f"policy {policy.name!r}" + (f" (plug-in {policy.plug_in})" if policy.plug_in else "")
         try:
             made = maker(fleet, rng)
@@ -50,6 +50,9 @@ class PickerChooser(Chooser):
             return None
         tried = request.tried
         free = [b for b in request.candidates.backends if b.free(now_s) and not tried >> b.index & 1]
+        if self.limits is not None:
+            affordable = {best[3].pool for best in bests}
+            free = [b for b in free if b.pool in affordable]
         try:
             picked: object = self._picker.pick(now_s, request, tuple(free))
         except Exception as error:
@@ -73,19 +76,25 @@ class PickerChooser(Chooser):
         outside = None if steered is None else min((b for b in bests if not b[4][steered]), default=None)
         return (backend, score_usd, None, None) if outside is None else (backend, score_usd, outside[3], outside[2])
 
-    def book(self, now_s: float, request: RequestState, backend: BackendState) -> None:
+    def book(self, now_s: float, request: RequestState, attempt: AttemptState) -> None:
         """Book a dispatch, and let the picker watch."""
-        super().book(now_s, request, backend)
+        super().book(now_s, request, attempt)
         try:
-            self._picker.dispatched(now_s, request, backend)
+            self._picker.dispatched(now_s, request, attempt.backend)
         except Exception as error:
             raise InvariantError(f"{self._what} raised {_said(error)} in dispatched; mend the plug-in") from error
 
     def ended(
-        self, now_s: float, attempt: AttemptState, used_input: float, used_output: float, completed: bool
+        self,
+        now_s: float,
+        attempt: AttemptState,
+        used_input: float,
+        used_output: float,
+        completed: bool,
+        cached_input: int = 0,
     ) -> None:
         """True up an attempt, and let the picker watch."""
-        super().ended(now_s, attempt, used_input, used_output, completed)
+        super().ended(now_s, attempt, used_input, used_output, completed, cached_input)
         try:
             self._picker.ended(now_s, attempt.request, attempt.backend, completed)
         except Exception as error:
@@ -105,5 +114,5 @@ def chooser(
 ) -> Chooser:
     """What chooses for one engine under `policy`. Raises InvariantError: its maker did not make a picker."""
     if policy.maker is None:
-        return Chooser(fleet, backends, shares, priced_limits(fleet, backends) if policy.steers else None)
+        return Chooser(fleet, backends, shares, priced_limits(fleet, backends, policy.steers))
     return PickerChooser(fleet, backends, shares, policy, policy.maker, rng)

@@ -17,13 +17,13 @@ gradient boosting on input length, fitted offline, could reach (docs/decisions/2
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Protocol
+from typing import Final, Protocol
 
-SHRINK = (20.0, 30.0, 10.0)
-PRIOR_REQUESTS = 1.0
-MEMORY = 1000.0
-MAX_BINS = 2048  # of one class, tenant and fineness
-MAX_TRAFFIC = 128  # classes times tenants
+SHRINK: Final = (20.0, 30.0, 10.0)
+PRIOR_REQUESTS: Final = 1.0
+MEMORY: Final = 1000.0
+MAX_BINS: Final = 2048  # of one class, tenant and fineness
+MAX_TRAFFIC: Final = 128  # classes times tenants
 
 # Requests and output tokens by bin, oldest first. A dict would look for its oldest key past all that were dropped.
 Bins = OrderedDict[int, list[float]]

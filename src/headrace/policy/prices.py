@@ -31,13 +31,14 @@ for Online Allocation Problems" (2020); the split into level and barrier, and bo
 
 from __future__ import annotations
 
-from headrace.fleet import Fleet, Share
-from headrace.metrics import WorkRate
-from headrace.perf import work_rate
+from typing import Final
+
+from headrace.fleet import Share
+from headrace.metrics import Rates
 from headrace.policy.windows import OpenWindows
 
-LEVEL_GAIN = 50.0
-FORGIVEN = 0.025  # of a window's work
+LEVEL_GAIN: Final = 50.0
+FORGIVEN: Final = 0.025  # of a window's work
 
 
 def barrier(x: float) -> float:
@@ -55,13 +56,13 @@ class ReportedShare:
     """A share that is only measured: its pools pay nothing for it.
 
     Attributes:
-        rate: work of a request, in the share's unit.
+        rate: work of a request, in the share's unit: everywhere, or by pool.
         booked_inside, booked_total: work of its pools and of all, as dispatched and trued up.
     """
 
     __slots__ = ("booked_inside", "booked_total", "name", "rate", "target")
 
-    def __init__(self, share: Share, rate: WorkRate) -> None:
+    def __init__(self, share: Share, rate: Rates) -> None:
         self.name = share.name
         self.rate = rate
         self.target = share.target
@@ -96,9 +97,9 @@ class ShareController(ReportedShare):
 
     __slots__ = ("_saving_usd", "_saving_work", "debt", "level_usd_per_unit", "scale_usd_per_unit", "windows")
 
-    def __init__(self, share: Share, rate: WorkRate) -> None:
+    def __init__(self, share: Share, rate: Rates) -> None:
         super().__init__(share, rate)
-        self.level_usd_per_unit = share.price_usd_per_unit
+        self.level_usd_per_unit = share.starting_price_usd
         self.scale_usd_per_unit = 0.0
         self.debt = 0.0
         self.windows = OpenWindows()
@@ -144,17 +145,22 @@ class ShareController(ReportedShare):
         window_work = self.windows.work
         if work <= 0.0 or window_work <= 0.0:
             return
+        self._observe(saving_usd, work, window_work)
+        scale = self.scale_usd_per_unit
+        would_choose = 1.0 if saving_usd > self.level_usd_per_unit * work else 0.0
+        slowest = LEVEL_GAIN * work
+        step = LEVEL_GAIN * scale / (window_work if window_work > slowest else slowest)
+        self.level_usd_per_unit += step * (would_choose - self.target) * work
+
+    def _observe(self, saving_usd: float, work: float, window_work: float) -> None:
+        """Let the scale follow one more saving."""
         if self._saving_work >= window_work:
             keep = max(0.0, 1.0 - work / window_work)
             self._saving_usd *= keep
             self._saving_work *= keep
         self._saving_usd += saving_usd if saving_usd > 0.0 else -saving_usd
         self._saving_work += work
-        scale = self.scale_usd_per_unit = self._saving_usd / self._saving_work
-        would_choose = 1.0 if saving_usd > self.level_usd_per_unit * work else 0.0
-        slowest = LEVEL_GAIN * work
-        step = LEVEL_GAIN * scale / (window_work if window_work > slowest else slowest)
-        self.level_usd_per_unit += step * (would_choose - self.target) * work
+        self.scale_usd_per_unit = self._saving_usd / self._saving_work
 
     def _add(self, work: float, inside: bool) -> None:
         self.booked_total += work
@@ -163,13 +169,3 @@ class ShareController(ReportedShare):
             self.debt += (1.0 - self.target) * work
         else:
             self.debt -= self.target * work
-
-
-def share_meters(fleet: Fleet, steer: bool) -> tuple[ReportedShare, ...]:
-    """One for every share of the fleet, by index; `steer` False: all of them only measure."""
-    return tuple(
-        ShareController(share, work_rate(share))
-        if steer and not share.report_only
-        else ReportedShare(share, work_rate(share))
-        for share in fleet.shares.values()
-    )

@@ -27,20 +27,29 @@ wait for a slot is added.
 from __future__ import annotations
 
 from math import inf
+from typing import Final, NamedTuple
 
 from headrace.cost import MarginalCost, marginal_cost
 from headrace.errors import InvariantError
 from headrace.fleet import Backend, Fleet, Limits
 from headrace.perf import Serving, SpeedCurve, speed_curve
-from headrace.policy.breaker import Breaker
+from headrace.policy.breaker import Breaker, Probe
 
-LEARNING_RATE = 0.05
+LEARNING_RATE: Final = 0.05
 LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
-FAILURE_RATE_PRIOR = 0.001
-MIN_TOKENS_FOR_TPOT = 8
+FAILURE_RATE_PRIOR: Final = 0.001
+MIN_TOKENS_FOR_TPOT: Final = 8
 
 Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
 Row = tuple[float, float, float, float, float, float, float, float]
+
+
+class Elsewhere(NamedTuple):
+    """Load that others put on a backend, as its signals say: requests, their context tokens, prefill still to do."""
+
+    in_flight: int
+    kv_tokens: float
+    prefill_s: float
 
 
 class BackendState:
@@ -57,8 +66,9 @@ class BackendState:
         side: the same for steered shares only.
         stale: shared by all backends, a byte for each by index: set when something happened to it.
         drained: it finishes what it has and takes no more.
-        row: room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 (see the module) while it may be picked; None: ask
-            `priced`, for something happened or it may not be picked.
+        elsewhere: what others put on it (`signals.py`): priced, and in no limit of ours; None: nothing is known.
+        ready: it may be picked, and the coefficients are those of its present load; else ask `priced`.
+        room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1: the coefficients (see the module).
     """
 
     __slots__ = (
@@ -77,6 +87,7 @@ class BackendState:
         "_usd_per_output_token",
         "breaker",
         "drained",
+        "elsewhere",
         "failure_rate",
         "hit_factor",
         "in_flight",
@@ -85,14 +96,22 @@ class BackendState:
         "kv_tokens",
         "limit",
         "name",
+        "p0",
+        "p1",
         "pool",
         "prefill_backlog_s",
-        "row",
+        "ready",
+        "room_tokens",
         "side",
         "signals",
         "stale",
+        "t0",
+        "t1",
+        "t2",
         "tpot_factor",
         "ttft_factor",
+        "usd_in",
+        "usd_out",
     )
 
     def __init__(
@@ -127,8 +146,9 @@ class BackendState:
         self.tpot_factor = 1.0
         self.failure_rate = FAILURE_RATE_PRIOR
         self.signals: dict[str, tuple[float, float]] = {}
+        self.elsewhere: Elsewhere | None = None
         self.hit_factor = 1.0
-        self.row: Row | None = None
+        self.ready = False
         self.stale = stale
         self._usd_per_cached_input_token = cost.usd_per_cached_input_token
         self._usd_per_input_token = cost.usd_per_input_token
@@ -144,15 +164,18 @@ class BackendState:
         self._starts_s = starts_s
         self._prefill_s_per_token = curve.prefill_s_per_token + curve.ttft_overhead_s_per_token
         self._prefill_s_per_token_squared = curve.prefill_s_per_token_squared
+        self.room_tokens = self.usd_in = self.usd_out = 0.0
+        self.t0 = self.t1 = self.t2 = self.p0 = self.p1 = 0.0
+        self._work_out()
 
     # -- load --------------------------------------------------------------------------------------------------------
 
-    def took(self, prefill_s: float, kv_tokens: float) -> bool:
-        """An attempt was dispatched here; returns whether it probes a breaker that is half-open."""
+    def took(self, prefill_s: float, kv_tokens: float) -> Probe:
+        """An attempt was dispatched here; returns what its answer decides of the breaker."""
         self.in_flight += 1
         self.kv_tokens += kv_tokens
         self.prefill_backlog_s += prefill_s
-        self.row = None
+        self.ready = False
         self.stale[self.index] = True
         return self.breaker.dispatched()
 
@@ -163,13 +186,19 @@ class BackendState:
             raise InvariantError(f"backend {self.name!r} has {self.in_flight} attempts in flight")
         self.kv_tokens = self.kv_tokens - kv_tokens if self.in_flight else 0.0
         self.prefill_backlog_s = self.prefill_backlog_s - prefill_s if self.in_flight else 0.0
-        self.row = None
+        self.ready = False
         self.stale[self.index] = True
 
     def drain(self, drained: bool) -> None:
         """Take no more attempts, or take them again."""
         self.drained = drained
-        self.row = None
+        self.ready = False
+        self.stale[self.index] = True
+
+    def load_elsewhere(self, elsewhere: Elsewhere | None) -> None:
+        """Something else is known of what others put on it."""
+        self.elsewhere = elsewhere
+        self.ready = False
         self.stale[self.index] = True
 
     def up(self, now_s: float) -> bool:
@@ -178,30 +207,38 @@ class BackendState:
 
     # -- price -------------------------------------------------------------------------------------------------------
 
-    def priced(self, now_s: float) -> Row | None:
-        """The row at the present load, kept until something happens; None: it may not be picked now."""
+    def priced(self, now_s: float) -> bool:
+        """Work out the coefficients at the present load, kept until something happens; False: it may not be picked."""
         if self.drained or self.in_flight >= self.limit or self.breaker.allows_from_s > now_s:
-            return None
-        row = self.row = self._coefficients()
-        return row
+            return False
+        self._work_out()
+        self.ready = True
+        return True
 
-    def _coefficients(self) -> Row:
-        """What the row holds, whether it may be picked or not."""
+    def _work_out(self) -> None:
+        """Set the coefficients, whether it may be picked or not."""
         in_flight, kv_s, tpot = self.in_flight, self._kv_s_per_token, self.tpot_factor
+        kv_tokens, backlog_s = self.kv_tokens, self.prefill_backlog_s
+        if self.elsewhere is not None:
+            others, tokens, prefill_s = self.elsewhere
+            in_flight, kv_tokens, backlog_s = in_flight + others, kv_tokens + tokens, backlog_s + prefill_s
         held = in_flight + 1
         start_s = self._starts_s[in_flight] if in_flight < len(self._starts_s) else _start_s(self._curve, in_flight)
         r = 1.0 + self.failure_rate
         ttft = self.ttft_factor * r
-        return (
-            0.0 if in_flight >= self._slots else self._kv_room_tokens - self.kv_tokens,
-            self._usd_per_input_token * r,
-            self._usd_per_output_token * r,
-            (start_s if self._hosted else start_s + self.prefill_backlog_s) * ttft,
-            self._prefill_s_per_token * ttft,
-            self._prefill_s_per_token_squared * ttft,
-            (self._step_s[held if held < self._max_batch else self._max_batch] + kv_s * self.kv_tokens) * tpot,
-            kv_s * tpot,
-        )
+        self.room_tokens = 0.0 if in_flight >= self._slots else self._kv_room_tokens - kv_tokens
+        self.usd_in = self._usd_per_input_token * r
+        self.usd_out = self._usd_per_output_token * r
+        self.t0 = (start_s if self._hosted else start_s + backlog_s) * ttft
+        self.t1 = self._prefill_s_per_token * ttft
+        self.t2 = self._prefill_s_per_token_squared * ttft
+        step_s = self._step_s[held if held < self._max_batch else self._max_batch]
+        self.p0 = (step_s + kv_s * kv_tokens) * tpot
+        self.p1 = kv_s * tpot
+
+    def row(self) -> Row:
+        """The coefficients, as they are."""
+        return self.room_tokens, self.usd_in, self.usd_out, self.t0, self.t1, self.t2, self.p0, self.p1
 
     @property
     def kv_capacity_tokens(self) -> float:
@@ -228,13 +265,14 @@ class BackendState:
 
     def latency(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> tuple[float, float]:
         """(TTFT, TPOT) in seconds expected now, as corrected by what was observed."""
-        room_tokens, _, _, t0, t1, t2, p0, p1 = self.row or self._coefficients()
-        seconds = t0 + input_tokens * (t1 + t2 * input_tokens)
+        if not self.ready:
+            self._work_out()
+        seconds = self.t0 + input_tokens * (self.t1 + self.t2 * input_tokens)
         if cached_tokens:
             seconds -= self._hit_s(cached_tokens) * self.ttft_factor * (1.0 + self.failure_rate)
         ttft_s = seconds / (1.0 + self.failure_rate)
-        tpot_s = p0 + p1 * input_tokens
-        if input_tokens + output_tokens > room_tokens:
+        tpot_s = self.p0 + self.p1 * input_tokens
+        if input_tokens + output_tokens > self.room_tokens:
             ttft_s += self.slot_wait_s(output_tokens, tpot_s)
         return ttft_s, tpot_s
 
@@ -245,13 +283,13 @@ class BackendState:
 
     def slots(self) -> tuple[int, int, float]:
         """(slots held with one attempt more, those before it that wait for one, 1 + failure rate)."""
-        batch = self.in_flight + 1
+        batch = self.in_flight + 1 + (0 if self.elsewhere is None else self.elsewhere.in_flight)
         held = min(batch, self._max_batch)
         return held, max(batch - held, 1), 1.0 + self.failure_rate
 
     def free(self, now_s: float) -> bool:
         """Whether it may be picked now: not drained, not full, breaker not open."""
-        return (self.row or self.priced(now_s)) is not None
+        return self.ready or self.priced(now_s)
 
     def alone_s(self, input_tokens: float, output_tokens: float) -> float:
         """E2E seconds of a request that has the backend to itself, by its speed curve alone."""
@@ -266,12 +304,13 @@ class BackendState:
         cached_tokens: float = 0.0,
     ) -> float:
         """The score of the module's head, for one backend; `choice` has it inline for all of them."""
-        room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1 = self.row or self._coefficients()
-        tpot_s = p0 + p1 * input_tokens
-        seconds = t0 + input_tokens * (t1 + t2 * input_tokens) + (output_tokens - 1.0) * tpot_s
-        if input_tokens + output_tokens > room_tokens:
+        if not self.ready:
+            self._work_out()
+        tpot_s = self.p0 + self.p1 * input_tokens
+        seconds = self.t0 + input_tokens * (self.t1 + self.t2 * input_tokens) + (output_tokens - 1.0) * tpot_s
+        if input_tokens + output_tokens > self.room_tokens:
             seconds += self.slot_wait_s(output_tokens, tpot_s) * (1.0 + self.failure_rate)
-        usd = input_tokens * usd_in + output_tokens * usd_out + value_of_time_usd_per_s * seconds
+        usd = input_tokens * self.usd_in + output_tokens * self.usd_out + value_of_time_usd_per_s * seconds
         if cached_tokens:
             saved_usd = cached_tokens * (self._usd_per_input_token - self._usd_per_cached_input_token)
             saved_s = self._hit_s(cached_tokens) * self.ttft_factor
@@ -285,7 +324,7 @@ class BackendState:
         self.prefill_backlog_s -= prefill_s
         if predicted_s > 0.0:
             self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s)
-        self.row = None
+        self.ready = False
         self.stale[self.index] = True
 
     def observe_tpot(self, predicted_s: float, observed_s: float) -> None:

@@ -33,6 +33,14 @@ class Candidates:
         """Those that are not in the bit mask `tried`."""
         return tuple(b for b in self.backends if not tried >> b.index & 1)
 
+    def named(self, names: tuple[str, ...]) -> int:
+        """Those of these names, as a bit mask."""
+        return sum(1 << b.index for b in self.backends if b.name in names)
+
+    def in_pool(self, pool: str) -> int:
+        """Those of one pool, as a bit mask."""
+        return sum(1 << b.index for b in self.backends if b.pool == pool)
+
 
 class Router:
     """First route that matches (model, tenant, class), as cached candidates."""
@@ -63,8 +71,10 @@ class Router:
         return found
 
     def _find(self, model: str | None, tenant: str, workload_class: str) -> Candidates:
-        found = (c for route, c in self._routes if route.matches(model, tenant, workload_class))
-        return next(found, self._nowhere)
+        for route, candidates in self._routes:
+            if route.matches(model, tenant, workload_class):
+                return candidates
+        return self._nowhere
 
     def _candidates(self, route: Route, backends: tuple[BackendState, ...]) -> Candidates:
         pools = set(route.pools)

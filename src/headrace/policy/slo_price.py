@@ -23,17 +23,18 @@ Source: dual ascent on a chance constraint, as in `prices.py`.
 from __future__ import annotations
 
 from math import erf, log, sqrt
+from typing import Final
 
 from headrace.policy.limit import Best, LimitView
 from headrace.policy.state import AttemptState, RequestState
 from headrace.workload import WorkloadClass
 
-GAIN = 0.05
-SAFETY = 0.8  # of the misses that are allowed: the rest is for what chance adds
-SPREAD_PRIOR = 0.1  # variance of log(observed / predicted)
-LEARNING_RATE = 0.02
-HIGHEST = 20.0  # of its scale: a limit that cannot be met leaves no price that takes hours to fall
-MEMORY = 0.995  # of a choice's weight in the scale, at the next one
+GAIN: Final = 0.05
+SAFETY: Final = 0.8  # of the misses that are allowed: the rest is for what chance adds
+SPREAD_PRIOR: Final = 0.1  # variance of log(observed / predicted)
+LEARNING_RATE: Final = 0.02
+HIGHEST: Final = 20.0  # of its scale: a limit that cannot be met leaves no price that takes hours to fall
+MEMORY: Final = 0.995  # of a choice's weight in the scale, at the next one
 
 
 class SloPrice:
@@ -45,7 +46,7 @@ class SloPrice:
 
     def __init__(self, workload_class: WorkloadClass) -> None:
         self.name = workload_class.name
-        self.lambda_usd_per_miss = 0.0
+        self.lambda_usd_per_miss = self._start = workload_class.slo.starting_price_usd
         self._slo = workload_class.slo
         self._allowed = SAFETY * (1.0 - workload_class.slo.attainment)
         self._missed = 0.0  # fraction, smoothed
@@ -93,7 +94,7 @@ class SloPrice:
         self._missed += LEARNING_RATE * (missed - self._missed)
         scale = self._paid_usd / self._avoided if self._avoided > 0.0 else 0.0
         moved = self.lambda_usd_per_miss + GAIN * scale * (missed - self._allowed)
-        self.lambda_usd_per_miss = max(0.0, min(moved, HIGHEST * scale))
+        self.lambda_usd_per_miss = max(0.0, min(moved, max(HIGHEST * scale, self._start)))
 
     def _miss(self, request: RequestState, best: Best) -> float:
         backend, slo = best[3], self._slo

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
+from math import inf
 
+from headrace.policy.breaker import Probe
 from headrace.policy.picker import Candidate
 from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
@@ -11,61 +12,141 @@ from headrace.policy.routing import Candidates
 from headrace.workload import WorkloadClass
 
 
-class RequestState(msgspec.Struct, eq=False):
+class RequestState:
     """A request between `Arrived` and `End`.
 
     Attributes:
         candidates: the backends that its route allows.
         work: what it counts for in each share, by index, at its predicted length.
         streamed: whether its first byte comes with its first token, not with its last.
-        tried: bit mask of the backends tried, by index.
+        tried: bit mask of the backends tried, and of the `unfit` ones, by index.
+        unfit: bit mask of the backends that cannot serve it.
         attempt: the live attempt; None while it waits in the queue.
-        queued_s: when it entered the queue; None while it is not there.
+        attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
+        queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
             chosen and before its `hit_factor`; None: nobody looked.
     """
 
-    request_id: int
-    workload_class: WorkloadClass
-    tenant: str
-    input_tokens: int
-    expected_output_tokens: float
-    candidates: Candidates
-    work: tuple[float, ...]
-    streamed: bool
-    arrived_s: float
-    tried: int = 0
-    attempts: int = 0
-    attempt: AttemptState | None = None
-    queued_s: float | None = None
-    prompt: Prompt | None = None
-    hits: dict[int, int] | None = None
+    __slots__ = (
+        "arrived_s",
+        "attempt",
+        "attempts",
+        "candidates",
+        "due_s",
+        "expected_output_tokens",
+        "hits",
+        "input_tokens",
+        "prompt",
+        "queued_s",
+        "refusals",
+        "request_id",
+        "streamed",
+        "tenant",
+        "tried",
+        "unfit",
+        "work",
+        "workload_class",
+    )
+
+    def __init__(
+        self,
+        request_id: int,
+        workload_class: WorkloadClass,
+        tenant: str,
+        input_tokens: int,
+        expected_output_tokens: float,
+        candidates: Candidates,
+        work: tuple[float, ...],
+        streamed: bool,
+        arrived_s: float,
+    ) -> None:
+        self.request_id = request_id
+        self.workload_class = workload_class
+        self.tenant = tenant
+        self.input_tokens = input_tokens
+        self.expected_output_tokens = expected_output_tokens
+        self.candidates = candidates
+        self.work = work
+        self.streamed = streamed
+        self.arrived_s = arrived_s
+        self.tried = 0
+        self.unfit = 0
+        self.attempts = 0
+        self.attempt: AttemptState | None = None
+        self.queued_s: float | None = None
+        self.prompt: Prompt | None = None
+        self.hits: dict[int, int] | None = None
+        self.refusals = 0
+        self.due_s: float = inf
+
+    @property
+    def tries(self) -> int:
+        """Attempts that a backend took."""
+        return self.attempts - self.refusals
+
+    def refused_by(self, backend: BackendState) -> None:
+        """Its last attempt was turned away by a healthy backend that is full: it may ask there again."""
+        self.refusals += 1
+        self.tried &= ~(1 << backend.index)
+
+    def shun(self, mask: int) -> None:
+        """The backends of this bit mask cannot serve it."""
+        self.unfit |= mask
+        self.tried |= mask
 
     def cached_tokens(self, backend: Candidate) -> float:
         """Input tokens that `backend` is expected to find in its prefix cache."""
         return 0.0 if self.hits is None else self.hits.get(backend.index, 0) * backend.hit_factor
 
 
-class AttemptState(msgspec.Struct, eq=False):
+class AttemptState:
     """An attempt between its `Dispatch` and its end.
 
     Attributes:
         ttft_s, tpot_s: as expected at its dispatch.
         prefill_s, kv_tokens: what it was dispatched with, to be given back.
-        probe: it decides whether a half-open breaker closes.
+        probe: what its answer decides of its backend's breaker.
         first_token_s: when that came.
         waits: it is live and has no first token.
     """
 
-    attempt_id: int
-    request: RequestState
-    backend: BackendState
-    dispatched_s: float
-    ttft_s: float
-    tpot_s: float
-    prefill_s: float
-    kv_tokens: float
-    probe: bool
-    first_token_s: float | None = None
-    waits: bool = True
+    __slots__ = (
+        "attempt_id",
+        "backend",
+        "dispatched_s",
+        "first_token_s",
+        "kv_tokens",
+        "prefill_s",
+        "probe",
+        "request",
+        "tpot_s",
+        "ttft_s",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        attempt_id: int,
+        request: RequestState,
+        backend: BackendState,
+        dispatched_s: float,
+        ttft_s: float,
+        tpot_s: float,
+        prefill_s: float,
+        kv_tokens: float,
+        probe: Probe,
+        first_token_s: float | None = None,
+    ) -> None:
+        self.attempt_id = attempt_id
+        self.request = request
+        self.backend = backend
+        self.dispatched_s = dispatched_s
+        self.ttft_s = ttft_s
+        self.tpot_s = tpot_s
+        self.prefill_s = prefill_s
+        self.kv_tokens = kv_tokens
+        self.probe = probe
+        self.first_token_s = first_token_s
+        self.waits = True

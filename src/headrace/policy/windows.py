@@ -21,16 +21,20 @@ to be mended, so the history is corrected from there on.
 
 from __future__ import annotations
 
-WINDOW_S = 300.0
-BIN_S = 10.0
-BINS = int(WINDOW_S / BIN_S)
-TOLERANCE = 0.005
-BAND = 0.6  # of the tolerance
-SAFETY = 0.65  # of the tolerance: the rest is for lengths that turn out otherwise
-LEAST_BAND = 0.2  # of the tolerance: a narrower range would throw requests from side to side
-LOOK_AHEAD = 2  # bins
-RECENT = 6  # bins
-WARM_UP_S = 30.0
+from typing import Final
+
+from headrace.sums import float_sum
+
+WINDOW_S: Final = 300.0
+BIN_S: Final = 10.0
+BINS: Final = int(WINDOW_S / BIN_S)
+TOLERANCE: Final = 0.005
+BAND: Final = 0.6  # of the tolerance
+SAFETY: Final = 0.65  # of the tolerance: the rest is for lengths that turn out otherwise
+LEAST_BAND: Final = 0.2  # of the tolerance: a narrower range would throw requests from side to side
+LOOK_AHEAD: Final = 2  # bins
+RECENT: Final = 6  # bins
+WARM_UP_S: Final = 30.0
 
 
 class OpenWindows:
@@ -99,7 +103,7 @@ class OpenWindows:
     def _narrow(self, index: int) -> None:
         """Bring the range within what the windows that close next have left."""
         works, known = self._works, self.work
-        pace = min(sum(works[(index - k) % BINS] for k in range(1, RECENT + 1)) / RECENT, known / (BINS - 1))
+        pace = min(float_sum(works[(index - k) % BINS] for k in range(1, RECENT + 1)) / RECENT, known / (BINS - 1))
         high = BAND * TOLERANCE * known
         low = -high
         for ahead in range(1, LOOK_AHEAD + 1):

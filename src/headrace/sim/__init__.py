@@ -5,6 +5,7 @@ from headrace.sim.faults import FaultTimeline
 from headrace.sim.kernel import Kernel
 from headrace.sim.oracle import OraclePredictor
 from headrace.sim.run import ORACLE, SimulationResult, eligible_pools, simulate
+from headrace.sim.signals import SignalFeed
 from headrace.sim.workers import Workers
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "FaultTimeline",
     "Kernel",
     "OraclePredictor",
+    "SignalFeed",
     "SimulatedBackend",
     "SimulationDriver",
     "SimulationResult",

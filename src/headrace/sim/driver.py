@@ -110,6 +110,12 @@ class SimulationDriver:
         self._attempts: dict[int, _Attempt] = {}
         self._wakes = {name: partial(self._wake, backend) for name, backend in self.backends.items()}
         self._next_request_id = 1
+        self._all_came = False
+
+    @property
+    def over(self) -> bool:
+        """Whether every request has come and ended: what is left are timers that find nothing."""
+        return self._all_came and not self._live and not self.sessions.waiting
 
     def run(self, requests: Iterator[Request]) -> float:
         """Run every request to its end; returns the virtual time of the last event, in seconds.
@@ -126,6 +132,7 @@ class SimulationDriver:
                 self._arrive(request)
             else:
                 self.sessions.offer(request)
+        self._all_came = True
         kernel.run()
         self.sessions.check_ended()
         if self._live:
@@ -194,6 +201,10 @@ class SimulationDriver:
             return  # cancelled, or cut off, at the same instant
         self._close_attempt(now_s, attempt_id, 0, 0)
         self._handle(now_s, AttemptFailed(attempt_id, kind, retry_after_s=retry_after_s))
+
+    def tell(self, now_s: float, event: AnyEvent) -> None:
+        """Tell the engine of something that no request brought about, and do what it answers."""
+        self._handle(now_s, event)
 
     def settle(self, now_s: float, backend: SimulatedBackend) -> None:
         """Tell what is due on a backend, before something changes there; then see what comes next."""
@@ -265,7 +276,17 @@ class SimulationDriver:
         live.cost_usd += cost_usd
         pools = self._eligible_pools(live.request, dispatch_s)
         self._on_attempt(
-            AttemptRecord(backend.pool, dispatch_s, now_s, input_tokens, output_tokens, cost_usd, pools, cached)
+            AttemptRecord(
+                backend.pool,
+                dispatch_s,
+                now_s,
+                input_tokens,
+                output_tokens,
+                cost_usd,
+                pools,
+                cached,
+                live.request.workload_class,
+            )
         )
 
     def _end(self, now_s: float, action: End) -> None:

@@ -13,13 +13,13 @@ Law: an incident that hits nobody changes no byte, and pending changes do not ke
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import merge
 from math import inf, prod
 from typing import NamedTuple
 
 from headrace.errors import InvariantError
-from headrace.fleet import Down, Flapping, Fleet, Incident, LostAccelerator, Pool, QuotaCut, Slow
+from headrace.fleet import Down, Flapping, Fleet, Incident, LostAccelerator, Pool, QuotaCut, Slow, Stale
 from headrace.modelserver import FragileServer, ImpairedServer, model_server
 from headrace.perf import speed_curve
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
@@ -61,10 +61,12 @@ class FaultTimeline:
         """
         Args:
             backends: those that are hit get servers that can be impaired.
+            incidents: stale signals are none of a server's: `sim.signals` sees to them.
 
         Raises:
             InvariantError: an incident hits a backend that is not there, or loses what has no spares declared.
         """
+        incidents = tuple(each for each in incidents if not isinstance(each, Stale))
         self._fleet = fleet
         self._incidents = incidents
         self._targets = _targets(fleet, backends, incidents, seed)
@@ -90,17 +92,7 @@ class FaultTimeline:
 
     def _schedule_next(self) -> None:
         if self._next is not None:
-            self._in_background(self._next.at_s, self._change)
-
-    def _in_background(self, at_s: float, callback: Callable[[float], None]) -> None:
-        kernel = self._driver.kernel
-
-        def run(now_s: float) -> None:
-            kernel.background -= 1
-            callback(now_s)
-
-        kernel.background += 1
-        kernel.at(at_s, run)
+            self._driver.kernel.in_background(self._next.at_s, self._change)
 
     def _change(self, now_s: float) -> None:
         """Apply every change that is due."""
@@ -142,7 +134,7 @@ class FaultTimeline:
         self._driver.settle(now_s, target.backend)
         recovered_s = target.server.recovered_s()
         if now_s < recovered_s < inf:
-            self._in_background(recovered_s, lambda at_s: self._apply(at_s, [target]))
+            self._driver.kernel.in_background(recovered_s, lambda at_s: self._apply(at_s, [target]))
 
     def _record(self, now_s: float) -> None:
         """Note which pools are down from now on."""

@@ -36,6 +36,16 @@ class Kernel:
         self._sequence += 1
         heappush(self._heap, (at_s if at_s > self.now_s else self.now_s, self._sequence, callback))
 
+    def in_background(self, at_s: float, callback: Callback) -> None:
+        """As `at`, and it alone does not keep a run going."""
+
+        def run(now_s: float) -> None:
+            self.background -= 1
+            callback(now_s)
+
+        self.background += 1
+        self.at(at_s, run)
+
     def run_until(self, end_s: float) -> None:
         """Run every entry up to and including `end_s`, and move there."""
         heap = self._heap

@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from headrace import rng
-from headrace.cost import marginal_cost
+from headrace.cost import marginal_cost, period_rates, share_rates
 from headrace.fleet import Fleet, Incident
-from headrace.metrics import RunMetrics
+from headrace.metrics import RequestRecord, RunMetrics
 from headrace.modelserver import model_server, replica_s
-from headrace.perf import Claim, check_conservation, speed_curve, work_rate
+from headrace.perf import Claim, check_conservation, speed_curve
 from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
 from headrace.sim.faults import FaultTimeline
 from headrace.sim.oracle import OraclePredictor
+from headrace.sim.signals import SignalFeed
 from headrace.sim.workers import Workers
 from headrace.workload import Request
 
@@ -49,46 +50,68 @@ def simulate(
     *,
     incidents: tuple[Incident, ...] = (),
     workers: int = 1,
+    on_request: Callable[[RequestRecord], None] | None = None,
 ) -> SimulationResult:
     """Run `requests` over `fleet`; the same arguments give the same result.
 
     Args:
         policy: any policy of the engine, or `ORACLE`: prices with true lengths, which only a simulator can know.
-        incidents: what goes wrong with backends, and when.
-        workers: gateway workers, each with an engine of its own.
+        incidents: what goes wrong with backends, and when. workers: of the gateway, each with an engine of its own.
+        on_request: is shown every ended request, as it ends.
 
     Raises:
         InvariantError: a law of the system was broken (conservation too), or arrivals are out of order.
     """
     oracle = OraclePredictor() if policy is ORACLE else None
-    backends, eligible, faults = _backends(fleet, seed), eligible_pools(fleet), None
-    if incidents:
-        faults = FaultTimeline(fleet, backends, incidents, seed)
-        eligible = faults.up_when_dispatched(eligible)
-    rates = {share.name: work_rate(share) for share in fleet.shares.values()}
-    metrics = RunMetrics(fleet, rates)
+    backends, routed = _backends(fleet, seed), eligible_pools(fleet)
+    faults = FaultTimeline(fleet, backends, incidents, seed) if incidents else None
+    rates = {share.name: share_rates(fleet, share) for share in fleet.shares.values()}
+    metrics = RunMetrics(fleet, rates, period_rates=period_rates(fleet))
     driver = SimulationDriver(
         _engine(fleet, seed, policy, oracle, workers),
         backends,
-        metrics.request,
+        _told(metrics.request, on_request),
         metrics.attempt,
-        eligible,
+        routed if faults is None else faults.up_when_dispatched(routed),
         oracle,
         on_step,
         metrics.task,
     )
     if faults is not None:
         faults.start(driver)
+    if fleet.signals is not None:
+        SignalFeed(fleet, fleet.signals, backends, incidents).start(driver)
     counted = _Counted(requests)
     end_s = driver.run(counted)
+    return _result(fleet, driver, metrics, end_s, counted.last_arrival_s)
+
+
+def _result(
+    fleet: Fleet, driver: SimulationDriver, metrics: RunMetrics, end_s: float, last_read_s: float
+) -> SimulationResult:
+    """What a finished run leaves, held against its silicon. Raises InvariantError: it implies more than there is."""
     busy_s, there_s = dict.fromkeys(fleet.pools, 0.0), dict.fromkeys(fleet.pools, 0.0)
     for backend in driver.backends.values():
         there_s[backend.pool] += replica_s(backend.server, end_s)
         busy_s[backend.pool] += backend.server.busy_s
     check_conservation(_claims(fleet, metrics, busy_s))
     utilization = {name: busy_s[name] / there_s[name] if there_s[name] > 0 else None for name in fleet.pools}
-    last_arrival_s = max(counted.last_arrival_s, driver.sessions.last_start_s)
+    last_arrival_s = max(last_read_s, driver.sessions.last_start_s)
     return SimulationResult(metrics, end_s, last_arrival_s, utilization, busy_s, there_s)
+
+
+def _told(
+    count: Callable[[RequestRecord], None], watch: Callable[[RequestRecord], None] | None
+) -> Callable[[RequestRecord], None]:
+    """Counts, and shows what was counted to whoever watches."""
+    if watch is None:
+        return count
+
+    def both(record: RequestRecord) -> None:
+        count(record)
+        watch(record)
+
+    return both
 
 
 def _engine(

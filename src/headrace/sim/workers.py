@@ -32,6 +32,7 @@ from headrace.policy import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeriodResumed,
     PolicyEngine,
     SetTimer,
     SignalReceived,
@@ -58,7 +59,7 @@ class Workers:
 
     def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
         """Give an event to the worker that it concerns, or a change of the fleet to all of them."""
-        if isinstance(event, FleetChanged | SignalReceived):
+        if isinstance(event, FleetChanged | SignalReceived | PeriodResumed):
             return [action for worker in range(len(self.engines)) for action in self._ask(now_s, worker, event)]
         if isinstance(event, Arrived):
             worker = self._worker_of[event.request_id] = self._dealt.randrange(len(self.engines))

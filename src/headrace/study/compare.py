@@ -1,7 +1,8 @@
 """A simulation with its yardsticks: the policy under test, the same policy without the share's pools, and hindsight.
 
 V(policy) = J(gpu_only) - J(policy)       J = sum of marginal cost + value of time * E2E, in USD
-regret    = 1 - V / V*                    V* from `plan.hindsight`, at the share that the policy realized
+regret    = 1 - V / V*                    V* from `plan.hindsight`, at the share that the policy realized; of traffic
+                                          with sessions there is none
 """
 
 from __future__ import annotations
@@ -81,6 +82,11 @@ def run_facts(fleet: Fleet, result: SimulationResult, command: str, seed: int, p
     )
 
 
+def regret(captured_usd: float, best_usd: float | None) -> float | None:
+    """1 - V / V*; None where V* is unknown or 0."""
+    return None if best_usd is None or best_usd <= 0.0 else 1.0 - captured_usd / best_usd
+
+
 def _value(fleet: Fleet, open_requests: OpenRequests, result: SimulationResult, policy: str, run: Run) -> PolicyReport:
     share = fleet.steered_share()
     if share is None:
@@ -89,7 +95,7 @@ def _value(fleet: Fleet, open_requests: OpenRequests, result: SimulationResult, 
     baseline = run(_watched(open_requests(), hindsight), GPU_ONLY)
     captured = baseline.metrics.j_usd - result.metrics.j_usd
     best = hindsight.value_usd(result.metrics.shares[share.name].realized)
-    return PolicyReport(policy, captured, best, 1.0 - captured / best if best > 0.0 else None)
+    return PolicyReport(policy, captured, best, regret(captured, best))
 
 
 def _watched(requests: Iterable[Request], hindsight: Hindsight) -> Iterator[Request]:

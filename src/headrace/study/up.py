@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from headrace.bench import replay as run_replay
 from headrace.config import load_policy
 from headrace.emulate import EmulatorProcess
 from headrace.fleet import Fleet
-from headrace.gateway import RunningGateway, start_gateway
+from headrace.gateway import RunningGateway, resumed_periods, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.ledger.journal import JournalFile
 from headrace.policy import AnyAction, AnyEvent, Dispatch, EngineView, PolicyEngine
@@ -110,7 +111,14 @@ async def running_system(fleet: Fleet, settings: UpSettings) -> AsyncIterator[Up
         with UsageLedger(settings.ledger) as ledger, _recorder(settings, fleet.policy, money) as record:
             port, admin_port = settings.port, settings.admin_port
             running = await start_gateway(
-                live, engine, ledger, port=port, admin_port=admin_port, journal=record, round_s=0.0
+                live,
+                engine,
+                ledger,
+                port=port,
+                admin_port=admin_port,
+                journal=record,
+                resumed=resumed_periods(live, settings.ledger, time.time()),
+                round_s=0.0,
             )
             try:
                 yield UpSystem(live, engine, running, money)

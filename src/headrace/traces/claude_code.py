@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isfinite
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from headrace.errors import TraceError
 from headrace.traces._lines import tokens
 from headrace.traces.source import Head
 from headrace.traces.trace import TraceFile
-from headrace.workload import Item, Prefix, Request, Task, Turn
+from headrace.workload import Item, Prefix, Request, Task, Turn, in_common
 
 SHOWS = '{"id": ..., "hash_id_scope": ..., "requests": [{"t": ..., "in": ..., "out": ...}]}, one file a session'
 MAX_PAUSE_S = 30 * 86400.0  # a pause longer than this is a slip, or the session never ends
@@ -98,7 +98,7 @@ class ClaudeCodeTrace(TraceFile):
                 self.settings.bad_lines.note(TraceError(member.where, 0, f"is not a whole session: {fault}"))
                 continue
             name = f"{self.workload_class}/{file.id}"
-            yield Task(next(starts_s), name, _requests(_plan(file, name), file.block_size, self.workload_class))
+            yield Task(next(starts_s), name, _Turns(_plan(file, name), file.block_size, self.workload_class))
             del file  # its ids are forty times what the plan holds
 
 
@@ -115,13 +115,22 @@ def _plan(file: _File, task: str) -> list[_Planned]:
     return plan
 
 
-def _requests(plan: list[_Planned], block_tokens: int, workload_class: str) -> Iterator[Request]:
-    blocks: dict[str, tuple[int, ...]] = {}
-    for one in plan:
-        session = one.turn.session
-        mine = blocks[session] = blocks.get(session, ())[: one.kept] + one.new
-        prefix = Prefix(block_tokens, mine) if mine else None
-        yield Request(one.at_s, workload_class, one.input_tokens, one.output_tokens, turn=one.turn, prefix=prefix)
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """The requests of a plan, as often as they are asked for: a plan is small, and their blocks are not."""
+
+    plan: list[_Planned]
+    block_tokens: int
+    workload_class: str
+
+    def __iter__(self) -> Iterator[Request]:
+        blocks: dict[str, tuple[int, ...]] = {}
+        for one in self.plan:
+            session = one.turn.session
+            mine = blocks[session] = blocks.get(session, ())[: one.kept] + one.new
+            prefix = Prefix(self.block_tokens, mine) if mine else None
+            lengths = one.input_tokens, one.output_tokens
+            yield Request(one.at_s, self.workload_class, *lengths, turn=one.turn, prefix=prefix)
 
 
 def _session(
@@ -140,7 +149,7 @@ def _session(
         pause_s = max(row.t - end_s, 0.0) if number else first_pause_s
         earliest_s += pause_s if number else 0.0
         turn = Turn(*frame[:2], number, pause_s, frame.parent, frame.detached, ends_session=number == len(turns) - 1)
-        kept = _in_common(before, row.hash_ids)
+        kept = in_common(before, row.hash_ids)
         new = tuple(scope | block for block in row.hash_ids[kept:])
         yield _Planned(earliest_s, row.input_tokens, row.output_tokens, turn, kept, new)
         before, answered_s = row.hash_ids, row.t + (row.api_time or 0.0)
@@ -156,17 +165,6 @@ def _session(
                 if not child.detached:
                     earliest_s = max(earliest_s, one.at_s)
             end_s = end_s if child.detached else max(end_s, agent.t)
-
-
-def _in_common(before: list[int], now: list[int]) -> int:
-    """How many blocks two inputs begin with in common; slices compare at the speed of C."""
-    low, high = 0, min(len(before), len(now))
-    if before[:high] == now[:high]:
-        return high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if before[low:middle] == now[low:middle] else (low, middle)
-    return low
 
 
 def _start_s(agent: _Row) -> float:

@@ -6,9 +6,12 @@ request of all. Files recorded far apart each start at 0, and so do files withou
 What is done to a trace is done to the *starts* of tasks (single requests, and trees of sessions): a session is never
 torn, and its own pauses stay what they were. In this order:
 
+    redraw    tasks drawn with replacement from the whole trace, each at the next start (`traces.redrawn`)
     piece     tasks that start within [start_s, start_s + duration_s) of the trace's own seconds; its start becomes 0
     sample    a fraction of the tasks, whole ones (`traces.sample`)
     load      starts come `load` times as fast: more users, who think and whose tools run no faster. Lengths stay.
+    blocks    blocks of prompts are put together to `block_tokens` (each stands for all before it): a context of
+              100,000 tokens in blocks of 64 is 1,600 ids to look up with every turn
     speedup   then the whole clock runs faster, pauses too: ten minutes of trace at speedup 10 take one minute
 """
 
@@ -23,6 +26,8 @@ from os import PathLike
 
 from headrace.errors import ConfigError, Fault
 from headrace.traces._lines import BadLines
+from headrace.traces.blocks import coarser
+from headrace.traces.redrawn import redrawn_file
 from headrace.traces.registry import FORMATS, open_trace
 from headrace.traces.sample import sampled
 from headrace.traces.stamps import NS_PER_S
@@ -43,7 +48,9 @@ class TraceOptions:
         format: how all of them are read; None: as each file says.
         skip_bad_lines: how many broken lines to leave out, over all files.
         rate_per_s: starts per second of traces without a clock.
-        seed: of what is drawn: the sample, the starts of traces without a clock, requests from rates.
+        block_tokens: a multiple of every trace's own, or None.
+        redraw: another day of the same kind: whole tasks, drawn anew by the seed.
+        seed: of what is drawn: tasks, the sample, the starts of traces without a clock, requests from rates.
     """
 
     format: str | None = None
@@ -54,6 +61,8 @@ class TraceOptions:
     load: float = 1.0
     sample: float = 1.0
     rate_per_s: float | None = None
+    block_tokens: int | None = None
+    redraw: bool = False
     seed: int = 0
 
     def check(self) -> None:
@@ -150,12 +159,15 @@ def _zeros(files: list[TraceFile], settings: TraceSettings) -> list[int]:
 
 
 def _stream(file: TraceFile, t0_ns: int, options: TraceOptions) -> Iterator[Request]:
-    items = _piece(file.items(t0_ns), options)
+    items = redrawn_file(file, t0_ns) if options.redraw else file.items(t0_ns)
+    items = _piece(items, options)
     if options.sample < 1:
         items = sampled(items, options.sample, options.seed, file.workload_class)
     if options.load != 1.0 or options.start_s:
         items = (_moved(item, options) for item in items)
     requests = flatten(items)
+    if options.block_tokens is not None:
+        requests = coarser(requests, options.block_tokens, file.source.name)
     return requests if options.speedup == 1.0 else (_faster(one, options.speedup) for one in requests)
 
 

@@ -23,12 +23,14 @@ class TraceSettings:
     Attributes:
         rate_per_s: starts (of requests, or of sessions) per second, for a trace without a clock.
         notes: what a reader has to say about what it did with the trace; each once.
+        dealt: starts were drawn, for the trace has no clock.
     """
 
     bad_lines: BadLines = field(default_factory=BadLines)
     rate_per_s: float | None = None
     seed: int = 0
     notes: list[str] = field(default_factory=list)
+    dealt: bool = False
 
     def note(self, text: str) -> None:
         """Say something once."""
@@ -74,9 +76,8 @@ class TraceFile:
         """
         rate = self.settings.rate_per_s
         if rate is None:
-            message = f"has no clock ({self.format}): say how many {what} start per second"
-            raise ConfigError(
-                "trace options", [Fault("rate", f"{self.source.name} {message}, for instance --rate 0.5")]
-            )
+            message = f"{self.source.name} has no clock ({self.format}): say how many {what} start per second, for"
+            raise ConfigError("trace options", [Fault("rate", f"{message} instance --rate 0.5 (a grid: rate_per_s)")])
+        self.settings.dealt = True
         self.settings.note(f"{self.source.name} has no clock: {what} start as a Poisson process, {rate:g} per second")
         return Poisson(rate).times_s(rng.stream(self.settings.seed, f"traces.{self.workload_class}.starts"))

@@ -71,7 +71,7 @@ class TraceLabTrace(TraceFile):
             turn = Turn(name, name, number, pause_s, ends_session=last, ends_task=last)
             lengths = one.input_tokens_total, one.output_tokens
             requests.append(Request(earliest_s, self.workload_class, *lengths, turn=turn))
-        return Task((rounds[0].start_ns - t0_ns) / NS_PER_S, name, iter(requests))
+        return Task((rounds[0].start_ns - t0_ns) / NS_PER_S, name, requests)
 
 
 def recognises(head: Head) -> bool:

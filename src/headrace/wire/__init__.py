@@ -1,5 +1,7 @@
 """What goes over the wire, without the wire: OpenAI's chat API as bytes in and bytes out."""
 
+from headrace.wire.api import ApiName
+from headrace.wire.backend_error import BackendFault, client_error, read_error, stream_error
 from headrace.wire.chat import (
     DONE,
     ChatHead,
@@ -12,6 +14,7 @@ from headrace.wire.chat import (
     with_include_usage,
     with_model,
 )
+from headrace.wire.error_kind import ErrorKind
 from headrace.wire.errors import WIRE_ERRORS, WireError, encode_error, error_body, wire_error
 from headrace.wire.rate_limit import RateLimit, rate_limit_headers, rate_limits, reset_s, retry_after_s
 from headrace.wire.sse import FINISH_MARKS, UsageFilter
@@ -21,7 +24,6 @@ from headrace.wire.usage import (
     completion_usage,
     count_content_events,
     has_token,
-    is_error_event,
     is_usage_event,
     stream_end,
 )
@@ -30,7 +32,10 @@ __all__ = [
     "DONE",
     "FINISH_MARKS",
     "WIRE_ERRORS",
+    "ApiName",
+    "BackendFault",
     "ChatHead",
+    "ErrorKind",
     "RateLimit",
     "StreamEnd",
     "StreamOptions",
@@ -40,20 +45,22 @@ __all__ = [
     "chat_chunk",
     "chat_completion",
     "chat_usage_chunk",
+    "client_error",
     "completion_usage",
     "count_content_events",
     "decode_chat_head",
     "encode_error",
     "error_body",
     "has_token",
-    "is_error_event",
     "is_usage_event",
     "model_list",
     "rate_limit_headers",
     "rate_limits",
+    "read_error",
     "reset_s",
     "retry_after_s",
     "stream_end",
+    "stream_error",
     "wire_error",
     "with_include_usage",
     "with_model",

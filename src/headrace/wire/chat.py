@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from headrace.errors import RequestError
+from headrace.wire.body import decode_body, top_level
+from headrace.wire.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
@@ -51,8 +52,6 @@ class ChatHead(msgspec.Struct, gc=False):
 
 
 _heads = msgspec.json.Decoder(ChatHead)
-_top_levels = msgspec.json.Decoder(dict[str, Raw])
-_NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def decode_chat_head(body: bytes) -> ChatHead:
@@ -61,14 +60,7 @@ def decode_chat_head(body: bytes) -> ChatHead:
     Raises:
         RequestError: the body is not JSON, or a field has the wrong type; the message says where.
     """
-    try:
-        return _heads.decode(body)
-    except msgspec.ValidationError as error:
-        message = str(error)
-        param = message.partition("`$.")[2].partition("`")[0] or ("model" if "`model`" in message else None)
-        raise RequestError(f"the request body is not a chat completion request: {message}", param) from None
-    except _NOT_JSON as error:
-        raise RequestError(f"the request body is not JSON: {error}; send a JSON object") from None
+    return decode_body(_heads, body, "a chat completion request")
 
 
 def with_include_usage(body: bytes, head: ChatHead) -> bytes:
@@ -78,7 +70,7 @@ def with_include_usage(body: bytes, head: ChatHead) -> bytes:
     if head.stream_options is UNSET:
         brace = body.index(b"{") + 1
         return b"%b%b%b" % (body[:brace], _INCLUDE_USAGE, body[brace:])
-    fields = _fields(body)
+    fields = top_level(body)
     options = {} if head.stream_options is None else msgspec.json.decode(fields["stream_options"], type=dict[str, Raw])
     options["include_usage"] = Raw(b"true")
     fields["stream_options"] = Raw(msgspec.json.encode(options))
@@ -87,17 +79,9 @@ def with_include_usage(body: bytes, head: ChatHead) -> bytes:
 
 def with_model(body: bytes, model: str) -> bytes:
     """The body, asking for `model` whatever it asked for before."""
-    fields = _fields(body)
+    fields = top_level(body)
     fields["model"] = Raw(msgspec.json.encode(model))
     return msgspec.json.encode(fields)
-
-
-def _fields(body: bytes) -> dict[str, Raw]:
-    """The top level of a body, each value as it came. Raises RequestError: it cannot be read as a whole."""
-    try:
-        return _top_levels.decode(body)
-    except _NOT_JSON as error:
-        raise RequestError(f"the request body is not JSON: {error}; send a JSON object") from None
 
 
 def _text(value: str) -> bytes:
@@ -135,10 +119,18 @@ def chat_chunk(
     )
 
 
-def _usage_object(input_tokens: int, output_tokens: int, cached_input_tokens: int) -> bytes:
+def chat_usage(usage: Usage) -> bytes:
+    """`usage` as chat and completions spell it; reasoning tokens are named only where there are any."""
+    details = b',"completion_tokens_details":{"reasoning_tokens":%d}' % usage.reasoning_tokens
     return (
-        b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d}}'
-    ) % (input_tokens, output_tokens, input_tokens + output_tokens, cached_input_tokens)
+        b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d}%b}'
+    ) % (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.input_tokens + usage.output_tokens,
+        usage.cached_input_tokens,
+        details if usage.reasoning_tokens else b"",
+    )
 
 
 def chat_usage_chunk(
@@ -152,7 +144,7 @@ def chat_usage_chunk(
         _text(chunk_id),
         created_s,
         _text(model),
-        _usage_object(input_tokens, output_tokens, cached_input_tokens),
+        chat_usage(Usage(input_tokens, output_tokens, cached_input_tokens)),
     )
 
 
@@ -177,7 +169,7 @@ def chat_completion(
         _text(model),
         _text(content),
         _text(finish_reason),
-        _usage_object(input_tokens, output_tokens, cached_input_tokens),
+        chat_usage(Usage(input_tokens, output_tokens, cached_input_tokens)),
     )
 
 

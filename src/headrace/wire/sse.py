@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import re
 
-from headrace.wire.usage import is_usage_event
+from headrace.wire.usage import event_data, is_usage_event
 
 FINISH_MARKS = (b'"finish_reason":"', b'"finish_reason": "')
 CARRY_BYTES = 24  # a mark, cut anywhere, and the longest blank line
+MAX_EVENT_BYTES = 16 * 1024 * 1024
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -84,3 +85,47 @@ class UsageFilter:
                 return data[:end], data[end:]
         self._carry = before + data
         return data, b""
+
+
+class EventReader:
+    """Takes a stream of server-sent events apart into the data of each; split anywhere, the same comes out.
+
+    Source: WHATWG HTML, "Server-sent events", interpreting an event stream: lines end with LF, CRLF or CR, a blank line
+    ends an event, its data lines are joined by LF, comments and other fields are skipped (the data of every API here
+    says what it is).
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The data of the events that are complete with these bytes.
+
+        Raises:
+            ValueError: an event is longer than `MAX_EVENT_BYTES`.
+        """
+        if self._held:
+            data = self._held + data
+        if data.find(b"\r") >= 0:
+            data = _with_line_feeds(data)
+        events = data.split(b"\n\n")
+        self._held = events.pop()
+        if len(self._held) > MAX_EVENT_BYTES:
+            raise ValueError(f"an event of the stream is longer than {MAX_EVENT_BYTES} bytes")
+        found = []
+        for event in events:
+            if event.startswith(b"data: ") and event.find(b"\n") < 0:
+                found.append(event[6:])
+            else:
+                payload = event_data(event.removeprefix(b"\xef\xbb\xbf"))
+                if payload:
+                    found.append(payload)
+        return found
+
+
+def _with_line_feeds(data: bytes) -> bytes:
+    """The bytes with every line end as LF; a CR at the very end waits, as an LF may follow."""
+    last = b"\r" if data.endswith(b"\r") else b""
+    return data[: len(data) - len(last)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + last

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 DONE_DATA = b"[DONE]"
+BROKEN_OFF = ("abort", "error")  # finish reasons of vLLM and SGLang for an answer that the server itself gave up
 MAX_DECODED_BYTES = 64 * 1024
 _CONTENT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)" ?: ?"[^"]')
 _EMPTY = frozenset((b'""', b"null", b"[]", b"{}"))
@@ -21,11 +22,18 @@ _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 class Usage(NamedTuple):
-    """Tokens as the backend counted them."""
+    """Tokens as the backend counted them.
+
+    Attributes:
+        input_tokens: all of them, whether read from a cache, written to one, or neither.
+        output_tokens: all of them, reasoning included.
+    """
 
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class StreamEnd(NamedTuple):
@@ -34,7 +42,7 @@ class StreamEnd(NamedTuple):
     Attributes:
         finished: an event gave a finish reason.
         done: the `[DONE]` event came.
-        failed: an event carried an error.
+        failed: an event carried an error, or a finish reason that is one.
         usage: None if no event had it.
     """
 
@@ -44,23 +52,41 @@ class StreamEnd(NamedTuple):
     usage: Usage | None
 
 
-class _Details(msgspec.Struct, gc=False):
+class _InputDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
-class _WireUsage(msgspec.Struct, gc=False):
+class _OutputDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class ChatUsage(msgspec.Struct, gc=False):
+    """`usage` as chat and completions spell it."""
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
 
     def usage(self) -> Usage:
-        details = self.prompt_tokens_details
-        cached = (details.cached_tokens or 0) if details else 0
-        return Usage(max(self.prompt_tokens, 0), max(self.completion_tokens, 0), max(cached, 0))
+        """The neutral form; never negative."""
+        read = self.prompt_tokens_details or _InputDetails()
+        written = self.completion_tokens_details or _OutputDetails()
+        counts = (
+            self.prompt_tokens,
+            self.completion_tokens,
+            read.cached_tokens,
+            read.cache_write_tokens,
+            written.reasoning_tokens,
+        )
+        return Usage(*(max(count or 0, 0) for count in counts))
 
 
-class _Groq(msgspec.Struct, gc=False):
-    usage: _WireUsage | None = None
+class GroqExtra(msgspec.Struct, gc=False):
+    """`x_groq` of Groq's last chunk."""
+
+    usage: ChatUsage | None = None
     error: str | None = None
 
 
@@ -88,8 +114,8 @@ class _Answer(msgspec.Struct):
     """A chunk or a whole completion, as far as its end matters."""
 
     choices: list[_Choice] | None = None
-    usage: _WireUsage | None = None
-    x_groq: _Groq | None = None
+    usage: ChatUsage | None = None
+    x_groq: GroqExtra | None = None
     error: Raw = Raw(b"null")
 
     def failed(self) -> bool:
@@ -105,7 +131,7 @@ class _Answer(msgspec.Struct):
 
 _firsts = msgspec.json.Decoder(_First)
 _answers = msgspec.json.Decoder(_Answer)
-_usages = msgspec.json.Decoder(_WireUsage)
+_usages = msgspec.json.Decoder(ChatUsage)
 
 
 def event_data(event: bytes) -> bytes:
@@ -131,10 +157,9 @@ def stream_end(tail: bytes) -> StreamEnd:
         except _UNREADABLE:
             continue
         usage = answer.used() or usage
-        failed = (
-            failed or bytes(answer.error) != b"null" or (answer.x_groq is not None and answer.x_groq.error is not None)
-        )
-        finished = finished or any(bool(choice.finish_reason) for choice in answer.choices or ())
+        reasons = [choice.finish_reason for choice in answer.choices or () if choice.finish_reason]
+        failed = failed or answer.failed() or any(reason in BROKEN_OFF for reason in reasons)
+        finished = finished or bool(reasons)
     return StreamEnd(finished, done, failed, usage)
 
 
@@ -147,13 +172,6 @@ def is_usage_event(event: bytes) -> bool:
     except _UNREADABLE:
         return False
     return not answer.choices and answer.usage is not None
-
-
-def is_error_event(payload: bytes) -> bool:
-    """Whether a stream begins with an error instead of an answer."""
-    if not payload.startswith((b'data: {"error"', b'data:{"error"', b"event: error")):
-        return False
-    return payload.startswith(b"event: error") or stream_end(payload).failed
 
 
 def has_token(payload: bytes) -> bool:

@@ -14,7 +14,7 @@ from headrace.workload.generate import (
 )
 from headrace.workload.lengths import LogNormal, LogNormalMixture
 from headrace.workload.named import GENERATED, generate_named
-from headrace.workload.request import Prefix, Request, Turn
+from headrace.workload.request import Prefix, Request, Turn, in_common
 from headrace.workload.sessions import ClosedLoop, EndedTask, TurnGate
 from headrace.workload.task import Item, Task, flatten
 from headrace.workload.workload_class import Match, Slo, WorkloadClass
@@ -50,4 +50,5 @@ __all__ = [
     "flatten",
     "generate",
     "generate_named",
+    "in_common",
 ]

@@ -50,7 +50,7 @@ class AgentTasks:
             start_s += arrivals.expovariate(self.agent.sessions_per_s * scale)
             name = f"{workload_class}/{number}"
             writer = _Writer(self, workload_class, name, contexts, arrivals, lengths)
-            yield Task(start_s, name, iter(writer.task()))
+            yield Task(start_s, name, writer.task())
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,3 +86,14 @@ class Request:
     max_output_tokens: int | None = None
     turn: Turn | None = None
     prefix: Prefix | None = None
+
+
+def in_common(before: Sequence[int], now: Sequence[int]) -> int:
+    """How many blocks two inputs of one session begin with in common; slices compare at the speed of C."""
+    low, high = 0, min(len(before), len(now))
+    if before[:high] == now[:high]:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if before[low:middle] == now[low:middle] else (low, middle)
+    return low

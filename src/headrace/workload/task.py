@@ -20,15 +20,17 @@ class Task(NamedTuple):
 
     Attributes:
         start_s: when its first request comes.
-        requests: in order of `arrival_s`, which counts from `start_s`; read once, as late as possible.
+        requests: in order of `arrival_s`, which counts from `start_s`; read as late as possible, and once where a
+            trace is read as it goes.
     """
 
     start_s: float
     id: str
-    requests: Iterator[Request]
+    requests: Iterable[Request]
 
 
 Item = Request | Task
+_Pending = tuple[float, int, Request, float, Iterator[Request]]  # due when, task, its next turn, start, later turns
 
 
 def flatten(items: Iterable[Item]) -> Iterator[Request]:
@@ -37,7 +39,7 @@ def flatten(items: Iterable[Item]) -> Iterator[Request]:
     Raises:
         TraceError: starts go back.
     """
-    heap: list[tuple[float, int, Request, Task]] = []
+    heap: list[_Pending] = []
     latest_s = 0.0
     for number, item in enumerate(items):
         start_s = item.start_s if type(item) is Task else item.arrival_s  # type: ignore[union-attr]
@@ -47,20 +49,20 @@ def flatten(items: Iterable[Item]) -> Iterator[Request]:
         while heap and heap[0][0] <= start_s:
             yield _next_turn(heap)
         if type(item) is Task:
-            _push(heap, number, item)
+            _push(heap, number, item.start_s, iter(item.requests))
         else:
             yield item  # type: ignore[misc]
     while heap:
         yield _next_turn(heap)
 
 
-def _next_turn(heap: list[tuple[float, int, Request, Task]]) -> Request:
-    at_s, number, request, task = heappop(heap)
-    _push(heap, number, task)
+def _next_turn(heap: list[_Pending]) -> Request:
+    at_s, number, request, start_s, later = heappop(heap)
+    _push(heap, number, start_s, later)
     return replace(request, arrival_s=at_s)
 
 
-def _push(heap: list[tuple[float, int, Request, Task]], number: int, task: Task) -> None:
-    request = next(task.requests, None)
+def _push(heap: list[_Pending], number: int, start_s: float, requests: Iterator[Request]) -> None:
+    request = next(requests, None)
     if request is not None:
-        heappush(heap, (task.start_s + request.arrival_s, number, request, task))
+        heappush(heap, (start_s + request.arrival_s, number, request, start_s, requests))

@@ -14,12 +14,14 @@ class Slo:
         tpot_s: time per output token, at most; None means no threshold. Undefined below two output tokens: then met.
         attainment: fraction of the arrived requests that must meet every threshold.
         priced: whether the policy keeps the attainment by a price.
+        starting_price_usd: what that price starts from, in USD per miss; at least 0.
     """
 
     ttft_s: float | None = None
     tpot_s: float | None = None
     attainment: float = 0.95
     priced: bool = False
+    starting_price_usd: float = 0.0
 
     def met(self, ttft_s: float, tpot_s: float | None) -> bool:
         """Whether a finished request with these latencies met every threshold."""

@@ -16,8 +16,10 @@ the overhead of a first token as in `perf.SpeedCurve`. Starts are read off the f
 
 What the record says of the server's settings goes before what its columns say: as many slots as ran at once, and where
 requests queued beside free slots, KV room was short. How much there is, the fitted half says: what running requests
-reserved, input and output, whenever a queued one was let in (the median of it; counted as one more parameter). The
-recorded server hands out blocks as they are needed and preempts when they run out; the reservation stands in for that.
+held, input and what they had produced, whenever a queued one was let in (the median of it; counted as one more
+parameter; a request produces evenly from its first token to its end). There the model server does what the recorded one
+did: it hands out blocks as they are needed, and computes the request that came last again when they run out
+(`KvPolicy.GROW`).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from headrace.bench.fit import FitCell, FitJob, simulate_cell
 from headrace.bench.validation.fitting import Parameter, Values, fit_log
 from headrace.bench.validation.score import Row, Section, Subject, scores
 from headrace.bench.validation.tables import read_table
-from headrace.fleet import Model, catalog
+from headrace.fleet import KvCache, KvPolicy, Model, catalog
 from headrace.perf import Serving, SpeedCurve
 
 NAME = "requests"
@@ -55,7 +57,7 @@ class RecordedRun:
 
     Attributes:
         jobs: its requests, by arrival; seconds since the first.
-        kv_room_tokens: context tokens that running requests can reserve, as the first half shows; None where slots, not
+        kv_room_tokens: context tokens that running requests can hold, as the first half shows; None where slots, not
             KV room, kept requests waiting, or none waited.
     """
 
@@ -130,7 +132,8 @@ def curve_of(run: RecordedRun, values: Mapping[str, float]) -> SpeedCurve:
 def replayed(run: RecordedRun, curve: SpeedCurve) -> list[tuple[float, float]]:
     """(TTFT, TPOT) in seconds of every request on a server of this speed, fed with the recorded arrivals."""
     cell = FitCell(RECORDED, run.max_batch, run.jobs)
-    return [(ttft_s, tpot_s or 0.0) for ttft_s, tpot_s in simulate_cell(curve, cell)]
+    kv_cache = None if run.kv_room_tokens is None else KvCache(KvPolicy.GROW)
+    return [(ttft_s, tpot_s or 0.0) for ttft_s, tpot_s in simulate_cell(curve, cell, kv_cache)]
 
 
 def fit_run(run: RecordedRun) -> dict[str, float]:
@@ -223,7 +226,7 @@ def _run(rows: Sequence[Mapping[str, str]]) -> RecordedRun:
     slots, running = int(head["max_num_seqs"]), max(_running(stays, stay.start_s) for stay in stays)
     fitted = stays[: _first_half([stay.arrival_s for stay in stays])]
     queued = [stay for stay in fitted if stay.start_s - stay.arrival_s > QUEUED_S]
-    room = median(_reserved(stays, stay.start_s) for stay in queued) if queued and running < slots else None
+    room = median(_held(stays, stay.start_s) for stay in queued) if queued and running < slots else None
     return RecordedRun(
         system=head["system"],
         model=catalog.find_model(head["model"]),
@@ -237,26 +240,35 @@ def _run(rows: Sequence[Mapping[str, str]]) -> RecordedRun:
 
 @dataclass(frozen=True, slots=True)
 class _Stay:
-    """When a request came, began and ended, and the tokens of its whole context."""
+    """When a request came, began, had its first token and ended; and its tokens."""
 
     arrival_s: float
     start_s: float
+    first_token_s: float
     end_s: float
-    tokens: int
+    input_tokens: int
+    output_tokens: int
+
+    def held(self, at_s: float) -> float:
+        """Context tokens that it holds, if it produces evenly."""
+        if not self.start_s <= at_s < self.end_s:
+            return 0.0
+        produced = max(at_s - self.first_token_s, 0.0) / max(self.end_s - self.first_token_s, ROUNDING_S)
+        return self.input_tokens + self.output_tokens * min(produced, 1.0)
 
 
 def _stay(row: Mapping[str, str]) -> _Stay:
-    arrival_s, tokens = float(row["arrival_s"]), int(row["isl"]) + int(row["osl"])
-    end_s = arrival_s + float(row["e2e_s"]) - ROUNDING_S
-    return _Stay(arrival_s, arrival_s + float(row["queue_s"]), end_s, tokens)
+    arrival_s = float(row["arrival_s"])
+    start_s, first_s, end_s = (arrival_s + float(row[name]) for name in ("queue_s", "ttft_s", "e2e_s"))
+    return _Stay(arrival_s, start_s, first_s, end_s - ROUNDING_S, int(row["isl"]), int(row["osl"]))
 
 
 def _running(stays: Sequence[_Stay], at_s: float) -> int:
     return sum(stay.start_s <= at_s < stay.end_s for stay in stays)
 
 
-def _reserved(stays: Sequence[_Stay], at_s: float) -> int:
-    return sum(stay.tokens for stay in stays if stay.start_s <= at_s < stay.end_s)
+def _held(stays: Sequence[_Stay], at_s: float) -> float:
+    return sum(stay.held(at_s) for stay in stays)
 
 
 def _first_half(arrivals_s: Sequence[float]) -> int:

@@ -1,5 +1,6 @@
 """Sweeps: a grid of fleets, prices, loads, seeds, policies and shares, simulated point by point."""
 
+from headrace.study.sweep.ahead import check_traffic
 from headrace.study.sweep.books import TABLE
 from headrace.study.sweep.document import TraceOverride, check_values, load_grid
 from headrace.study.sweep.estimate import check_size
@@ -23,6 +24,7 @@ __all__ = [
     "about",
     "available_cores",
     "check_size",
+    "check_traffic",
     "check_values",
     "columns",
     "describe",

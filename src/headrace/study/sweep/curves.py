@@ -3,9 +3,10 @@
     interval        mean +- t(0.975, n - 1) * s / sqrt(n)       over n seeds; Student's t, none where n < 2
     next percent    (V(b) - V(a)) / (100 * (b - a))             USD/h per percentage point between neighbouring targets
 
-V is the value captured per hour. Its difference is taken seed by seed before it is averaged: both ends saw the same
-requests, so what they have in common cancels (common random numbers). V counts marginal cost, list prices included;
-capacity that is paid by the hour is the same at every target above 0 and does not move it.
+V is the value captured per hour; of sessions, per task: their last ones run on for hours, so no rate means much. Its
+difference is taken seed by seed before it is averaged: both ends saw the same requests, so what they have in common
+cancels (common random numbers). V counts marginal cost, list prices included; capacity that is paid by the hour is the
+same at every target above 0 and does not move it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from headrace.study.sweep.rows import Row, Value
 
 CONFIDENCE = 0.95
 VALUE = "value_captured_usd_per_h"
+VALUE_OF_TASKS = "value_captured_usd_per_task"
 
 Case = tuple[tuple[str, Value], ...]  # fleet and axes, by column
 
@@ -43,7 +45,7 @@ class Payoff(NamedTuple):
     """What one policy is worth.
 
     Attributes:
-        best_share: the target of the largest mean value captured; `best`: that value, USD/h.
+        best_share: the target of the largest mean value captured; `best`: that value.
         pays_until: the largest target up to which every step brings value in the mean.
         stops: the step after it, which brings none; None: it pays to the end of the grid.
         sure: whether the interval of that step lies below zero.
@@ -67,8 +69,25 @@ def band(values: Sequence[float]) -> Band:
     return Band(mean, mean - half, mean + half)
 
 
+class Worth(NamedTuple):
+    """What value is counted in: columns of the value captured and of what is paid, their unit, how they are written."""
+
+    value: str
+    cost: str
+    unit: str
+    form: str
+
+
+PER_HOUR = Worth(VALUE, "cost_usd_per_h", "USD/h", ".2f")
+PER_TASK = Worth(VALUE_OF_TASKS, "marginal_usd_per_task", "USD/task", ".3f")
+
+
 class Curves:
-    """The rows of a sweep, asked for as curves."""
+    """The rows of a sweep, asked for as curves.
+
+    Attributes:
+        worth: what value is counted in: per task where all traffic has tasks, else per hour.
+    """
 
     def __init__(self, found: Sequence[Row]) -> None:
         axes = [name for name in found[0] if name.startswith(("set.", "times."))]
@@ -81,6 +100,7 @@ class Curves:
         self.policies = self._named(steered=True)
         self.references = self._named(steered=False)
         self.seeds = len({row["seed"] for row in found})
+        self.worth = PER_TASK if all(row.get(VALUE_OF_TASKS) is not None for row in found) else PER_HOUR
 
     def rows(self, case: Case) -> list[Row]:
         """Every row of a case."""
@@ -101,14 +121,14 @@ class Curves:
         return band(values) if values else None
 
     def next_percent(self, case: Case, load: float, policy: str) -> list[CurvePoint]:
-        """USD/h per percentage point from each target to the next; the point stands at the step's lower end."""
+        """Value per percentage point from each target to the next; the point stands at the step's lower end."""
         steps = []
         shares = self._over_shares(case, load, policy)
         for (low, before), (high, after) in pairwise(shares):
-            start = {row["seed"]: row[VALUE] for row in before}
+            start = {row["seed"]: row.get(self.worth.value) for row in before}
             gains = []
             for row in after:
-                first, second = start.get(row["seed"]), row[VALUE]
+                first, second = start.get(row["seed"]), row.get(self.worth.value)
                 if isinstance(first, float) and isinstance(second, float):
                     gains.append((second - first) / (100.0 * (high - low)))
             if gains:
@@ -117,7 +137,7 @@ class Curves:
 
     def payoff(self, case: Case, load: float, policy: str) -> Payoff | None:
         """Where a policy is worth most and where the next percent stops paying; None: nothing was compared."""
-        values, steps = self.curve(case, load, policy, VALUE), self.next_percent(case, load, policy)
+        values, steps = self.curve(case, load, policy, self.worth.value), self.next_percent(case, load, policy)
         if not values:
             return None
         best = max(values, key=lambda point: point.band.mean)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from headrace.config import parse_fleet, sample_fleet_text
 from headrace.config.document import Count, NotNegative, NotNegativeCount, Positive, Table, Text
@@ -35,7 +36,10 @@ class TrafficTable(Table, frozen=True, kw_only=True):
     Attributes:
         traces: `CLASS=PATH` each, relative to the grid file.
         format, skip_bad_lines, speedup, start_s, duration_s: as the options of `headrace simulate`.
+        sample, rate_per_s: as `--sample` and `--rate` there: a sample of the fleet, too; starts without a clock.
+        block_tokens: blocks of prompts are put together to this size.
         resample_block_s: every seed plays blocks of this length in a random order of its own; see `traffic`.
+        resample_tasks: every seed plays whole tasks, drawn with replacement.
         generate_s: seconds of generated traffic; instead of traces.
     """
 
@@ -45,7 +49,11 @@ class TrafficTable(Table, frozen=True, kw_only=True):
     speedup: Positive = 1.0
     start_s: NotNegative = 0.0
     duration_s: Positive | None = None
+    sample: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    rate_per_s: Positive | None = None
+    block_tokens: Count | None = None
     resample_block_s: Positive | None = None
+    resample_tasks: bool = False
     generate_s: Positive | None = None
 
 
@@ -230,20 +238,25 @@ def _traffic(
     traces = tuple(
         (name, _trace(base / path, where.format(path), table.format, faults)) for name, path in named.items()
     )
-    if options and table.generate_s is not None:
+    _check_kind(table, bool(options), faults)
+    given = msgspec.structs.asdict(table)
+    given |= {"traces": traces, "generate_s": None if options else table.generate_s or GENERATED_S}
+    return TrafficSettings(**given)
+
+
+def _check_kind(table: TrafficTable, traces: bool, faults: Faults) -> None:
+    """Settings of traces where there are traces, of generated traffic where there are none."""
+    if traces and table.generate_s is not None:
         faults.add("traffic.generate_s", "is for generated traffic, and there are traces; remove one of them")
-    if table.resample_block_s is not None and not options:
-        faults.add("traffic.resample_block_s", "is for traces; generated traffic differs from seed to seed as it is")
-    return TrafficSettings(
-        traces=traces,
-        format=table.format,
-        skip_bad_lines=table.skip_bad_lines,
-        speedup=table.speedup,
-        start_s=table.start_s,
-        duration_s=table.duration_s,
-        resample_block_s=table.resample_block_s,
-        generate_s=None if options else table.generate_s or GENERATED_S,
-    )
+    fresh = "is for traces; generated traffic differs from seed to seed as it is"
+    if table.resample_block_s is not None and not traces:
+        faults.add("traffic.resample_block_s", fresh)
+    if table.resample_tasks and not traces:
+        faults.add("traffic.resample_tasks", fresh)
+    if table.sample < 1.0 and not traces:
+        faults.add("traffic.sample", "is for traces; shorten generate_s instead")
+    if table.resample_tasks and table.resample_block_s is not None:
+        faults.add("traffic.resample_tasks", "tasks are drawn, or blocks (resample_block_s), not both; remove one")
 
 
 def _trace(path: Path, where: str, format: str | None, faults: Faults) -> str:

@@ -12,11 +12,13 @@ grid of any size takes no memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 import msgspec
+
+from headrace.traces import TraceOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,30 @@ class TrafficSettings:
     speedup: float = 1.0
     start_s: float = 0.0
     duration_s: float | None = None
+    sample: float = 1.0
+    rate_per_s: float | None = None
+    block_tokens: int | None = None
     resample_block_s: float | None = None
+    resample_tasks: bool = False
     generate_s: float | None = None
+
+    def options(self, load: float, seed: int) -> TraceOptions:
+        """How the traces are read."""
+        return replace(self.recorded(seed), load=load, redraw=self.resample_tasks)
+
+    def recorded(self, seed: int) -> TraceOptions:
+        """The same without a load, and with tasks as they were recorded."""
+        return TraceOptions(
+            format=self.format,
+            skip_bad_lines=self.skip_bad_lines,
+            speedup=self.speedup,
+            start_s=self.start_s,
+            duration_s=self.duration_s,
+            sample=self.sample,
+            rate_per_s=self.rate_per_s,
+            block_tokens=self.block_tokens,
+            seed=seed,
+        )
 
 
 class Point(msgspec.Struct, frozen=True):

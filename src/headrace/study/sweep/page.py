@@ -1,21 +1,20 @@
 """The page of a sweep: the answer first, then the curves; for whoever signs the contract, on a desk or a phone.
 
-It needs nothing from outside. The charts stand in it as Plotly's own JSON, one list under the id `charts`, so that what
-is drawn can also be read by a program. They are small and many: the browser lays them out in as many columns as fit.
+It needs nothing from outside; its charts are panels (`study.panels`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
+from headrace.study.panels import PANELS_STYLE, Charts, Panel, table
 from headrace.study.style import page
-from headrace.study.sweep.curves import CONFIDENCE, VALUE, Case, Curves, Payoff
-from headrace.study.sweep.panels import Measure, Panel, colour, panel, step_panel
+from headrace.study.sweep.curves import CONFIDENCE, PER_TASK, Case, Curves, Payoff, Worth
+from headrace.study.sweep.panels import Measure, colour, panel, step_panel
 from headrace.study.sweep.rows import Row
+from headrace.units import SECONDS_PER_MINUTE
 
 MOST_CASES = 24
 
@@ -46,7 +45,7 @@ class _Section:
 def sweep_page(found: Sequence[Row], about: About) -> str:
     """The page as HTML. Cases (fleets and axes) beyond the first few are left out, and the page says so."""
     curves = Curves(found)
-    charts: list[dict[str, Any]] = []
+    charts = Charts()
     shown = curves.cases[:MOST_CASES]
     parts = [_legend(curves)]
     for case in shown:
@@ -54,9 +53,8 @@ def sweep_page(found: Sequence[Row], about: About) -> str:
     if len(shown) < len(curves.cases):
         parts.append(f"<p>{len(curves.cases) - len(shown)} more cases are in the table, not on this page.</p>")
     parts.append(_how_to_read())
-    data = json.dumps(charts, separators=(",", ":")).replace("</", "<\\/")
-    parts.append(f'<script type="application/json" id="charts">{data}</script><script>{_DRAW}</script>')
-    return page(escape(about.title), _lead(curves, found, about), "\n".join(parts), _STYLE)
+    parts.append(charts.scripts())
+    return page(escape(about.title), _lead(curves, found, about), "\n".join(parts), PANELS_STYLE + _STYLE)
 
 
 def _lead(curves: Curves, found: Sequence[Row], about: About) -> str:
@@ -79,25 +77,19 @@ def _legend(curves: Curves) -> str:
     return f'<div class="legend">{"".join(chips)}</div>'
 
 
-def _case(curves: Curves, case: Case, about: About, charts: list[dict[str, Any]]) -> str:
+def _case(curves: Curves, case: Case, about: About, charts: Charts) -> str:
     parts = [f"<h2>{escape(_case_name(case))}</h2>"] if len(curves.cases) > 1 else []
     parts += [_answer(curves, case), _table(curves, case)]
     for section in _sections(curves, case, about):
         parts.append(f"<h3>{escape(section.title)}</h3><p>{section.text}</p>")
         for row in section.rows:
-            parts.append(f'<div class="panels">{"".join(_panel(each, charts) for each in row)}</div>')
+            parts.append(charts.placed(row))
     return "\n".join(parts)
 
 
 def _case_name(case: Case) -> str:
-    return ", ".join(str(value) if name == "fleet" else f"{name} = {value:g}" for name, value in case)
-
-
-def _panel(each: Panel, charts: list[dict[str, Any]]) -> str:
-    number = len(charts)
-    charts.append({"title": each.title, **each.figure})
-    aside = f'<p class="aside">{escape(each.aside)}</p>' if each.aside else ""
-    return f'<figure><figcaption>{escape(each.title)}</figcaption><div id="chart-{number}"></div>{aside}</figure>'
+    said = ((name.removeprefix("set."), value) for name, value in case)
+    return ", ".join(str(value) if name == "fleet" else f"{name} = {value:g}" for name, value in said)
 
 
 def _answer(curves: Curves, case: Case) -> str:
@@ -109,20 +101,21 @@ def _answer(curves: Curves, case: Case) -> str:
         found = curves.payoff(case, load, policy)
         if found is not None:
             at = "" if len(curves.loads) == 1 else f"At load {load:g}: "
-            items.append(f"<p><b>{at}{_verdict(found)}</b> ({escape(policy)})</p>")
+            items.append(f"<p><b>{at}{_verdict(found, curves.worth)}</b> ({escape(policy)})</p>")
     return f'<div class="answer">{"".join(items)}</div>'
 
 
-def _verdict(found: Payoff) -> str:
+def _verdict(found: Payoff, worth: Worth) -> str:
     if found.stops is None:
         return f"The next percent still pays at {_percent(found.pays_until)}, the largest share that was tried."
-    loss = f"{-found.stops.band.mean:.2g} USD/h"
+    loss = f"{-found.stops.band.mean:.2g} {worth.unit}"
     hedge = "" if found.sure else " That step is within the noise."
     if found.best.mean <= 0.0 and found.pays_until == 0.0:
         return f"No share pays: already the first points cost {loss} each, waiting included.{hedge}"
     return (
         f"The next percent stops paying at {_percent(found.pays_until)}: beyond it each further point costs {loss}, "
-        f"waiting included.{hedge} The best share is {_percent(found.best_share)}, worth {found.best.mean:.2f} USD/h."
+        f"waiting included.{hedge} The best share is {_percent(found.best_share)}, worth "
+        f"{found.best.mean:{worth.form}} {worth.unit}."
     )
 
 
@@ -134,30 +127,32 @@ def _table(curves: Curves, case: Case) -> str:
     """Loads and policies in rows: the best share, what it is worth, what it costs, until where it pays."""
     if not curves.policies:
         return ""
-    head = ["policy", "best share", "value captured, USD/h", "cost, USD/h", "next percent pays until"]
+    unit, form = curves.worth.unit, curves.worth.form
+    head = ["policy", "best share", f"value captured, {unit}", f"cost, {unit}", "next percent pays until"]
     loads = len(curves.loads) > 1
-    lines = ["".join(f"<th>{each}</th>" for each in (["load"] if loads else []) + head)]
+    rows = []
     for load in curves.loads:
         for policy in curves.policies:
             found = curves.payoff(case, load, policy)
             if found is None:
                 continue
-            spread = "" if found.best.low is None else f" ({found.best.low:.2f} to {found.best.high:.2f})"
-            costs = curves.curve(case, load, policy, "cost_usd_per_h")
-            cost = next((f"{point.band.mean:.2f}" for point in costs if point.share == found.best_share), "-")
-            cells = [escape(policy), f"{_percent(found.best_share)}", f"{found.best.mean:.2f}{spread}", cost]
+            spread = "" if found.best.low is None else f" ({found.best.low:{form}} to {found.best.high:{form}})"
+            costs = curves.curve(case, load, policy, curves.worth.cost)
+            cost = next((f"{point.band.mean:{form}}" for point in costs if point.share == found.best_share), "-")
+            cells = [escape(policy), f"{_percent(found.best_share)}", f"{found.best.mean:{form}}{spread}", cost]
             cells.append(f"{_percent(found.pays_until)}" + (" or more" if found.stops is None else ""))
-            lines.append("".join(f"<td>{each}</td>" for each in ([f"{load:g}"] if loads else []) + cells))
-    return f'<div class="wide"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+            rows.append(([f"{load:g}"] if loads else []) + cells)
+    return table((["load"] if loads else []) + head, rows)
 
 
 def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
     classes = _classes(curves.rows(case))
-    judged = any(row[VALUE] is not None for row in curves.rows(case))
+    worth = curves.worth
+    judged = any(row.get(worth.value) is not None for row in curves.rows(case))
     if judged:
-        money = Measure(VALUE, "Value captured", 1.0, "USD/h", ".3g", None, line_at_zero=True)
+        money = Measure(worth.value, "Value captured", 1.0, worth.unit, ".3g", None, line_at_zero=True)
         text = (
-            "What the share saves per hour against the same traffic without its pools, waiting counted as money"
+            "What the share saves against the same traffic without its pools, waiting counted as money"
             f"{_values(about.values_of_time)}. Above zero, the share is worth more than its tokens cost."
         )
         yield _Section("What it is worth", text, _over_loads(curves, case, [money]))
@@ -165,14 +160,8 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
         text = "What one more percentage point adds, from each share to the next. Where a line falls below zero, stop."
         steps = [step_panel(curves, case, load) for load in curves.loads]
         yield _Section("Where the next percent stops paying", text, [steps])
-    cost = Measure("cost_usd_per_h", "Cost of all pools", 1.0, "USD/h", ".4g")
-    text = (
-        "List prices and energy of what was used, and capacity that is paid by the hour. "
-        "At 0 % the share's pools are gone."
-    )
-    yield _Section("What is paid", text, _over_loads(curves, case, [cost]))
-    text = "Half of the requests are faster than p50, one in a hundred is slower than p99."
-    yield _Section("How long users wait", text, _over_loads(curves, case, _waits(classes)))
+    yield _paid(curves, case)
+    yield from _waiting(curves, case, classes)
     text = "Requests that met every threshold of their class, of all that arrived."
     kept = [
         Measure(f"class.{name}.slo_attainment", f"{name}: SLO attainment", 100.0, "%", ".4g", most=100.0)
@@ -188,6 +177,29 @@ def _sections(curves: Curves, case: Case, about: About) -> Iterator[_Section]:
         yield _Section("Whether the share holds", text, _over_loads(curves, case, held))
 
 
+def _paid(curves: Curves, case: Case) -> _Section:
+    worth = curves.worth
+    if worth is PER_TASK:
+        title, text = "Tokens and energy", "List prices and energy of what was used; capacity by the hour is left out."
+    else:
+        title = "Cost of all pools"
+        text = "List prices and energy of what was used, and capacity that is paid by the hour."
+    cost = Measure(worth.cost, title, 1.0, worth.unit, ".4g")
+    return _Section("What is paid", f"{text} At 0 % the share's pools are gone.", _over_loads(curves, case, [cost]))
+
+
+def _waiting(curves: Curves, case: Case, classes: Iterable[str]) -> Iterator[_Section]:
+    text = "Half of the requests are faster than p50, one in a hundred is slower than p99."
+    yield _Section("How long users wait", text, _over_loads(curves, case, _waits(classes)))
+    agents = _classes(curves.rows(case), ".tasks")
+    if agents:
+        text = (
+            "A task is a session with the sub-agents it started: from its first request to its last answer, tools and "
+            "people included; and what of that was waiting for answers."
+        )
+        yield _Section("How long tasks take", text, _over_loads(curves, case, _tasks(agents)))
+
+
 def _waits(classes: Iterable[str]) -> list[Measure]:
     found = []
     for name in classes:
@@ -200,19 +212,30 @@ def _waits(classes: Iterable[str]) -> list[Measure]:
     return found
 
 
+def _tasks(classes: Iterable[str]) -> list[Measure]:
+    found = []
+    for name in classes:
+        found += [
+            Measure(f"class.{name}.task_waited_s", f"{name}: waiting per task, mean", 1.0 / SECONDS_PER_MINUTE, "min"),
+            Measure(f"class.{name}.task_e2e_p50_s", f"{name}: whole task, p50", 1.0 / SECONDS_PER_MINUTE, "min"),
+            Measure(f"class.{name}.task_e2e_p90_s", f"{name}: whole task, p90", 1.0 / SECONDS_PER_MINUTE, "min"),
+        ]
+    return found
+
+
 def _over_loads(curves: Curves, case: Case, measures: Iterable[Measure]) -> list[list[Panel]]:
     """A row of panels a measure, one a load; with one load, all measures in one row."""
     rows = [[panel(curves, case, load, measure) for load in curves.loads] for measure in measures]
     return rows if len(curves.loads) > 1 else [[each for row in rows for each in row]]
 
 
-def _classes(found: Sequence[Row]) -> list[str]:
-    """Classes that had traffic, in the order of the fleet."""
+def _classes(found: Sequence[Row], counted: str = ".requests") -> list[str]:
+    """Classes that had traffic (or tasks, where those are counted), in the order of the fleet."""
     names: dict[str, None] = {}
     for row in found:
         for column, value in row.items():
-            if column.startswith("class.") and column.endswith(".requests") and value:
-                names[column.removeprefix("class.").removesuffix(".requests")] = None
+            if column.startswith("class.") and column.endswith(counted) and value:
+                names[column.removeprefix("class.").removesuffix(counted)] = None
     return list(names)
 
 
@@ -226,30 +249,14 @@ def _how_to_read() -> str:
         "A solid line is a policy that was told the share; a dashed one takes no notice of it.",
         "At 0 % the pools of the share are not there, and not paid for.",
         "Capacity paid by the hour is the same at every share above 0: the value of the next percent leaves it out.",
-        "The traffic does not react: users who get faster answers would ask more, and that is not counted.",
+        "Users who get faster answers would ask more, and that is not counted. A session's next turn does come sooner.",
     ]
     items = "".join(f"<li>{line}</li>" for line in lines)
     return f"<h3>How to read this</h3><ul>{items}</ul>"
 
 
 _STYLE = """
-html{overflow-y:scroll}
-h2{font-size:21px;margin:34px 0 6px;border-top:2px solid #e4e7eb;padding-top:18px}
-h3{font-size:18px;margin:30px 0 4px}
-.answer p{color:#1f2933;font-size:17px;line-height:1.45;margin:10px 0}
 .legend{position:sticky;top:0;background:#fff;padding:8px 0;z-index:5;border-bottom:1px solid #e4e7eb;
 display:flex;flex-wrap:wrap;gap:6px 18px;font-size:14px}
 .chip i{display:inline-block;width:24px;height:0;margin-right:7px;vertical-align:middle}
-.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr));gap:10px 18px}
-figure{margin:0;min-width:0;overflow:hidden}figcaption{font-size:14px;font-weight:600;margin:6px 0 0}
-.aside{font-size:12px;margin:0}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:14px;margin:6px 0}
-th,td{text-align:right;padding:5px 14px 5px 0;border-bottom:1px solid #e4e7eb}
-th{color:#52606d;font-weight:600;vertical-align:bottom}td:last-child,td:first-child{white-space:nowrap}th:first-child,td:first-child{text-align:left}
-li{color:#52606d;margin:4px 0;line-height:1.4}p{line-height:1.45}
 """
-
-_DRAW = (
-    "JSON.parse(document.getElementById('charts').textContent).forEach((chart,i)=>Plotly.newPlot('chart-'+i,"
-    "chart.data,chart.layout,{displayModeBar:false,responsive:true}));"
-)

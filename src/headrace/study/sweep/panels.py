@@ -10,22 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.study.style import COLOURS, FONT, faint
-from headrace.study.sweep.curves import VALUE, Band, Case, CurvePoint, Curves
+from headrace.study.panels import MUTED, Panel, layout
+from headrace.study.style import COLOURS, faint
+from headrace.study.sweep.curves import Band, Case, CurvePoint, Curves
 
 HEIGHT_PX = 300
 STRETCH = 0.6  # how far beyond the policies' span a reference may stretch the axis, as a part of it
 APART = 0.055  # ticks closer than this part of the axis are left out
-GRID, ZERO, MUTED = "#e4e7eb", "#9aa5b1", "#52606d"
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One chart: its title, Plotly's own JSON of it, and what is off its scale."""
-
-    title: str
-    figure: dict[str, Any]
-    aside: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +51,11 @@ def panel(curves: Curves, case: Case, load: float, measure: Measure) -> Panel:
 
 def step_panel(curves: Curves, case: Case, load: float) -> Panel:
     """What the next percent brings, as steps from target to target."""
-    measure = Measure(VALUE, "The next percent brings", 1.0, "USD/h per point", ".2g", None, line_at_zero=True)
+    worth = curves.worth
+    unit = f"{worth.unit} per point"
+    measure = Measure(worth.value, "The next percent brings", 1.0, unit, ".2g", None, line_at_zero=True)
     lines = {name: curves.next_percent(case, load, name) for name in curves.policies}
-    ends = {name: curves.curve(case, load, name, VALUE)[-1:] for name in curves.policies}
+    ends = {name: curves.curve(case, load, name, worth.value)[-1:] for name in curves.policies}
     closed = {name: [*steps, CurvePoint(ends[name][0].share, steps[-1].band)] for name, steps in lines.items() if steps}
     return _drawn(curves, measure, load, closed, {}, shape="hv")
 
@@ -151,29 +144,16 @@ def _span(lines: dict[str, list[CurvePoint]], levels: dict[str, Band], measure: 
 def _layout(
     measure: Measure, shares: Sequence[float], ends: tuple[float, float], span: tuple[float, float]
 ) -> dict[str, Any]:
-    axis = {"gridcolor": GRID, "linecolor": ZERO, "ticks": "outside", "zeroline": False, "automargin": True}
     width = 100.0 * (ends[1] - ends[0])
     edge = 0.03 * width
     x = {
-        **axis,
         "tickvals": _ticks([100.0 * share for share in shares], width),
         "range": [100.0 * ends[0] - edge, 100.0 * ends[1] + edge],
         "title": {"text": "share, %", "font": {"size": 12}},
     }
-    y = {**axis, "range": list(span), "nticks": 6}
+    y = {"range": list(span), "nticks": 6}
     zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": MUTED, "width": 1.3}}
-    return {
-        "xaxis": x,
-        "yaxis": y,
-        "font": {**FONT, "size": 12},
-        "height": HEIGHT_PX,
-        "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-        "showlegend": False,
-        "hovermode": "closest",
-        "shapes": [zero] if measure.line_at_zero else [],
-    }
+    return {**layout(HEIGHT_PX, x, y), "shapes": [zero] if measure.line_at_zero else []}
 
 
 def _ticks(values: Sequence[float], width: float) -> list[float]:

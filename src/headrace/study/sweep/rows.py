@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from headrace.metrics import ClassReport, PoolReport
+from headrace.metrics import ClassReport, PoolReport, TaskReport
+from headrace.study.compare import regret
 from headrace.study.sweep.grid import Grid, Point
 from headrace.study.sweep.simulation import Judged, PointResult
 from headrace.units import SECONDS_PER_HOUR
@@ -57,10 +58,19 @@ COLUMNS = (
     Column("j_usd", pl.Float64, "USD", "J = sum of marginal cost + value of time * E2E"),
     Column("baseline_j_usd", pl.Float64, "USD", "J of `gpu_only` on the same requests"),
     Column("value_captured_usd", pl.Float64, "USD", "baseline J - J"),
-    Column("value_captured_usd_per_h", pl.Float64, "USD/h", "the same, per hour of traffic"),
-    Column("hindsight_value_usd", pl.Float64, "USD", "best value at the larger of target and realized share"),
-    Column("hindsight_value_usd_per_h", pl.Float64, "USD/h", "the same, per hour of traffic"),
-    Column("regret", pl.Float64, "fraction", "1 - value captured / hindsight value; empty where that is 0"),
+    Column("value_captured_usd_per_h", pl.Float64, "USD/h", "the same, per hour of the baseline's traffic"),
+    Column(
+        "hindsight_value_usd",
+        pl.Float64,
+        "USD",
+        "best value at the larger of target and realized share; not with sessions",
+    ),
+    Column("hindsight_value_usd_per_h", pl.Float64, "USD/h", "the same, per hour of the baseline's traffic"),
+    Column("regret", pl.Float64, "fraction", "1 - value captured / hindsight value; empty where that is 0 or empty"),
+    Column("value_captured_usd_per_task", pl.Float64, "USD/task", "value captured over all tasks; only with sessions"),
+    Column(
+        "marginal_usd_per_task", pl.Float64, "USD/task", "list prices and energy over all tasks; only with sessions"
+    ),
     Column("class.{}.requests", pl.Int64, "requests", "arrived of this class"),
     *(
         Column(f"class.{{}}.{name}_{quantile}_s", pl.Float64, "s", f"{quantile} of {about}, completed requests")
@@ -69,6 +79,13 @@ COLUMNS = (
     ),
     Column("class.{}.slo_attainment", pl.Float64, "fraction", "of the requests that met every threshold"),
     Column("class.{}.value_of_time_usd", pl.Float64, "USD", "value of time * sum of E2E"),
+    Column("class.{}.tasks", pl.Int64, "tasks", "sessions, with the sub-agents they started, that came to their end"),
+    Column("class.{}.tasks_completed", pl.Int64, "tasks", "of which every request completed"),
+    *(
+        Column(f"class.{{}}.task_e2e_{quantile}_s", pl.Float64, "s", f"{quantile} of their time from start to end")
+        for quantile in ("p50", "p90", "p99")
+    ),
+    Column("class.{}.task_waited_s", pl.Float64, "s", "mean per task of what it waited for answers: the sum of E2E"),
     Column("pool.{}.requests", pl.Int64, "requests", "attempts"),
     Column("pool.{}.output_tokens", pl.Int64, "tokens", "produced"),
     Column("pool.{}.share_compute", pl.Float64, "fraction", "of the fleet's work in reference seconds"),
@@ -83,6 +100,7 @@ def rows(grid: Grid, points: Mapping[int, PointResult], judged: Mapping[int, Jud
     for number in range(grid.points):
         point, result = grid.point(number), points[number]
         row = {**_axes(grid, point), **_totals(point, result), **_value(grid, point, result, judged.get(point.group))}
+        row |= _per_task(result, row["value_captured_usd"])
         for name, of_class in result.report.classes.items():
             row.update(_class(f"class.{name}", of_class))
         for name, pool in result.report.pools.items():
@@ -171,11 +189,19 @@ def _value(grid: Grid, point: Point, result: PointResult, judged: Judged | None)
     return {
         "baseline_j_usd": judged.baseline_j_usd,
         "value_captured_usd": captured,
-        "value_captured_usd_per_h": _per_h(captured, result.duration_s),
+        "value_captured_usd_per_h": _per_h(captured, judged.duration_s),
         "hindsight_value_usd": best,
-        "hindsight_value_usd_per_h": _per_h(best, result.duration_s),
-        "regret": 1.0 - captured / best if best > 0.0 else None,
+        "hindsight_value_usd_per_h": None if best is None else _per_h(best, judged.duration_s),
+        "regret": regret(captured, best),
     }
+
+
+def _per_task(result: PointResult, captured: Value) -> Row:
+    tasks = sum(each.tasks.count for each in result.report.classes.values() if each.tasks is not None)
+    if not tasks:
+        return dict.fromkeys(("value_captured_usd_per_task", "marginal_usd_per_task"))
+    value = captured / tasks if isinstance(captured, float) else None
+    return {"value_captured_usd_per_task": value, "marginal_usd_per_task": result.attempts_usd / tasks}
 
 
 def _per_h(usd: float, duration_s: float, fixed_usd_per_h: float = 0.0) -> float | None:
@@ -189,7 +215,20 @@ def _class(prefix: str, of_class: ClassReport) -> Row:
             row[f"{prefix}.{name}_{quantile}_s"] = getattr(quantiles, quantile)
     row[f"{prefix}.slo_attainment"] = of_class.slo_attainment
     row[f"{prefix}.value_of_time_usd"] = of_class.value_of_time_usd
+    if of_class.tasks is not None:
+        row |= _tasks(prefix, of_class.tasks)
     return row
+
+
+def _tasks(prefix: str, tasks: TaskReport) -> Row:
+    return {
+        f"{prefix}.tasks": tasks.count,
+        f"{prefix}.tasks_completed": tasks.completed,
+        f"{prefix}.task_e2e_p50_s": tasks.e2e_s.p50,
+        f"{prefix}.task_e2e_p90_s": tasks.e2e_s.p90,
+        f"{prefix}.task_e2e_p99_s": tasks.e2e_s.p99,
+        f"{prefix}.task_waited_s": tasks.waited_s,
+    }
 
 
 def _pool(prefix: str, pool: PoolReport) -> Row:

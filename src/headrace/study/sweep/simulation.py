@@ -5,6 +5,8 @@ confined to the pools outside the share's) is simulated once, and hindsight is a
 
     value captured = J(baseline) - J(point)          regret = 1 - value captured / V*(the larger of target and realized)
 
+Values per hour are over the hour of the baseline. Traffic with sessions has no V* (`plan.hindsight`).
+
 An error comes back as words: exceptions do not cross process borders whole.
 """
 
@@ -58,12 +60,14 @@ class Judged(msgspec.Struct, frozen=True, tag="judged"):
 
     Attributes:
         baseline_j_usd: J of the baseline.
+        duration_s: time of its last arrival. In closed loop each point has its own; what is compared needs one hour.
         hindsight_usd: the best value at each share asked for, in that order.
     """
 
     group: int
     baseline_j_usd: float
-    hindsight_usd: tuple[float, ...]
+    duration_s: float
+    hindsight_usd: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +133,10 @@ def judge(grid: Grid, group: int, shares: tuple[float, ...]) -> tuple[Judged, in
     fleet = group_fleet(grid, point)
     hindsight = Hindsight(fleet)
     requests = watched(_requests(grid, fleet, point), hindsight.add)
-    metrics = simulate(fleet, requests, GPU_ONLY, point.seed).metrics
-    arrived = sum(totals.arrived for totals in metrics.classes.values())
-    return Judged(group, metrics.j_usd, tuple(map(hindsight.value_at_usd, shares))), arrived
+    result = simulate(fleet, requests, GPU_ONLY, point.seed)
+    arrived = sum(totals.arrived for totals in result.metrics.classes.values())
+    best = tuple(map(hindsight.value_at_usd, shares))
+    return Judged(group, result.metrics.j_usd, result.last_arrival_s, best), arrived
 
 
 def judged_shares(grid: Grid, results: list[PointResult]) -> tuple[float, ...]:

@@ -43,9 +43,11 @@ def payoffs(found: Sequence[Row]) -> list[dict[str, object]]:
                             "load": load,
                             "policy": policy,
                             "best_share": payoff.best_share,
-                            "value_captured_usd_per_h": payoff.best.mean,
+                            curves.worth.value: payoff.best.mean,
                             "pays_until_share": payoff.pays_until,
-                            "then_usd_per_h_per_point": None if stops is None else stops.band.mean,
+                            f"then_usd_per_{curves.worth.unit.removeprefix('USD/')}_per_point": None
+                            if stops is None
+                            else stops.band.mean,
                         }
                     )
     return told
@@ -60,6 +62,10 @@ def _traffic(traffic: TrafficSettings) -> str:
     if not traffic.traces:
         return f"{traffic.generate_s:g} s of generated traffic"
     names = ", ".join(f"{name} from {Path(path).name}" for name, path in traffic.traces)
+    if traffic.sample < 1.0:
+        names += f", a sample of {100.0 * traffic.sample:g} % (and of every pool)"
+    if traffic.resample_tasks:
+        return f"{names}, whole tasks drawn with replacement; a turn comes when the one before was answered"
     if traffic.resample_block_s is None:
         return f"{names}, as recorded"
     return f"{names}, blocks of {traffic.resample_block_s:g} s in random order"

@@ -4,6 +4,7 @@ A trace is one draw of what the day might have been: played as it was, it says n
 seeds only vary what a policy draws. With `resample_block_s` every seed plays a *block bootstrap* of it: the trace is
 cut into blocks of that length, and as many blocks are drawn with replacement and laid end to end. Within a block
 everything stays as it was (bursts, the mix of classes, lengths), so blocks should be longer than what hangs together.
+Sessions would be torn by blocks; with `resample_tasks` whole tasks are drawn instead (`traces.redrawn`).
 
 Source: H. R. Künsch, "The Jackknife and the Bootstrap for General Stationary Observations", Annals of Statistics 17
 (1989); blocks here do not overlap (Carlstein 1986).
@@ -18,7 +19,7 @@ from headrace import rng
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 from headrace.study.sweep.grid import TrafficSettings
-from headrace.traces import TraceOptions, open_traces
+from headrace.traces import open_traces
 from headrace.workload import Request, generate_named
 
 
@@ -36,8 +37,8 @@ def open_traffic(traffic: TrafficSettings, fleet: Fleet, load: float, seed: int)
         return generate_named(fleet.classes, traffic.generate_s or 0.0, seed, load)
     block_s = traffic.resample_block_s
     if block_s is None:
-        return _opened(traffic, load)
-    return faster(resampled(_opened(traffic, 1.0), block_s, seed), load)
+        return open_traces(dict(traffic.traces), traffic.options(load, seed))
+    return faster(resampled(open_traces(dict(traffic.traces), traffic.options(1.0, seed)), block_s, seed), load)
 
 
 def resampled(requests: Iterable[Request], block_s: float, seed: int) -> Iterator[Request]:
@@ -51,7 +52,7 @@ def resampled(requests: Iterable[Request], block_s: float, seed: int) -> Iterato
     blocks: list[list[Request]] = []
     for request in requests:
         if request.turn is not None:
-            said = "traces with sessions cannot be cut into blocks: a session would be torn; leave this out"
+            said = "traces with sessions cannot be cut into blocks: a session would be torn; set resample_tasks instead"
             raise ConfigError("traffic", [Fault("traffic.resample_block_s", said)])
         while request.arrival_s >= len(blocks) * block_s:
             blocks.append([])
@@ -80,15 +81,3 @@ def watched(requests: Iterable[Request], see: Callable[[Request], None]) -> Iter
     for request in requests:
         see(request)
         yield request
-
-
-def _opened(traffic: TrafficSettings, load: float) -> Iterator[Request]:
-    options = TraceOptions(
-        format=traffic.format,
-        skip_bad_lines=traffic.skip_bad_lines,
-        speedup=traffic.speedup,
-        start_s=traffic.start_s,
-        duration_s=traffic.duration_s,
-        load=load,
-    )
-    return open_traces(dict(traffic.traces), options)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from headrace.config.build import build_fleet
 from headrace.errors import ConfigError, Fault
-from headrace.fleet import Fleet, Share
+from headrace.fleet import Fleet, Share, ThinnedPool, thinned
 from headrace.fleet.catalog import close_matches
 from headrace.study.sweep.grid import Axis, FleetSource, Grid, Point
 from headrace.study.sweep.numbers import Document, Number, matching, numbers, with_numbers, with_setting
@@ -38,8 +38,14 @@ def point_fleet(grid: Grid, point: Point) -> Fleet:
 
 def group_fleet(grid: Grid, point: Point) -> Fleet:
     """The fleet that the points of a group share, with the file's own target. Raises ConfigError: it has faults."""
-    source = grid.fleets[point.fleet]
-    return varied_fleet(source, dict(zip(grid.axes, point.settings, strict=True)))
+    return sampled_fleet(grid, point)[0]
+
+
+def sampled_fleet(grid: Grid, point: Point) -> tuple[Fleet, tuple[ThinnedPool, ...]]:
+    """As `group_fleet`, and what became of its pools where the traffic is a sample."""
+    source, sample = grid.fleets[point.fleet], grid.traffic.sample
+    fleet = varied_fleet(source, dict(zip(grid.axes, point.settings, strict=True)))
+    return thinned(fleet, sample) if sample < 1.0 else (fleet, ())
 
 
 def varied_fleet(source: FleetSource, values: dict[Axis, float]) -> Fleet:

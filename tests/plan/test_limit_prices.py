@@ -13,14 +13,14 @@ from instances import problems
 
 from headrace.errors import InfeasiblePlan
 from headrace.plan.linear import Linear
-from headrace.plan.problem import Candidate, Cell, Contract, Period, Problem, ShareBound, ShareOf, Use
+from headrace.plan.problem import Candidate, Cell, Contract, Period, Problem, ShareBound, ShareUnit, Use
 from headrace.plan.program import Program
 from headrace.plan.solution import LimitPrice, Solution
 from headrace.plan.solve import Settings, solve
 from headrace.plan.variables import Model
 
 STEP = 1e-5
-KNOWN_WORK = (ShareOf.REQUESTS, ShareOf.OUTPUT_TOKENS, ShareOf.COMPUTE)
+KNOWN_WORK = (ShareUnit.REQUESTS, ShareUnit.OUTPUT_TOKENS, ShareUnit.COMPUTE)
 Change = Callable[[float], Problem]
 
 
@@ -87,7 +87,7 @@ def test_prices_of_rows_are_the_one_sided_differences_of_the_program(problem: Pr
 
 def test_a_share_costs_the_difference_between_the_two_ways_to_serve() -> None:
     """10 requests/s for an hour at 2 or 3 USD per thousand; a quarter must go the dear way."""
-    plan = solve(_two_ways(shares=(ShareBound("quarter", ShareOf.REQUESTS, frozenset({"dear"}), at_least=0.25),)))
+    plan = solve(_two_ways(shares=(ShareBound("quarter", ShareUnit.REQUESTS, frozenset({"dear"}), at_least=0.25),)))
     assert plan.money.objective_usd == pytest.approx(36.0 * (2.0 + 0.25))
     assert _price(plan, "share", "quarter, at least") == pytest.approx(0.001)
 
@@ -140,7 +140,7 @@ def _requests(problem: Problem, workload_class: str) -> float:
 
 
 def _work(problem: Problem, share: ShareBound) -> float:
-    each = {ShareOf.REQUESTS: lambda c: 1.0, ShareOf.OUTPUT_TOKENS: lambda c: c.output_tokens}
+    each = {ShareUnit.REQUESTS: lambda c: 1.0, ShareUnit.OUTPUT_TOKENS: lambda c: c.output_tokens}
     of = each.get(share.of, lambda c: c.work[share.of])
     pairs = [(c, r, p) for c in problem.cells for r, p in zip(c.rate_per_s, problem.periods, strict=True)]
     return sum(of(c) * r * p.hours * 3600 for c, r, p in pairs)

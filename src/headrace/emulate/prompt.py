@@ -1,0 +1,79 @@
+"""What an emulated backend reads of a request, and the emulated tokenizer: 4 bytes of content are one token."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from headrace.modelserver import BLOCK_TOKENS
+from headrace.wire.canonical import Reasoning, Refusal, Request, Text, ToolCall, ToolResult
+
+BYTES_PER_TOKEN = 4
+
+
+class _Message(msgspec.Struct):
+    content: Any = ""
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool = False
+
+
+class ChatBody(msgspec.Struct):
+    """A plain chat request, as far as an answer of plain tokens needs it."""
+
+    model: str
+    messages: list[_Message]
+    stream: bool = False
+    stream_options: _StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+    @property
+    def ceiling(self) -> int | None:
+        """The client's ceiling on output tokens."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a usage chunk is asked for."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def content(self) -> bytes:
+        """All message content, one after the other."""
+        parts = (message.content for message in self.messages)
+        return b"".join(part.encode() if isinstance(part, str) else msgspec.json.encode(part) for part in parts)
+
+
+def request_content(request: Request) -> bytes:
+    """All text of a request in neutral form, one after the other."""
+    texts = [prompt if isinstance(prompt, str) else "tok " * len(prompt) for prompt in request.prompts]
+    for turn in request.turns:
+        for part in turn.parts:
+            match part:
+                case Text(text) | Reasoning(text) | Refusal(text):
+                    texts.append(text)
+                case ToolCall():
+                    texts.append(part.arguments)
+                case ToolResult(_, content):
+                    texts += [piece.text for piece in content if isinstance(piece, Text)]
+                case _:
+                    pass  # an image has no bytes here
+    return "".join(texts).encode("utf-8", "surrogatepass")
+
+
+def token_count(content: bytes) -> int:
+    """Tokens by the emulated tokenizer; at least 1."""
+    return max(1, -(-len(content) // BYTES_PER_TOKEN))
+
+
+def prefix_hashes(content: bytes) -> tuple[int, ...]:
+    """One hash for each whole KV block of tokens; it depends on everything up to there."""
+    size = BLOCK_TOKENS * BYTES_PER_TOKEN
+    state, found = blake2b(digest_size=8), []
+    for end in range(size, len(content) + 1, size):
+        state.update(content[end - size : end])
+        found.append(int.from_bytes(state.digest()))
+    return tuple(found)

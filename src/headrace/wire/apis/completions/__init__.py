@@ -1,0 +1,26 @@
+"""OpenAI's legacy completions: `POST /v1/completions`."""
+
+from headrace.wire.apis.api import Api
+from headrace.wire.apis.completions.answers import (
+    CompletionsStreamReader,
+    CompletionsStreamWriter,
+    read_answer,
+    write_answer,
+)
+from headrace.wire.apis.completions.requests import read_request, write_request
+from headrace.wire.apis.errors import error_body, read_error
+
+COMPLETIONS = Api(
+    name="completions",
+    path="/v1/completions",
+    read_request=read_request,
+    write_request=write_request,
+    read_answer=read_answer,
+    write_answer=write_answer,
+    stream_reader=CompletionsStreamReader,
+    stream_writer=CompletionsStreamWriter,
+    read_error=read_error,
+    error_body=error_body,
+)
+
+__all__ = ["COMPLETIONS"]

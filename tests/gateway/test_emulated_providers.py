@@ -1,0 +1,178 @@
+"""The gateway in front of emulated providers: each row of what they refuse, and of how they fail, end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import uvloop
+from gateway_rig import ListLedger, read_answer
+
+from headrace import rng
+from headrace.config import load_fleet
+from headrace.emulate import Emulator
+from headrace.fleet import Fleet, OperatingPoint, Pool
+from headrace.gateway import start_gateway
+from headrace.policy import PolicyEngine
+
+MODEL = "gpt-oss-120b"
+Ask = Callable[..., Awaitable[tuple[int, dict[bytes, bytes], bytes, bool]]]
+
+
+def fleet_of(*dialects: str) -> Fleet:
+    """A pool for each dialect, the first the quickest; backends b0, b1, ..."""
+    sample = load_fleet()
+    pool = next(pool for pool in sample.pools.values() if pool.backends[0].name == "cerebras-1")
+    pools = {f"p{i}": one_pool(pool, i, dialect) for i, dialect in enumerate(dialects)}
+    route = replace(sample.routes[0], pools=tuple(pools), model=None)
+    return replace(sample, pools=pools, shares={}, routes=(route,))
+
+
+def one_pool(pool: Pool, index: int, dialect: str) -> Pool:
+    point = OperatingPoint(0.001 * 10**index, 1e6, 0.0001)
+    deployment = replace(pool.deployment, name=f"d{index}", accelerator=None, observed=point)
+    backend = replace(pool.backends[0], name=f"b{index}", pool=f"p{index}", dialect=dialect)
+    return replace(pool, name=f"p{index}", deployment=deployment, backends=(backend,))
+
+
+def through(scenario: Callable[[Ask, PolicyEngine], Awaitable[Any]], *dialects: str) -> Any:
+    """What `scenario` returns, given how to ask a gateway in front of backends of these dialects, and its engine."""
+
+    async def run() -> Any:
+        fleet = fleet_of(*dialects)
+        emulator = Emulator(fleet)
+        urls = await emulator.start(ephemeral=True)
+        pools = {
+            name: replace(pool, backends=tuple(replace(b, url=urls[b.name]) for b in pool.backends))
+            for name, pool in fleet.pools.items()
+        }
+        fleet = replace(fleet, pools=pools)
+        engine = PolicyEngine(fleet, rng.stream(0, "policy"))
+        gateway = await start_gateway(fleet, engine, ListLedger(), port=0, admin_port=None)
+
+        async def ask(fault: str = "", **fields: Any) -> tuple[int, dict[bytes, bytes], bytes, bool]:
+            body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            head = "POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nx-headrace-emulated-output-tokens: 4\r\n"
+            head += f"x-headrace-emulated-fault: {fault}\r\n" if fault else ""
+            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            try:
+                return await asyncio.wait_for(read_answer(reader), 10)
+            finally:
+                writer.close()
+
+        try:
+            return await scenario(ask, engine)
+        finally:
+            await gateway.close(0.0)
+            await emulator.stop()
+
+    return uvloop.run(run())
+
+
+SERVED = [
+    ("groq", {"messages": [{"role": "user", "name": "ann", "content": "x"}]}, b"messages[].name"),
+    ("groq", {"frequency_penalty": 1.0, "metadata": {"a": "b"}}, b"frequency_penalty, metadata"),
+    ("groq", {"include_reasoning": True, "reasoning_format": "parsed"}, b"include_reasoning"),
+    ("groq", {"n": 1, "logprobs": False}, None),
+    ("vllm-tpu", {"seed": 1}, b"seed"),
+    ("vllm", {"seed": 1}, None),
+    ("cerebras", {"max_tokens": 9, "store": True}, b"store"),
+    ("ollama", {"user": "u", "parallel_tool_calls": False}, b"user, parallel_tool_calls"),
+]
+
+
+@pytest.mark.parametrize(("dialect", "fields", "dropped"), SERVED, ids=lambda each: str(each)[:30])
+def test_what_a_provider_would_refuse_is_taken_out_and_said(
+    dialect: str, fields: dict[str, Any], dropped: bytes | None
+) -> None:
+    status, headers, _, _ = through(lambda ask, _: ask(**fields), dialect)
+    assert (status, headers.get(b"x-headrace-dropped")) == (200, dropped)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields"),
+    [
+        ("groq", {"n": 2}),
+        ("groq", {"logprobs": True}),
+        ("groq", {"logit_bias": {"1": 1}}),
+        ("groq", {"tools": [{"type": "function", "function": {"name": "f"}}] * 129}),
+        ("ollama", {"tool_choice": "required"}),
+        ("vllm", {"guided_json": {}}),
+        ("cerebras", {"reasoning_effort": "xhigh"}),
+    ],
+)
+def test_what_a_provider_cannot_give_goes_to_one_that_can(dialect: str, fields: dict[str, Any]) -> None:
+    approximated = "reasoning_effort" in fields
+    _, headers, _, _ = through(lambda ask, _: ask(**fields), dialect, "openai-compatible")
+    assert headers[b"x-headrace-backend"] == (b"b0" if approximated else b"b1")
+    status, _, body, _ = through(lambda ask, _: ask(**fields), dialect)
+    assert status == (200 if approximated else 400)
+    assert approximated or json.loads(body)["error"]["param"] in fields
+
+
+HEALTHY = [
+    *(("cerebras", code) for code in ("queue_exceeded", "request_quota_exceeded", "token_quota_exceeded", "503")),
+    *(("groq", code) for code in ("capacity_exceeded", "rate_limit_exceeded", "503")),
+    *(("openai", code) for code in ("rate_limit_exceeded", "503")),
+    *(("vllm", code) for code in ("QueueOverflowError", "MaxQueuedTokensError")),
+    *((name, "overloaded") for name in ("sglang", "llama.cpp", "ollama", "bedrock")),
+    *((name, "quota") for name in ("ollama", "bedrock")),
+    *((name, "context_length") for name in ("cerebras", "groq", "openai", "vllm", "sglang", "llama.cpp", "bedrock")),
+]
+ILL = [
+    *(("cerebras", what) for what in ("402", "wrong_api_key", "model_not_found", "500", "502", "408")),
+    *(("groq", what) for what in ("401", "404", "500", "502", "499")),
+    *(("openai", what) for what in ("insufficient_quota", "401", "403", "404", "408", "409", "500")),
+    *((name, "server_error") for name in ("vllm", "sglang", "llama.cpp", "ollama", "bedrock")),
+]
+
+
+@pytest.mark.parametrize(("dialect", "fault", "ill"), [*((*e, False) for e in HEALTHY), *((*e, True) for e in ILL)])
+@pytest.mark.parametrize("stream", [False, True])
+def test_another_backend_answers_and_only_the_ill_open_their_breaker(
+    dialect: str, fault: str, ill: bool, stream: bool
+) -> None:
+    async def scenario(ask: Ask, engine: PolicyEngine) -> dict[str, float]:
+        status, headers, _, whole = await ask(f"b0={fault}", stream=stream)
+        assert (status, headers[b"x-headrace-backend"], whole) == (200, b"b1", True)
+        return {view.name: view.failure_rate for view in engine.view().backends}
+
+    rates = through(scenario, dialect, "openai-compatible")
+    assert (rates["b0"] > rates["b1"]) is ill
+
+
+@pytest.mark.parametrize("dialect", ["cerebras", "groq", "openai", "vllm", "sglang", "llama.cpp", "ollama", "bedrock"])
+def test_the_caller_s_fault_is_told_in_openai_s_shape_and_asked_of_nobody_else(dialect: str) -> None:
+    async def scenario(ask: Ask, engine: PolicyEngine) -> tuple[int, dict[bytes, bytes], bytes, bool]:
+        return await ask("b0=bad_request")
+
+    status, headers, body, _ = through(scenario, dialect, "openai-compatible")
+    assert 400 <= status < 500 or status == 501
+    assert headers[b"x-headrace-backend"] == b"b0"
+    assert json.loads(body)["error"]["message"]
+
+
+@pytest.mark.parametrize("dialect", ["cerebras", "groq", "openai", "vllm", "sglang", "llama.cpp", "ollama"])
+@pytest.mark.parametrize("fault", ["500@2", "cut@2", "polite@2"])
+def test_an_answer_that_breaks_in_the_middle_never_looks_complete(dialect: str, fault: str) -> None:
+    async def scenario(ask: Ask, engine: PolicyEngine) -> tuple[bytes, bool, bytes]:
+        status, headers, body, whole = await ask(f"b0={fault}", stream=True)
+        assert status == 200
+        return body, whole, headers[b"x-headrace-backend"]
+
+    body, whole, backend = through(scenario, dialect, "openai-compatible")
+    if backend == b"b0":
+        assert not whole
+    else:  # it broke before anything was handed on, so the other answered
+        assert whole
+        assert body.count(b'"tok "') == 4
+
+
+def test_a_missing_end_mark_is_forgiven_after_a_finish_reason() -> None:
+    _, headers, body, whole = through(lambda ask, _: ask("b0=no_done", stream=True), "vllm", "openai-compatible")
+    assert (headers[b"x-headrace-backend"], whole, b"[DONE]" in body) == (b"b0", True, False)
