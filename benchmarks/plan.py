@@ -124,7 +124,9 @@ def drawn(series: dict[str, list[tuple[float, float]]], path: str) -> None:
     """Write the chart as a page of its own: a browser turns it into the picture of the docs."""
     from headrace.study.style import COLOURS, chart_html, log_figure, page
 
-    figure = log_figure("periods, cells or candidates", "seconds to a plan within 1 %", height=420, width=820)
+    figure = log_figure(
+        "periods, cells or candidates", "seconds to a plan within 1 %", height=400, width=860, margin={"t": 10}
+    )
     for (name, sizes), colour in zip(GROWTH.items(), COLOURS, strict=False):
         at = {"periods": [s[0] for s in sizes], "cells": [4 * s[1] for s in sizes], "candidates": [s[2] for s in sizes]}
         figure.add_scatter(x=at[name], y=[taken_s for taken_s, _ in series[name]], name=name, line_color=colour)

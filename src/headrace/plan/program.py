@@ -106,9 +106,9 @@ class Program:
             rows={**self.rows, name: numbers},
         )
 
-    def with_room(self, rows: Ints) -> Program:
-        """The same with some rows tightened by the most that rounding integers up can add to them."""
-        whole = self.matrix[rows][:, np.flatnonzero(self.integer)]
+    def with_room(self, rows: Ints, columns: Ints) -> Program:
+        """The same with some rows tightened by the most that rounding some columns up can add to them."""
+        whole = self.matrix[rows][:, columns]
         low, high = self.row_lower.copy(), self.row_upper.copy()
         low[rows] -= whole.minimum(0.0).sum(axis=1)
         high[rows] -= whole.maximum(0.0).sum(axis=1)

@@ -30,9 +30,10 @@ from headrace.plan.prices import limit_prices
 from headrace.plan.problem import Problem
 from headrace.plan.program import Point
 from headrace.plan.solution import Ending, Solution
-from headrace.plan.tables import Floats
+from headrace.plan.tables import Floats, Ints
 
 WHOLE = 1e-6  # nearer than this to a whole number is one
+ROUNDINGS = 8  # tries to round a point up before contracts are tried otherwise
 SHORT = 0.1  # of the gap: by less, a loss may be short until units are whole
 
 
@@ -106,15 +107,18 @@ class _Search:
             raise self._nothing()
         return self._finished(self._best)
 
-    def _relaxed(self, least: Floats, most: Floats, near: Point | None = None, *, room: bool = False) -> Point | None:
+    def _relaxed(
+        self, least: Floats, most: Floats, near: Point | None = None, rounded: Ints | None = None
+    ) -> Point | None:
         """The best point with divisible units that survives every loss, contracts between two bounds.
 
         Args:
-            room: to round units up: limits are tightened by what that may add.
+            rounded: columns that will be rounded up: limits are tightened by what that may add.
         """
         while True:
             program = self._program.with_bounds(self._signed, least, most)
-            program = program.with_room(self._linear.rounded_rows(program)) if room else program
+            if rounded is not None:
+                program = program.with_room(self._linear.rounded_rows(program), rounded)
             point = program.relaxed(self._left_s(), near)
             rows = [] if point is None else self._linear.broken(point.x, SHORT * self._settings.gap)
             if point is None or not rows:
@@ -154,18 +158,20 @@ class _Search:
             self._report("contracts")
 
     def _round(self, point: Point, least: Floats, most: Floats) -> None:
-        """Units up; where that breaks a limit, units up from a point that leaves room for it."""
-        self._round_up(point, least, most)
-        if not math.isfinite(self._cost):
-            roomy = self._relaxed(least, most, point, room=True)
-            if roomy is not None:
-                self._round_up(roomy, least, most, room=True)
-
-    def _round_up(self, point: Point, least: Floats, most: Floats, *, room: bool = False) -> None:
-        """Units up, and again from a better point while a loss is short by the little that the point left open."""
+        """Units up; where that breaks a limit, from points that leave room for what was not whole before."""
         nearest: Point | None = point
-        while nearest is not None and not self._try(np.ceil(nearest.x[self._whole] - WHOLE), nearest):
-            nearest = self._relaxed(least, most, nearest, room=room)
+        rounded = np.zeros(0, dtype=np.int64)
+        for _ in range(ROUNDINGS):
+            if nearest is None or (self._try(np.ceil(nearest.x[self._whole] - WHOLE), nearest) and self._best):
+                return
+            rounded = np.union1d(rounded, self._divided(nearest))
+            nearest = self._relaxed(least, most, nearest, rounded)
+
+    def _divided(self, point: Point) -> Ints:
+        """Columns of a point that should be whole and are not."""
+        x = point.x[self._whole]
+        divided: Ints = self._whole[np.ceil(x - WHOLE) > x + WHOLE]
+        return divided
 
     def _try(self, whole: Floats, near: Point | None = None) -> bool:
         """Complete whole numbers to a plan and keep it if it is the cheapest so far; False: a loss is short."""
