@@ -91,7 +91,8 @@ def _power_w(pool: Pool, curve: SpeedCurve) -> float:
                 Fault(
                     f"pools.{pool.name}.price.type",
                     "hourly charges energy, and the power of this deployment is unknown; "
-                    "declare [accelerators.NAME] with tdp_w, or set electricity_usd_per_kwh = 0 where the hour includes it",
+                    "declare [accelerators.NAME] with tdp_w, or set electricity_usd_per_kwh = 0 where the hour "
+                    "includes it",
                 )
             ],
         )
