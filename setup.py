@@ -13,8 +13,8 @@ from setuptools import Extension, setup
 
 COMPILED = {
     "src/headrace": "sums",
-    "src/headrace/policy": "admission breaker budget_price choice columns commitment_price deadline engine "
-    "input_estimator kv_price limits pace picked pool_shares predict prefix prices pricing "
+    "src/headrace/policy": "admission backend_states breaker budget_price choice columns commitment_price deadline "
+    "engine input_estimator kv_price limits pace picked pool_shares predict prefix prices pricing "
     "retry routing slo_price state windows",
     "src/headrace/modelserver": "batching clock dataflow hosted impaired kv line outage paged pages prefix quota "
     "replicas sequence session_cache span split",

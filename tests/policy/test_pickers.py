@@ -25,8 +25,9 @@ from headrace.policy import (
     Policy,
     PolicyEngine,
 )
+from headrace.policy.backend_states import backend_states
 from headrace.policy.choice import Chooser
-from headrace.policy.pricing import BackendState, backend_states
+from headrace.policy.pricing import BackendState
 from headrace.policy.routing import Candidates
 from headrace.policy.state import RequestState
 
@@ -44,7 +45,7 @@ def loaded(seed: int = 0) -> tuple[BackendState, ...]:
     backends = backend_states(SAMPLE)
     for backend in backends:
         for _ in range(random.randint(0, 40)):
-            backend.took(backend.prefill_s(500), 700.0)
+            backend.took(backend.prefill_s(500), 700.0, 0.0)
     return backends
 
 
@@ -91,7 +92,7 @@ def test_the_fastest_stays_the_fastest_under_load_and_the_lowest_latency_does_no
     assert picks("latency", backends) == [fastest]
     busy = next(backend for backend in backends if backend.name == fastest)
     for _ in range(busy.limit - 1):
-        busy.took(busy.prefill_s(5000), 5200.0)
+        busy.took(busy.prefill_s(5000), 5200.0, 0.0)
     assert picks("fastest", backends) == [fastest]
     assert picks("latency", backends) != [fastest]
 

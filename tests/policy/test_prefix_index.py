@@ -14,9 +14,9 @@ from policy_rig import SAMPLE
 from headrace import rng
 from headrace.fleet import Fleet, PerToken
 from headrace.policy import POLICIES, PRICES, Arrived, Dispatch, Finished, FirstToken, Policy, PolicyEngine
+from headrace.policy.backend_states import backend_states
 from headrace.policy.event import AnyEvent
 from headrace.policy.prefix import PrefixIndex, Prompt
-from headrace.policy.pricing import backend_states
 
 BLOCK = 100
 Tree = st.lists(st.integers(0, 2), max_size=6)  # a path in a tree: two paths share what they share from the root

@@ -24,10 +24,10 @@ from headrace.metrics import RequestRecord
 from headrace.modelserver import model_server
 from headrace.perf import speed_curve
 from headrace.policy import GPU_ONLY, STATIC, AnyAction, AnyEvent, EngineView, PolicyEngine
+from headrace.policy.backend_states import backend_states
 from headrace.policy.breaker import Probe
 from headrace.policy.journal import decode_entries, first_difference
 from headrace.policy.kv_price import HIGHEST, RISE_S, KvPrice
-from headrace.policy.pricing import backend_states
 from headrace.policy.routing import Candidates
 from headrace.policy.slo_price import SloPrice
 from headrace.policy.state import AttemptState, RequestState

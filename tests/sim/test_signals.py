@@ -165,8 +165,8 @@ def test_four_workers_wait_less_with_signals_and_stale_ones_cost_it_again() -> N
     frozen = p99_wait_s(FRESH, (Stale(backends=names, from_s=1.0),))
     alone = p99_wait_s(None, workers=1)
     assert alone < fresh < 0.7 * deaf
-    assert late > 2.0 * fresh, "everybody runs to where it was empty a second ago"
-    assert 1.5 * fresh < frozen < 1.5 * deaf, "what is not renewed is forgotten"
+    assert late > 1.5 * fresh, "everybody runs to where it was empty a second ago"
+    assert fresh < frozen < deaf, "what is not renewed is forgotten"
 
 
 def engine(signals: Signals | None) -> PolicyEngine:

@@ -142,7 +142,7 @@ class Chooser:
         """The cheapest candidate of every side that has one, with what prefix hits save."""
         table = self._table
         bests = _bests_of_few(now_s, request) if table is None else _bests_of_many(table, now_s, request)
-        if request.prompt is not None:
+        if bests and request.prompt is not None:
             bests = self._beside_hits(now_s, request, request.prompt, bests)
         return bests if self.limits is None else self.limits.affordable(now_s, request, bests)
 
@@ -176,7 +176,8 @@ def _bests_of_few(now_s: float, request: RequestState) -> list[Best]:
                 continue
             tpot_s = backend.p0 + backend.p1 * i
             ttft_s = backend.t0 + i * (backend.t1 + backend.t2 * i)
-            score = i * backend.usd_in + o * backend.usd_out + v * (ttft_s + after_first * tpot_s)
+            score = i * (backend.usd_in + backend.usd_in2 * i)
+            score += o * (backend.usd_out + backend.usd_io * i) + v * (ttft_s + after_first * tpot_s)
             if size > backend.room_tokens:
                 score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
             if score < lowest:  # equal scores go by the order of the fleet file

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from headrace.policy.pricing import BackendState, Row
 from headrace.policy.state import RequestState
 
-ROW: Final = 8  # figures of a row; held, queued and r of `BackendState.slots` follow
-BLOCKED: Row = (inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+ROW: Final = 10  # figures of a row; held, queued and r of `BackendState.slots` follow
+BLOCKED: Row = (inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class PriceTable:
@@ -46,9 +46,10 @@ class PriceTable:
         self._refresh(now_s)
         i, o = float(request.input_tokens), request.expected_output_tokens
         v = request.workload_class.value_of_time_usd_per_s
-        room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1, held, queued, r = self._rows
+        room_tokens, usd_in, usd_in2, usd_out, usd_io, t0, t1, t2, p0, p1, held, queued, r = self._rows
         tpot_s = p0 + p1 * i
-        scores: NDArray[np.float64] = i * usd_in + o * usd_out + v * (t0 + i * (t1 + t2 * i) + (o - 1.0) * tpot_s)
+        scores: NDArray[np.float64] = i * (usd_in + usd_in2 * i)
+        scores += o * (usd_out + usd_io * i) + v * (t0 + i * (t1 + t2 * i) + (o - 1.0) * tpot_s)
         full = i + o > room_tokens
         if full.any():
             scores[full] += v * (queued[full] * o * tpot_s[full] / held[full]) * r[full]

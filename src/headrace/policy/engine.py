@@ -29,6 +29,7 @@ from headrace.errors import InvariantError
 from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
 from headrace.policy.admission import WaitingRoom, due, no_backend, refusal, retry_after_s
+from headrace.policy.backend_states import backend_states
 from headrace.policy.breaker import Probe
 from headrace.policy.choice import Choice
 from headrace.policy.deadline import (
@@ -58,7 +59,6 @@ from headrace.policy.policies import PRICES, Policy
 from headrace.policy.pool_shares import share_meters
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.prefix import prompt_of
-from headrace.policy.pricing import backend_states
 from headrace.policy.retry import RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
@@ -224,7 +224,8 @@ class PolicyEngine:
             return self._end_and_serve(now_s, request, Outcome.FAILED)
         if refused:
             request.refused_by(backend)
-        return [*self._retry(now_s, request, refused), *self._serve_queue(now_s)]
+        actions = self._retry(now_s, request, refused)
+        return actions + (self._serve_queue(now_s) if backend.free(now_s) else self._wake_later(now_s))
 
     def _client_gone(self, now_s: float, event: ClientGone) -> list[AnyAction]:
         request = self._requests.get(event.request_id)
@@ -272,7 +273,7 @@ class PolicyEngine:
         outside_cached = request.cached_tokens(outside) if request.hits and outside is not None else 0.0
         ttft_s, tpot_s = backend.latency(input_tokens, output_tokens, cached)
         prefill_s, kv_tokens = backend.prefill_s(input_tokens, cached), input_tokens + output_tokens
-        probe = backend.took(prefill_s, kv_tokens)
+        probe = backend.took(prefill_s, kv_tokens, request.workload_class.value_of_time_usd_per_s)
         if self._board.listens:
             self._board.dispatched(now_s, backend, prefill_s, kv_tokens)
         attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
@@ -314,7 +315,8 @@ class PolicyEngine:
         request, backend = attempt.request, attempt.backend
         del self._attempts[attempt.attempt_id]
         request.attempt = None
-        backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens)
+        value_usd_per_s = attempt.request.workload_class.value_of_time_usd_per_s
+        backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens, value_usd_per_s)
         attempt.waits = False
         if self._board.listens:
             self._board.released(self._now_s, backend)

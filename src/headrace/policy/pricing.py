@@ -1,25 +1,32 @@
 """The score: what a request would cost on a backend, in USD, everything included.
 
-    score(r, b) = marginal cost + value of time * latency + risk            (this module)
+    score(r, b) = marginal cost + value of time * latency + risk + delay    (this module)
                 + sum over shares of price_k * use_k(r, b)                  (prices.py, added by the engine)
 
     latency = wait + TTFT + (output tokens - 1) * TPOT
     risk    = chance of failure * (marginal cost of the retry + value of time * the time lost until the failure shows)
+    delay   = value of the time that others on the backend lose by it: while its prompt is computed they wait, and each
+              of its tokens makes their steps longer
 
 Latency comes from the backend's speed curve, evaluated at the load that *we* have put on it (attempts dispatched and
 not ended, known without a signal), times two factors learnt from finished attempts: observed over predicted, for TTFT
 and for TPOT. So a wrong curve is corrected by what is seen, and an unseen backend still has a sensible price.
 
+Without `delay` each request would take what is best for itself: one that leaves its cached prefix for an emptier
+backend gains a little, and holds up everybody there while its prompt is computed anew; a fleet that is nearly full
+collapses. It is the marginal-cost price of congestion (Pigou, "The Economics of Welfare", 1920). Services that are
+known by their speed only see to their own load: no delay there.
+
 Every arrival scores every backend, but an event changes one backend's load. So each keeps its score at its present load
 as a few coefficients of the request's size, and works them out again only after something happened to it. With r = 1 +
 failure rate and v = value of time,
 
-    score = input * usd_in + output * usd_out + v * (ttft + (output - 1) * tpot)
-    ttft  = t0 + t1 * input + t2 * input**2      (times r)        usd_in, usd_out: marginal cost per token (times r)
+    score = input * (usd_in + usd_in2 * input) + output * (usd_out + usd_io * input) + v * (ttft + (output - 1) * tpot)
+    ttft  = t0 + t1 * input + t2 * input**2      (times r)        usd_*: marginal cost (times r) and delay
     tpot  = p0 + p1 * input
 
 of which a predicted prefix hit of c tokens (`prefix.py`) saves c * (input price - cached price) and the prefill of its
-first c tokens, c * t1 + c**2 * t2: what comes after them still attends to them. This holds
+first c tokens, c * t1 + c**2 * t2, for itself and for others: what comes after them still attends to them. This holds
 while input + output fits into the room. Beyond it (every slot is held, or the KV cache would not hold the request) the
 wait for a slot is added.
 """
@@ -29,10 +36,10 @@ from __future__ import annotations
 from math import inf
 from typing import Final, NamedTuple
 
-from headrace.cost import MarginalCost, marginal_cost
+from headrace.cost import MarginalCost
 from headrace.errors import InvariantError
-from headrace.fleet import Backend, Fleet, Limits
-from headrace.perf import Serving, SpeedCurve, speed_curve
+from headrace.fleet import Backend, Limits
+from headrace.perf import Serving, SpeedCurve
 from headrace.policy.breaker import Breaker, Probe
 
 LEARNING_RATE: Final = 0.05
@@ -41,7 +48,7 @@ FAILURE_RATE_PRIOR: Final = 0.001
 MIN_TOKENS_FOR_TPOT: Final = 8
 
 Side = tuple[bool, ...]  # for each share of the fleet, by index: inside its pools; False for one that is only reported
-Row = tuple[float, float, float, float, float, float, float, float]
+Row = tuple[float, float, float, float, float, float, float, float, float, float]
 
 
 class Elsewhere(NamedTuple):
@@ -59,6 +66,7 @@ class BackendState:
         in_flight: attempts dispatched and not ended.
         prefill_backlog_s: uncontended prefill seconds of the attempts that have no first token yet.
         kv_tokens: context tokens that its attempts are expected to hold.
+        waiting_usd_per_s: value of time of all its attempts together.
         ttft_factor, tpot_factor: observed over predicted, smoothed.
         failure_rate: smoothed chance that an attempt fails by the backend's fault.
         hit_factor: cached input tokens as reported over those predicted (`prefix.py`), smoothed, 0 to 1.
@@ -68,7 +76,7 @@ class BackendState:
         drained: it finishes what it has and takes no more.
         elsewhere: what others put on it (`signals.py`): priced, and in no limit of ours; None: nothing is known.
         ready: it may be picked, and the coefficients are those of its present load; else ask `priced`.
-        room_tokens, usd_in, usd_out, t0, t1, t2, p0, p1: the coefficients (see the module).
+        room_tokens, usd_in, usd_in2, usd_out, usd_io, t0, t1, t2, p0, p1: the coefficients (see the module).
     """
 
     __slots__ = (
@@ -78,6 +86,7 @@ class BackendState:
         "_kv_s_per_token",
         "_max_batch",
         "_prefill_s_per_token",
+        "_prefill_s_per_token_alone",
         "_prefill_s_per_token_squared",
         "_slots",
         "_starts_s",
@@ -111,7 +120,10 @@ class BackendState:
         "tpot_factor",
         "ttft_factor",
         "usd_in",
+        "usd_in2",
+        "usd_io",
         "usd_out",
+        "waiting_usd_per_s",
     )
 
     def __init__(
@@ -129,7 +141,7 @@ class BackendState:
     ) -> None:
         """
         Args:
-            starts_s: `start_s` by attempts in flight, as far as it was worked out ahead.
+            starts_s: `first_step_s` by attempts in flight, as far as it was worked out ahead.
         """
         self.index = index
         self.name = backend.name
@@ -142,6 +154,7 @@ class BackendState:
         self.in_flight = 0
         self.kv_tokens = 0.0
         self.prefill_backlog_s = 0.0
+        self.waiting_usd_per_s = 0.0
         self.ttft_factor = 1.0
         self.tpot_factor = 1.0
         self.failure_rate = FAILURE_RATE_PRIOR
@@ -163,27 +176,30 @@ class BackendState:
         self._kv_s_per_token = curve.kv_s_per_token
         self._starts_s = starts_s
         self._prefill_s_per_token = curve.prefill_s_per_token + curve.ttft_overhead_s_per_token
+        self._prefill_s_per_token_alone = curve.prefill_s_per_token
         self._prefill_s_per_token_squared = curve.prefill_s_per_token_squared
-        self.room_tokens = self.usd_in = self.usd_out = 0.0
+        self.room_tokens = self.usd_in = self.usd_in2 = self.usd_out = self.usd_io = 0.0
         self.t0 = self.t1 = self.t2 = self.p0 = self.p1 = 0.0
         self._work_out()
 
     # -- load --------------------------------------------------------------------------------------------------------
 
-    def took(self, prefill_s: float, kv_tokens: float) -> Probe:
+    def took(self, prefill_s: float, kv_tokens: float, value_of_time_usd_per_s: float) -> Probe:
         """An attempt was dispatched here; returns what its answer decides of the breaker."""
         self.in_flight += 1
+        self.waiting_usd_per_s += value_of_time_usd_per_s
         self.kv_tokens += kv_tokens
         self.prefill_backlog_s += prefill_s
         self.ready = False
         self.stale[self.index] = True
         return self.breaker.dispatched()
 
-    def gave_back(self, prefill_s: float, kv_tokens: float) -> None:
+    def gave_back(self, prefill_s: float, kv_tokens: float, value_of_time_usd_per_s: float) -> None:
         """An attempt ended; `prefill_s` is 0 if it had its first token. Raises InvariantError: there was none."""
         self.in_flight -= 1
         if self.in_flight < 0:
             raise InvariantError(f"backend {self.name!r} has {self.in_flight} attempts in flight")
+        self.waiting_usd_per_s = self.waiting_usd_per_s - value_of_time_usd_per_s if self.in_flight else 0.0
         self.kv_tokens = self.kv_tokens - kv_tokens if self.in_flight else 0.0
         self.prefill_backlog_s = self.prefill_backlog_s - prefill_s if self.in_flight else 0.0
         self.ready = False
@@ -223,22 +239,27 @@ class BackendState:
             others, tokens, prefill_s = self.elsewhere
             in_flight, kv_tokens, backlog_s = in_flight + others, kv_tokens + tokens, backlog_s + prefill_s
         held = in_flight + 1
-        start_s = self._starts_s[in_flight] if in_flight < len(self._starts_s) else _start_s(self._curve, in_flight)
+        start_s = self._starts_s[in_flight] if in_flight < len(self._starts_s) else first_step_s(self._curve, in_flight)
         r = 1.0 + self.failure_rate
         ttft = self.ttft_factor * r
         self.room_tokens = 0.0 if in_flight >= self._slots else self._kv_room_tokens - kv_tokens
-        self.usd_in = self._usd_per_input_token * r
-        self.usd_out = self._usd_per_output_token * r
+        others_usd_per_s = 0.0 if self._hosted else self.waiting_usd_per_s
+        self.usd_in = self._usd_per_input_token * r + others_usd_per_s * self._prefill_s_per_token_alone * ttft
+        self.usd_in2 = others_usd_per_s * self._prefill_s_per_token_squared * ttft
         self.t0 = (start_s if self._hosted else start_s + backlog_s) * ttft
         self.t1 = self._prefill_s_per_token * ttft
         self.t2 = self._prefill_s_per_token_squared * ttft
         step_s = self._step_s[held if held < self._max_batch else self._max_batch]
+        longer_s = step_s - self._step_s[in_flight if in_flight < self._max_batch else self._max_batch]
+        self.usd_out = self._usd_per_output_token * r + others_usd_per_s * longer_s * tpot
+        self.usd_io = others_usd_per_s * kv_s * tpot
         self.p0 = (step_s + kv_s * kv_tokens) * tpot
         self.p1 = kv_s * tpot
 
     def row(self) -> Row:
         """The coefficients, as they are."""
-        return self.room_tokens, self.usd_in, self.usd_out, self.t0, self.t1, self.t2, self.p0, self.p1
+        usd = self.usd_in, self.usd_in2, self.usd_out, self.usd_io
+        return self.room_tokens, *usd, self.t0, self.t1, self.t2, self.p0, self.p1
 
     @property
     def kv_capacity_tokens(self) -> float:
@@ -310,11 +331,13 @@ class BackendState:
         seconds = self.t0 + input_tokens * (self.t1 + self.t2 * input_tokens) + (output_tokens - 1.0) * tpot_s
         if input_tokens + output_tokens > self.room_tokens:
             seconds += self.slot_wait_s(output_tokens, tpot_s) * (1.0 + self.failure_rate)
-        usd = input_tokens * self.usd_in + output_tokens * self.usd_out + value_of_time_usd_per_s * seconds
+        usd = input_tokens * (self.usd_in + self.usd_in2 * input_tokens)
+        usd += output_tokens * (self.usd_out + self.usd_io * input_tokens) + value_of_time_usd_per_s * seconds
         if cached_tokens:
             saved_usd = cached_tokens * (self._usd_per_input_token - self._usd_per_cached_input_token)
             saved_s = self._hit_s(cached_tokens) * self.ttft_factor
-            usd -= (saved_usd + value_of_time_usd_per_s * saved_s) * (1.0 + self.failure_rate)
+            waiting_usd_per_s = value_of_time_usd_per_s + (0.0 if self._hosted else self.waiting_usd_per_s)
+            usd -= (saved_usd + waiting_usd_per_s * saved_s) * (1.0 + self.failure_rate)
         return usd
 
     # -- observation -------------------------------------------------------------------------------------------------
@@ -344,7 +367,7 @@ class BackendState:
         self.failure_rate += LEARNING_RATE * ((1.0 if failed else FAILURE_RATE_PRIOR) - self.failure_rate)
 
 
-def _start_s(curve: SpeedCurve, in_flight: int) -> float:
+def first_step_s(curve: SpeedCurve, in_flight: int) -> float:
     """Seconds to a first token that the prompt's length has no part in, beside so many attempts in flight.
 
     Under continuous batching a step carries the prompt: that of the attempts which decode already.
@@ -358,33 +381,3 @@ def _corrected(factor: float, ratio: float) -> float:
     bounded = LOWEST_FACTOR if ratio < LOWEST_FACTOR else HIGHEST_FACTOR if ratio > HIGHEST_FACTOR else ratio
     moved = factor * (1.0 + LEARNING_RATE * (bounded - 1.0))
     return LOWEST_FACTOR if moved < LOWEST_FACTOR else HIGHEST_FACTOR if moved > HIGHEST_FACTOR else moved
-
-
-def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:
-    """A state for every backend, in the order of the fleet file, with its pool's speed and cost."""
-    states: list[BackendState] = []
-    stale = bytearray(b"\1" * len(fleet.backends))
-    steered = [not share.report_only for share in fleet.shares.values()]
-    for pool in fleet.pools.values():
-        curve = speed_curve(pool.deployment)
-        cost = marginal_cost(pool, curve)
-        inside = tuple(pool.name in share.pools for share in fleet.shares.values())
-        side = tuple(i and s for i, s in zip(inside, steered, strict=True))
-        whole = curve.spread(pool.deployment.decoding_replicas)
-        most = min(whole.max_batch, max((b.max_in_flight for b in pool.backends), default=0))
-        starts_s = tuple(_start_s(whole, in_flight) for in_flight in range(most + 1))
-        for backend in pool.backends:
-            states.append(
-                BackendState(
-                    len(states),
-                    backend,
-                    whole,
-                    cost,
-                    starts_s,
-                    inside=inside,
-                    side=side,
-                    limits=fleet.limits,
-                    stale=stale,
-                )
-            )
-    return tuple(states)

@@ -5,7 +5,9 @@
     route      of a class and a model: the pools that carry it in the plan, and those that could carry all of it
     KV room    where it is what fills up (SRAM): kept to what the planned load holds, starting at the price of the pool
     share      target: what the plan itself gives those pools; starting price: minus the plan's price of the bound
-    in flight  at most what a unit holds where it is as full as SLOs allow: beyond it its classes would miss them
+    in flight  at most what a unit holds where it is as full as SLOs allow: beyond it its classes would miss them. A few
+               times as many where the plan counts on its prefix cache: who has a prompt there should rather wait for it
+               than have it computed anew elsewhere, and prices see to the load
 
 A rule of the plan bounds a share from one side, a fleet steers it to a figure: so the target is what the plan came to.
 A plan prices one more unit of a bound (`at least`: it costs, `at most`: it saves), a share's pools pay for being used:
@@ -28,15 +30,18 @@ from headrace.plan.build import Built
 from headrace.plan.problem import Problem
 from headrace.plan.solution import Solution
 from headrace.plan.supply import Supply
-from headrace.plan.uses import fullest_points
+from headrace.plan.uses import cached_fraction, fullest_points
 from headrace.study.plan.promises import planned_budgets, planned_commitments, price_of
 from headrace.study.plan.shares import planned_shares
+from headrace.study.plan.traffic import block_tokens
 from headrace.workload import Match, WorkloadClass
 
 FIRST_PORT, LAST_PORT = 20_000, 65_535
 CLASS_HEADER = "x-headrace-class"
+CACHE_SLOT_ROOM = 4.0  # attempts in flight at a unit whose cache is counted on, at most, over those that its SLOs allow
 API_ROOM = 4.0  # attempts that may be in flight at an API, over those of all traffic that it could serve
 KV_FILLS = 0.8  # of its KV room that a unit's planned load holds: from here on it is KV that is scarce, not slots
+INDEX_ROOM = 2.0  # blocks that the policy can remember, over those of all sessions: they are not spread evenly
 MOST_ATTEMPTS = 32  # of one request, however many backends are lost at once
 
 
@@ -117,17 +122,19 @@ def class_flow(built: Built, solution: Solution, index: int, workload_class: str
 
 
 def _pool(built: Built, solution: Solution, period: int, one: Held, addresses: Iterator[str]) -> Pool:
-    most = _api_in_flight(built, period, one) if one.index in _by_token(built) else _in_flight(built, solution, one)
+    api = one.index in _by_token(built)
+    full = 0.0 if api else _full(built, solution, one)
+    most = _api_in_flight(built, period, one) if api else max(1, round(_slot_room(built, one) * full))
     names = (f"{one.pool}-{number}" for number in range(1, one.units + 1))
     backends = tuple(
         Backend(name, one.pool, url, max_in_flight=most, emulated=True)
         for name, url in zip(names, islice(addresses, one.units), strict=True)
     )
     pool = Pool(one.pool, _deployment(one), _price(built, period, one), backends)
-    return _priced_room(built, solution, period, one, pool)
+    return _priced_room(built, solution, period, one, pool, full)
 
 
-def _priced_room(built: Built, solution: Solution, period: int, one: Held, pool: Pool) -> Pool:
+def _priced_room(built: Built, solution: Solution, period: int, one: Held, pool: Pool, full: float) -> Pool:
     """A pool whose unit seconds have a price in this period: USD per unit second, spread over the unit's KV tokens."""
     price = price_of(solution, "capacity", f"{one.supply.name}, {built.problem.periods[period].name}")
     room = None if price >= 0.0 else speed_curve(pool.deployment).kv_capacity_tokens
@@ -138,7 +145,7 @@ def _priced_room(built: Built, solution: Solution, period: int, one: Held, pool:
     if sum(busy.values()) <= 0.0:
         return pool
     context = sum(rate * (c.input_tokens + c.output_tokens) for rate, c in zip(busy.values(), cells, strict=True))
-    held_part = pool.backends[0].max_in_flight * context / sum(busy.values()) / room
+    held_part = full * context / sum(busy.values()) / room
     if held_part < KV_FILLS:
         return pool
     return replace(pool, max_kv_fraction=min(1.0, held_part), kv_starting_price_usd=-price / room)
@@ -155,12 +162,11 @@ def _by_token(built: Built) -> set[int]:
     return {index for index, candidate in enumerate(built.problem.candidates) if candidate.by_token}
 
 
-def _in_flight(built: Built, solution: Solution, one: Held) -> int:
-    """Requests that a unit takes at most: as many as its cells' SLOs allow, by the seconds that each takes of it.
+def _full(built: Built, solution: Solution, one: Held) -> float:
+    """Requests that a unit holds when it is as full as its cells' SLOs allow, by the seconds that each takes of it.
 
     1 / sum of f_j / B_j, with f_j the part of the unit's seconds that goes to cell j and B_j the concurrency at which
-    it is as full as that cell's SLO allows; of a unit that carries nothing, the smallest B_j. Where waiting is dear the
-    plan fills units less: that is the prices' affair, and no limit.
+    it is as full as that cell's SLO allows; of a unit that carries nothing, the smallest B_j.
     """
     uses = built.problem.candidates[one.index].uses
     cells = tuple(built.problem.cells[j] for j in uses)
@@ -168,9 +174,14 @@ def _in_flight(built: Built, solution: Solution, one: Held) -> int:
     most = {j: point.concurrency for j, point in zip(uses, points, strict=True) if point is not None}
     busy = {j: float(solution.flow[j, one.index].sum()) * uses[j].unit_s for j in most}
     total = sum(busy.values())
-    if total <= 0.0:
-        return min(most.values())
-    return max(1, round(total / sum(busy[j] / most[j] for j in most)))
+    return float(min(most.values())) if total <= 0.0 else total / sum(busy[j] / most[j] for j in most)
+
+
+def _slot_room(built: Built, one: Held) -> float:
+    """Attempts that may be in flight at a unit, over those that it holds at its SLOs."""
+    uses = built.problem.candidates[one.index].uses
+    caches = any(cached_fraction(one.supply.offer, built.planned_class(j)) > 0.0 for j in uses)
+    return CACHE_SLOT_ROOM if caches else 1.0
 
 
 def _api_in_flight(built: Built, period: int, one: Held) -> int:
@@ -257,7 +268,8 @@ def _limits(built: Built, period: int, there: Sequence[Held], pools: Mapping[str
 
     Who may wait long for a first token is left to wait, and the queue has room for all of them. Where a loss must be
     survived, every breaker of what is lost takes its failures to open, and all that was in flight comes back at once:
-    retries are for that many, and one request may pass over all of it.
+    retries are for that many, and one request may pass over all of it. Where the plan counts on prefix caches, the
+    policy must remember where each session's blocks are.
     """
     usual = Limits()
     longest_s = max(_patience_s(one) for one in built.scenario.classes)
@@ -273,7 +285,17 @@ def _limits(built: Built, period: int, there: Sequence[Held], pools: Mapping[str
         first_byte_timeout_s=max(usual.first_byte_timeout_s, longest_s),
         max_attempts=max(usual.max_attempts, min(units + 1, MOST_ATTEMPTS)),
         retry_burst=max(usual.retry_burst, units * usual.breaker_failures + broken),
+        prefix_index_entries=max(usual.prefix_index_entries, ceil(INDEX_ROOM * _session_blocks(built, period))),
     )
+
+
+def _session_blocks(built: Built, period: int) -> float:
+    """Prompt blocks of all sessions whose beginnings the plan expects to find in caches."""
+    cached = 0.0
+    for j, cell in enumerate(built.problem.cells):
+        planned = built.planned_class(j)
+        cached += cell.rate_per_s[period] * planned.cache_hold_s * planned.cached_input_fraction * cell.input_tokens
+    return cached / block_tokens(built)
 
 
 def _patience_s(planned: PlannedClass) -> float:

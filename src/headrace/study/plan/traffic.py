@@ -7,15 +7,20 @@ shortest planned stay. The load may change over time; the process is thinned to 
 A request has its bucket's mean lengths, and asks for the models in the parts that the plan serves it with. Where a
 class counts on a prefix cache, it goes on with one of its sessions: there are so many of them that each comes back
 every `cache_hold_s`, and that part of the input which the cache should find begins alike within a session.
+
+Prefix caches are cold at the start of a run, and a fleet that is full with warm caches never catches up with cold
+ones. So every session comes once before the run begins, as fast as it will come later: that fills the fleet, and
+sessions are spread over all of it. Then it has time to finish: computing all that a class keeps cached takes at most
+the work of `cache_hold_s / (1 - cached part)` seconds of its peak.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, merge
 from math import ceil
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from random import Random
 
 from headrace.fleet.scenario import PlannedClass
@@ -62,16 +67,28 @@ def planned_traffic(
 ) -> Iterator[Request]:
     """Requests of all classes in one period, in order of arrival.
 
+    The run begins at `warm_up_s`; what comes before warms the caches.
+
     Args:
         fraction: part of the planned rate that is drawn: the fleet is thinned alike.
         seed: each class draws from streams of its own.
     """
-    block_tokens = _block_tokens(built)
+    size = block_tokens(built)
     streams = [
-        _class_traffic(built, solution, planned, period, course, fraction, seed, block_tokens)
+        _class_traffic(built, solution, planned, period, course, fraction, seed, size)
         for planned in built.scenario.classes
     ]
     return merge(*streams, key=attrgetter("arrival_s"))
+
+
+def warm_up_s(built: Built) -> float:
+    """Seconds before a run in which caches are warmed; 0 where no class counts on one."""
+    seconds = [
+        planned.cache_hold_s / (1.0 - planned.cached_input_fraction)
+        for planned in built.scenario.classes
+        if 0.0 < planned.cached_input_fraction < 1.0
+    ]
+    return max(seconds, default=0.0)
 
 
 def _class_traffic(
@@ -90,16 +107,29 @@ def _class_traffic(
     arrivals = stream(seed, f"plan.{planned.name}.arrivals")
     sizes = stream(seed, f"plan.{planned.name}.sizes")
     spread_s = CLUSTER_PART * _shortest_stay_s(built, solution, planned, period)
+    start_s = warm_up_s(built)
+    yield from _warm_up(planned, kinds, block_tokens)
     for at_s in _times_s(planned, sum(rates), spread_s, course, arrivals):
         kind = sizes.choices(kinds, rates)[0]
-        yield Request(
-            at_s,
-            planned.name,
-            kind.input_tokens,
-            kind.output_tokens,
-            kind.model,
-            prefix=_prefix(kind, block_tokens, sizes) if kind.cached_tokens else None,
-        )
+        yield _request(planned, kind, start_s + at_s, sizes.randrange(kind.sessions), block_tokens)
+
+
+def _warm_up(planned: PlannedClass, kinds: Sequence[_Kind], block_tokens: int) -> Iterator[Request]:
+    """Every session once, those of all kinds mixed, at even distances."""
+    sessions = [
+        ((number + 0.5) / kind.sessions, kind, number)
+        for kind in kinds
+        if kind.cached_tokens
+        for number in range(kind.sessions)
+    ]
+    for part, kind, number in sorted(sessions, key=itemgetter(0)):
+        yield _request(planned, kind, part * planned.cache_hold_s, number, block_tokens)
+
+
+def _request(planned: PlannedClass, kind: _Kind, at_s: float, session: int, block_tokens: int) -> Request:
+    """The kind's request of one of its sessions."""
+    prefix = _prefix(kind, block_tokens, session) if kind.cached_tokens else None
+    return Request(at_s, planned.name, kind.input_tokens, kind.output_tokens, kind.model, prefix=prefix)
 
 
 def _times_s(planned: PlannedClass, rate: float, spread_s: float, course: Course, random: Random) -> Iterator[float]:
@@ -154,13 +184,13 @@ def _models(built: Built, solution: Solution, cell: int, period: int) -> dict[st
     return {model: rate / total for model, rate in flows.items()}
 
 
-def _prefix(kind: _Kind, block_tokens: int, random: Random) -> Prefix:
+def _prefix(kind: _Kind, block_tokens: int, session: int) -> Prefix:
     """The cached part of one of the kind's sessions."""
-    first = kind.first_block + (random.randrange(kind.sessions) << 24)
+    first = kind.first_block + (session << 24)
     return Prefix(block_tokens, range(first, first + round(kind.cached_tokens / block_tokens)))
 
 
-def _block_tokens(built: Built) -> int:
+def block_tokens(built: Built) -> int:
     """One block size for the whole run, as model servers want it: fine enough for the shortest cached input."""
     cached = [
         built.planned_class(j).cached_input_fraction * cell.input_tokens

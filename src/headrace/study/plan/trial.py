@@ -26,7 +26,7 @@ from headrace.rng import stream
 from headrace.sim import simulate
 from headrace.study.plan.findings import ClassFinding, LoadStep, RunFinding, ShareFinding, wilson
 from headrace.study.plan.fleet import held, planned_fleet
-from headrace.study.plan.traffic import Course, planned_traffic
+from headrace.study.plan.traffic import Course, planned_traffic, warm_up_s
 from headrace.study.plan.watch import RunWatch, Stretch, quantiles
 from headrace.units import SECONDS_PER_HOUR
 
@@ -109,10 +109,14 @@ def run_trial(built: Built, solution: Solution, period: int, trial: Trial) -> Ru
     settings = built.scenario.proof
     fraction = _fraction(built, period, trial.course)
     fleet, pools = _thinned(planned_fleet(built, solution, period), fraction)
-    watch = RunWatch(built.scenario.classes, trial.course.duration_s, SLICES, trial.judged, trial.lost_at_s)
+    start_s = warm_up_s(built)
+    watch = RunWatch(built.scenario.classes, trial.course.duration_s, SLICES, trial.judged, trial.lost_at_s, start_s)
     requests = planned_traffic(built, solution, period, trial.course, fraction, settings.seed)
     incidents = limited_to(
-        (*_loss(built, solution, period, trial), *_interruptions(built, solution, period, trial, settings.seed)),
+        (
+            *_loss(built, solution, period, trial, start_s),
+            *_interruptions(built, solution, period, start_s + trial.course.duration_s, settings.seed),
+        ),
         frozenset(backend.name for backend in fleet.backends),
     )
     result = simulate(fleet, requests, seed=settings.seed, incidents=incidents, on_request=watch)
@@ -148,22 +152,26 @@ def _fraction(built: Built, period: int, course: Course) -> float:
 
 
 def _thinned(fleet: Fleet, fraction: float) -> tuple[Fleet, tuple[ThinnedPool, ...]]:
-    """A fraction of the fleet, and of the retries that a loss would take."""
+    """A fraction of the fleet, of the retries that a loss would take, and of the prompts that are remembered."""
     if fraction >= 1.0:
         return fleet, ()
-    thin, pools = thinned(fleet, fraction)
-    burst = max(Limits().retry_burst, round(fleet.limits.retry_burst * fraction))
-    return replace(thin, limits=replace(thin.limits, retry_burst=burst)), pools
+    (thin, pools), usual = thinned(fleet, fraction), Limits()
+    limits = replace(
+        thin.limits,
+        retry_burst=max(usual.retry_burst, round(fleet.limits.retry_burst * fraction)),
+        prefix_index_entries=max(usual.prefix_index_entries, round(fleet.limits.prefix_index_entries * fraction)),
+    )
+    return replace(thin, limits=limits), pools
 
 
-def _loss(built: Built, solution: Solution, period: int, trial: Trial) -> Iterator[Incident]:
+def _loss(built: Built, solution: Solution, period: int, trial: Trial, start_s: float) -> Iterator[Incident]:
     if trial.survival is not None and trial.lost_at_s is not None:
         lost = [one for one in held(built, solution, period) if one.supply.name in trial.survival.lost]
         names = tuple(f"{one.pool}-{number}" for one in lost for number in range(1, one.units + 1))
-        yield Down(backends=names, from_s=trial.lost_at_s)
+        yield Down(backends=names, from_s=start_s + trial.lost_at_s)
 
 
-def _interruptions(built: Built, solution: Solution, period: int, trial: Trial, seed: int) -> Iterator[Incident]:
+def _interruptions(built: Built, solution: Solution, period: int, until_s: float, seed: int) -> Iterator[Incident]:
     """Spot replicas go at random, and come back."""
     for one in held(built, solution, period):
         terms = one.supply.offer.terms
@@ -172,9 +180,7 @@ def _interruptions(built: Built, solution: Solution, period: int, trial: Trial, 
         for number in range(1, one.units + 1):
             name = f"{one.pool}-{number}"
             random, at_s = stream(seed, f"plan.spot.{name}"), 0.0
-            while (at_s := at_s + random.expovariate(terms.interruptions_per_hour / SECONDS_PER_HOUR)) < (
-                trial.course.duration_s
-            ):
+            while (at_s := at_s + random.expovariate(terms.interruptions_per_hour / SECONDS_PER_HOUR)) < until_s:
                 yield Down(backends=(name,), from_s=at_s, to_s=at_s + terms.recover_s)
 
 

@@ -40,18 +40,17 @@ class Sketches:
 class ClassWatch:
     """One class: requests and how many met the thresholds, slice by slice of the run, and in the judged stretch."""
 
-    def __init__(self, planned: PlannedClass, lost_at_s: float | None, slices: int) -> None:
+    def __init__(self, planned: PlannedClass, slices: int) -> None:
         self._usual, self._degraded = thresholds(planned, lost=False), thresholds(planned, lost=True)
-        self._lost_at_s = lost_at_s
         self.arrived = [0] * slices
         self.met = [0] * slices
         self.judged = 0
         self.judged_met = 0
         self.latency = Sketches()
 
-    def count(self, record: RequestRecord, number: int, judged: bool) -> None:
-        """Count one request, in slice `number`."""
-        met = self._meets(record)
+    def count(self, record: RequestRecord, number: int, *, judged: bool, lost: bool) -> None:
+        """Count one request, in slice `number`; `lost`: it came after the loss."""
+        met = self._meets(record, lost)
         self.arrived[number] += 1
         self.met[number] += met
         if judged:
@@ -59,8 +58,7 @@ class ClassWatch:
             self.judged_met += met
             self._add(record)
 
-    def _meets(self, record: RequestRecord) -> bool:
-        lost = self._lost_at_s is not None and record.arrival_s >= self._lost_at_s
+    def _meets(self, record: RequestRecord, lost: bool) -> bool:
         ttft_s, tpot_s, e2e_s = self._degraded if lost else self._usual
         if record.outcome != "completed" or record.e2e_s is None or record.e2e_s > e2e_s:
             return False
@@ -82,6 +80,7 @@ class RunWatch:
     """All classes of a run.
 
     Attributes:
+        start_s: when the run begins; what comes before warms caches and is not counted. All times here count from it.
         cost_usd: marginal cost of the judged requests; `waiting_usd`: the value of the time that they took.
         cut: requests that came before the loss and failed.
     """
@@ -93,8 +92,10 @@ class RunWatch:
         slices: int,
         judged: Stretch,
         lost_at_s: float | None,
+        start_s: float = 0.0,
     ) -> None:
-        self.classes = {one.name: ClassWatch(one, lost_at_s, slices) for one in classes}
+        self.start_s = start_s
+        self.classes = {one.name: ClassWatch(one, slices) for one in classes}
         self.judged = judged
         self.requests = 0
         self.cost_usd = 0.0
@@ -107,14 +108,17 @@ class RunWatch:
 
     def __call__(self, record: RequestRecord) -> None:
         """A request has ended."""
+        arrival_s = record.arrival_s - self.start_s
+        if arrival_s < 0.0:
+            return
         self.requests += 1
-        judged = self.judged.holds(record.arrival_s)
-        number = min(int(record.arrival_s / self._slice_s), self._last)
-        self.classes[record.workload_class].count(record, number, judged)
+        judged, lost = self.judged.holds(arrival_s), self._lost_at_s is not None and arrival_s >= self._lost_at_s
+        number = min(int(arrival_s / self._slice_s), self._last)
+        self.classes[record.workload_class].count(record, number, judged=judged, lost=lost)
         if judged:
             self.cost_usd += record.cost_usd
             self.waiting_usd += self._value[record.workload_class] * (record.e2e_s or 0.0)
-        if self._lost_at_s is not None and record.arrival_s < self._lost_at_s and record.outcome == "failed":
+        if self._lost_at_s is not None and not lost and record.outcome == "failed":
             self.cut += 1
 
 
