@@ -58,15 +58,22 @@ class _Kind:
 
 
 def planned_traffic(
-    built: Built, solution: Solution, period: int, course: Course, fraction: float, seed: int
+    built: Built,
+    solution: Solution,
+    period: int,
+    course: Course,
+    fraction: float,
+    seed: int,
+    block_tokens: int | None = None,
 ) -> Iterator[Request]:
     """Requests of all classes in one period, in order of arrival.
 
     Args:
         fraction: part of the planned rate that is drawn: the fleet is thinned alike.
         seed: each class draws from streams of its own.
+        block_tokens: of the blocks in which prefixes are counted; None: as fine as the shortest of them needs.
     """
-    block_tokens = _block_tokens(built)
+    block_tokens = block_tokens or _block_tokens(built)
     streams = [
         _class_traffic(built, solution, planned, period, course, fraction, seed, block_tokens)
         for planned in built.scenario.classes
@@ -140,6 +147,12 @@ def _kinds(
             kinds.append(_Kind(inputs, outputs, model, cached, max(1, ceil(sessions * part)), first))
             rates.append(rate * part)
     return kinds, rates
+
+
+def models_asked(built: Built, solution: Solution, workload_class: str, period: int) -> list[str]:
+    """The models that a class's requests ask for in a period, in order of their names."""
+    cells = [j for j, cell in enumerate(built.problem.cells) if cell.workload_class == workload_class]
+    return sorted({model for j in cells for model in _models(built, solution, j, period)})
 
 
 def _models(built: Built, solution: Solution, cell: int, period: int) -> dict[str, float]:
