@@ -11,6 +11,7 @@ learnt in it.
     attainment  requests of the judged stretch that met every threshold of their class, over all that came in it
     USD/h       held capacity, and what the ledger's attempts of that stretch add: tokens at their price, energy
     waiting     value of time * E2E of its requests
+    together    what the plan minimises: the gateway may trade one for the other
 
 Traffic is drawn, so a little more or less of it comes than the plan counts on: `promised` is the plan's hour, `as came`
 the plan's own figures for the requests that came, and live is held against both.
@@ -28,7 +29,6 @@ from typing import Annotated
 import numpy as np
 import typer
 import uvloop
-from live import await_port, running
 from rich.console import Console
 from rich.table import Table
 
@@ -47,11 +47,12 @@ from headrace.study.plan.trial import planned_latency, planned_usd_per_h
 from headrace.traces import TraceOptions, open_traces
 from headrace.units import SECONDS_PER_HOUR
 from headrace.workload import Request
+from live import await_port, running
 
 SCENARIO = Path(__file__).resolve().parent.parent / "examples" / "plan-c-company.toml"
 PORT, ADMIN_PORT = 18292, 18293
 
-console = Console()
+console = Console(width=120)
 Figures = dict[str, float]
 
 
@@ -92,7 +93,7 @@ class Judged:
     def promised(self) -> Figures:
         """An hour of the period, as the plan has it."""
         held, added, waiting = planned_usd_per_h(self.made.built, self.made.solution, self.made.shown)
-        return self._shares() | self._classes() | {"USD/h": held + added, "waiting, USD/h": waiting}
+        return self._shares() | self._classes() | _money(held + added, waiting)
 
     def as_came(self, requests: Sequence[Request]) -> Figures:
         """The plan's own figures, for the requests that came in the stretch instead of the mean demand."""
@@ -111,7 +112,7 @@ class Judged:
                     part = number * float(flow[j, k] / flow[j].sum())
                     usd += part * candidate.uses[j].usd
                     waiting += part * float(seen[k].e2e_s[j, 0]) * cell.value_of_time_usd_per_s
-        return {"USD/h": held + self._hourly(usd), "waiting, USD/h": self._hourly(waiting)}
+        return _money(held + self._hourly(usd), self._hourly(waiting))
 
     def simulated(self, fleet: Fleet, requests: Sequence[Request]) -> Figures:
         """The same files through the simulator."""
@@ -134,7 +135,7 @@ class Judged:
         return self._figures(metrics, metrics.records, usd)
 
     def _ledger_usd(self, fleet: Fleet, path: Path, first_s: float) -> float:
-        """What the ledger's attempts of the stretch add; its clock starts with the gateway, so the first one sets it."""
+        """What the ledger's attempts of the stretch add; its clock starts with the gateway: the first one sets it."""
         cost_usd, entries = marginal_costs(fleet), list(read_ledger(path))
         offset_s = min(each.at_s for each in entries) - first_s
         return sum(
@@ -154,7 +155,7 @@ class Judged:
                 found[f"{name}: mean {figure[:4].upper()}, s"] = _mean(getattr(each, figure) for each in own)
             waiting += workload_class.value_of_time_usd_per_s * sum(each.e2e_s or 0.0 for each in own)
         held = planned_usd_per_h(self.made.built, self.made.solution, self.made.shown)[0]
-        return found | {"USD/h": held + self._hourly(usd), "waiting, USD/h": self._hourly(waiting)}
+        return found | _money(held + self._hourly(usd), self._hourly(waiting))
 
     def _hourly(self, usd: float) -> float:
         return usd * SECONDS_PER_HOUR / (self.to_s - self.from_s)
@@ -183,6 +184,10 @@ class Recording(RunMetrics):
     def request(self, record: RequestRecord) -> None:
         super().request(record)
         self.records.append(record)
+
+
+def _money(spent_usd: float, waiting_usd: float) -> Figures:
+    return {"USD/h": spent_usd, "waiting, USD/h": waiting_usd, "together, USD/h": spent_usd + waiting_usd}
 
 
 def _mean(values: Iterator[float | None]) -> float:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace.perf import Serving
 from headrace.plan.build import Built
@@ -103,7 +104,7 @@ def _column(values: list[float]) -> Array:
     return np.array(values)[:, None]
 
 
-def _settled(mix: _Mix) -> tuple[Latency, Array]:
+def _settled(mix: _Mix) -> tuple[Latency, NDArray[np.bool_]]:
     """The mixture's latencies, and in which periods there are any: from an empty replica upwards."""
     prefill = prefill_s(mix.station.curve, mix.input_tokens, mix.fresh_tokens)
     busy = (mix.rate * prefill).sum(axis=0) / mix.station.lanes

@@ -25,8 +25,9 @@ mean, so that a quantile z of TPOT has (B - 1 + z sqrt(2 (B - 1))) p / O in it. 
 two requests takes KV room as well, which bounds the rate: rate * hold * context <= room - B * context.
 
 What is approximate: requests of different sizes in one replica are taken to add up (Mélange, arXiv 2404.14527, plans
-so too); TPOT is that of a full replica for everybody; the two waits are added as quantiles, which is on the safe side;
-and `pooled_units` replicas are taken to share one queue. A simulation of the plan says how far that carries.
+so too; what they meet there is `mixture`); TPOT is that of a full replica for everybody; the two waits are added as
+quantiles, which is on the safe side; and `pooled_units` replicas are taken to share one queue. A simulation of the plan
+says how far that carries.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def part_shares(
         pools: those of the fleet, by number of their candidate.
         steered: pools that a rule's share steers already.
     """
-    found = {}
+    found: dict[str, Share] = {}
     for k, pool in pools.items():
         if built.problem.candidates[k].by_token and pool not in steered and len(pools) > 1:
             share = _part_share(built, solution, k, pool, list(periods))
