@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
+.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
 
 setup: $(STAMP)
 
@@ -71,6 +71,10 @@ bench-perf: setup
 # The planner beside Mélange's integer program, and as problems grow: hours where that program needs its ten minutes.
 bench-plan: setup
 	$(BIN)/python -u benchmarks/plan.py
+
+# A plan run: promised, simulated and live side by side. Twelve minutes in real time, on a machine that does nothing else.
+bench-planned: setup
+	$(BIN)/python -u benchmarks/planned.py
 
 # A real model on this machine (llama.cpp): probe, calibrate, then predict a replay that the fit has not seen.
 bench-local: setup

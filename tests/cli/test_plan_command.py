@@ -126,3 +126,22 @@ def test_a_demand_that_names_no_trace_is_refused(command: Command, folder: Path)
     code, _, err = command("plan", "s.toml", "--demand", "chat")
     assert code == 2
     assert "CLASS=TRACE" in err
+
+
+def test_fleet_and_traffic_of_a_period_are_written_and_simulate(command: Command, folder: Path) -> None:
+    asked = ("plan", "s.toml", "--no-proof", "--threads", "1", "--period", "2027 12:00")
+    code, _, err = command(*asked, "--fleet", "f.toml", "--traffic", "t", "--seconds", "20")
+    assert code == 0
+    assert "chat.jsonl" in err
+    traces = ("--trace", "chat=t/chat.jsonl", "--trace", "batch=t/batch.jsonl")
+    code, out, _ = command("simulate", "f.toml", *traces, "--json", "-")
+    assert code == 0
+    written = [len((folder / "t" / f"{name}.jsonl").read_text().splitlines()) for name in ("chat", "batch")]
+    assert min(written) > 0
+    assert json.loads(out)["requests"]["completed"] == sum(written)
+
+
+def test_an_unknown_period_is_answered_with_those_there_are(command: Command, folder: Path) -> None:
+    code, _, err = command("plan", "s.toml", "--no-proof", "--threads", "1", "--period", "lunch")
+    assert code == 2
+    assert "--period: 'lunch' is none; there are: 2027 00:00, 2027 12:00" in " ".join(err.split())

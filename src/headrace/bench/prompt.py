@@ -2,6 +2,8 @@
 
 Traces know lengths, not texts. The emulated tokenizer counts four bytes of message content as one token, so a prompt of
 N tokens is any text of 4 N bytes; a real model's tokenizer will count differently, and its usage is what is reported.
+What the trace says of prefixes is in the text: blocks with the same id are the same bytes, and the rest of an input
+begins with the number of its request, so that a prefix cache finds what it would have found, and nothing else.
 `ExactWriter` is for real models: its prompts have the size that a probe found tokens to have, and were never sent
 before.
 """
@@ -17,6 +19,20 @@ from headrace.workload import Request
 
 BYTES_PER_TOKEN = 4
 _FILLER = b"mill"
+_ID_BYTES = 16  # of a block or a request, as hexadecimal digits
+_IDS = 16**_ID_BYTES
+
+
+def prompt_text(request: Request, number: int) -> bytes:
+    """Text of the request's input tokens, four bytes each; `number`: the request's own."""
+    parts, left = [], BYTES_PER_TOKEN * request.input_tokens
+    if request.prefix is not None:
+        size = BYTES_PER_TOKEN * request.prefix.block_tokens
+        for block in request.prefix.blocks[: left // size]:
+            parts.append(((b"%016x" % (block % _IDS)) * (size // _ID_BYTES + 1))[:size])
+            left -= size
+    own = b"%016x" % number + _FILLER * (left // BYTES_PER_TOKEN)
+    return b"".join((*parts, own[:left]))
 
 
 class RequestWriter:
@@ -38,13 +54,15 @@ class RequestWriter:
         )
         self._default_model = default_model
         self._max_tokens = max_tokens
+        self._written = 0
 
     def write(self, request: Request) -> tuple[bytes, bytes]:
         """Head and body. The true length goes only into the header that emulated backends alone read."""
+        self._written += 1
         body = b'{"model":%b,"stream":true,"stream_options":{"include_usage":true},"max_tokens":%d,%b}' % (
             msgspec.json.encode(request.model or self._default_model),
             request.max_output_tokens or self._max_tokens,
-            b'"messages":[{"role":"user","content":"%b"}]' % (_FILLER * request.input_tokens),
+            b'"messages":[{"role":"user","content":"%b"}]' % prompt_text(request, self._written),
         )
         head = b"%bx-headrace-class: %b\r\nx-headrace-emulated-output-tokens: %d\r\ncontent-length: %d\r\n\r\n" % (
             self._head,

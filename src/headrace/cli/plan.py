@@ -39,6 +39,12 @@ Demand = Annotated[
 ]
 Gap = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="(cost - proven bound) / cost that is good enough.")]
 TimeLimit = Annotated[float | None, typer.Option(min=0.1, help="Seconds for one solve.")]
+Period = Annotated[
+    str | None, typer.Option("--period", help="Fleet, shares and traffic of this period; an unknown one lists all.")
+]
+TrafficPath = Annotated[
+    Path | None, typer.Option("--traffic", help="Write the planned traffic into this folder, a trace for each class.")
+]
 StudyLimit = Annotated[float, typer.Option(min=0.0, help="Seconds for all further solves of a report.")]
 
 
@@ -51,6 +57,9 @@ def plan(
     gap: Gap = None,
     time_limit: TimeLimit = None,
     study_limit: StudyLimit = 600.0,
+    period: Period = None,
+    traffic: TrafficPath = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Length of the traffic that --traffic writes.")] = 600.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the solver.")] = 2,
     proof: Annotated[bool, typer.Option(help="Simulate the plan, and tighten it where it breaks its word.")] = True,
     timing: TimingPath = None,
@@ -66,7 +75,7 @@ def plan(
     from headrace.study.plan.make import Wanted, make_plan
 
     started_s = time.perf_counter()
-    wanted = Wanted(proof, report is not None, study_limit, threads)
+    wanted = Wanted(proof, report is not None, study_limit, threads, period)
     with _watching() as watching:
         made = make_plan(loaded, scenario_texts(scenario), wanted, watching)
     wall_s = time.perf_counter() - started_s
@@ -74,6 +83,8 @@ def plan(
     if json is not None:
         write_bytes(json, encode_answer(made.answer))
     _write(made, report, fleet)
+    if traffic is not None:
+        _write_traffic(made, traffic, seconds)
     write_timing(timing, wall_s)
     if json is None or str(json) != "-":
         from headrace.cli.plan_table import show_answer
@@ -113,6 +124,16 @@ def _write(made: Made, report: Path | None, fleet: Path | None) -> None:
 
         fleet.write_text(fleet_text(made.fleet(), comments(made)), encoding="utf-8")
         say(f"wrote {fleet}: backends are emulated on loopback ports; write the URLs of yours there")
+
+
+def _write_traffic(made: Made, folder: Path, seconds: float) -> None:
+    from headrace.study.plan.traces import write_traffic
+
+    for each in write_traffic(made, folder, seconds):
+        say(f"wrote {each.path}: {each.requests:,} requests")
+        if len(each.models) > 1:
+            models = ", ".join(each.models)
+            say(f"{each.workload_class} asks for {models}, and the trace does not say which: give replay a --model")
 
 
 def _traces(options: list[str]) -> dict[str, str]:

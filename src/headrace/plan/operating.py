@@ -25,8 +25,9 @@ mean, so that a quantile z of TPOT has (B - 1 + z sqrt(2 (B - 1))) p / O in it. 
 two requests takes KV room as well, which bounds the rate: rate * hold * context <= room - B * context.
 
 What is approximate: requests of different sizes in one replica are taken to add up (Mélange, arXiv 2404.14527, plans
-so too); TPOT is that of a full replica for everybody; the two waits are added as quantiles, which is on the safe side;
-and `pooled_units` replicas are taken to share one queue. A simulation of the plan says how far that carries.
+so too; what they meet there is `mixture`); TPOT is that of a full replica for everybody; the two waits are added as
+quantiles, which is on the safe side; and `pooled_units` replicas are taken to share one queue. A simulation of the plan
+says how far that carries.
 """
 
 from __future__ import annotations
@@ -215,8 +216,7 @@ def _state(station: Station, ask: Ask, held: Array) -> _State:
     curve, fresh, output = station.curve, ask.column("fresh_tokens"), ask.column("output_tokens")
     context = ask.column("input_tokens") + output / 2.0
     step = np.interp(held, np.arange(len(curve.step_s)), curve.step_s) + curve.kv_s_per_token * held * context
-    linear, squared = curve.prefill_s_per_token, curve.prefill_s_per_token_squared
-    prefill = np.where(fresh > 0.0, curve.prefill_fixed_s + fresh * (linear + squared * fresh), 0.0)
+    prefill = prefill_s(curve, ask.column("input_tokens"), fresh)
     seen = curve.ttft_overhead_s + curve.ttft_overhead_s_per_token * ask.column("input_tokens")
     seen = seen + curve.ttft_overhead_s_per_sequence * held + prefill
     if station.apart:
@@ -233,6 +233,14 @@ def _state(station: Station, ask: Ask, held: Array) -> _State:
         seen + (0.5 + np.ceil(chunks)) * step,
         prefill + chunks * step,
     )
+
+
+def prefill_s(curve: SpeedCurve, input_tokens: Array, fresh_tokens: Array) -> Array:
+    """Seconds of prefill: of the fresh tokens, which come last and attend to all before them, cached ones too."""
+    cached = input_tokens - fresh_tokens
+    linear, squared = curve.prefill_s_per_token, curve.prefill_s_per_token_squared
+    seconds = curve.prefill_fixed_s + fresh_tokens * (linear + squared * (input_tokens + cached))
+    return np.where(fresh_tokens > 0.0, seconds, 0.0)
 
 
 def _kept_rate(station: Station, ask: Ask, row: Array) -> Array:

@@ -15,6 +15,7 @@ from math import inf
 
 import msgspec
 
+from headrace.errors import InvariantError
 from headrace.traces._lines import Clock, good_rows, tokens
 from headrace.traces.source import Head, Member
 from headrace.traces.trace import TraceFile
@@ -62,6 +63,19 @@ class MooncakeTrace(TraceFile):
             at_s = (line.timestamp + index * apart_ms) / MS_PER_S
             prefix = Prefix(BLOCK_TOKENS, tuple(line.hash_ids)) if line.hash_ids else None
             yield Request(at_s, self.workload_class, line.input_length, line.output_length, prefix=prefix)
+
+
+def mooncake_line(request: Request) -> bytes:
+    """A request as a line of such a trace; its class, its model and its tenant are not in it.
+
+    Raises:
+        InvariantError: its prefix is counted in other blocks.
+    """
+    if request.prefix is not None and request.prefix.block_tokens != BLOCK_TOKENS:
+        raise InvariantError(f"mooncake: blocks of {request.prefix.block_tokens} tokens, not {BLOCK_TOKENS}")
+    blocks = [] if request.prefix is None else list(request.prefix.blocks)
+    line = _Line(round(request.arrival_s * MS_PER_S), request.input_tokens, request.output_tokens, blocks)
+    return msgspec.json.encode(line) + b"\n"
 
 
 def recognises(head: Head) -> bool:

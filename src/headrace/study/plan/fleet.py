@@ -5,6 +5,7 @@
     route      of a class and a model: the pools that carry it in the plan, and those that could carry all of it
     KV room    where it is what fills up (SRAM): kept to what the planned load holds, starting at the price of the pool
     share      target: what the plan itself gives those pools; starting price: minus the plan's price of the bound
+    part       of what is had by the token where no rule speaks: see `parts`
     in flight  at most what a unit holds where it is as full as SLOs allow: beyond it its classes would miss them. A few
                times as many where the plan counts on its prefix cache: who has a prompt there should rather wait for it
                than have it computed anew elsewhere, and prices see to the load

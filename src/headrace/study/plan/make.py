@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 from headrace.fleet.scenario import Scenario
 from headrace.plan.build import Built, build
@@ -30,6 +31,8 @@ from headrace.study.plan.futures import futures_answer
 from headrace.study.plan.limits import rule_costs
 from headrace.study.plan.proof import prove
 from headrace.study.plan.swings import swings
+from headrace.study.plan.traffic import Course, planned_traffic
+from headrace.workload import Request
 
 RESOLVE_GAP = 0.01  # of solves whose differences are shown: at least this, or the scenario's own if it is wider
 
@@ -43,12 +46,14 @@ class Wanted:
         studies: solve again for what rules cost, the curve, break-even prices, sensitivity and futures.
         studies_limit_s: time for all of them.
         threads: of the solver.
+        period: name of the one that the fleet is for; None: see `Made.fleet`.
     """
 
     proof: bool = True
     studies: bool = False
     studies_limit_s: float = 600.0
     threads: int = 2
+    period: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +66,32 @@ class Watching:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An answer, and the plan that it describes."""
+    """An answer, and the plan that it describes.
+
+    Attributes:
+        period: number of the one that was asked for; None: none was.
+    """
 
     answer: PlanAnswer
     built: Built
     solution: Solution
+    period: int | None = None
+
+    @property
+    def shown(self) -> int:
+        """The period that fleet and traffic are of: the one asked for, else the busiest of the first stage."""
+        return busiest_period(self.built.problem, 0) if self.period is None else self.period
 
     def fleet(self) -> Fleet:
-        """The fleet of the first stage's busiest period; its shares are those of the whole stage."""
-        first = [index for index, period in enumerate(self.built.problem.periods) if period.stage == 0]
-        return planned_fleet(self.built, self.solution, busiest_period(self.built.problem, 0), first)
+        """The fleet of that period; its shares are those of the period if it was asked for, else of its whole stage."""
+        periods = self.built.problem.periods
+        over = [index for index, period in enumerate(periods) if period.stage == 0] if self.period is None else None
+        return planned_fleet(self.built, self.solution, self.shown, over or [self.shown])
+
+    def traffic(self, duration_s: float, block_size: int | None = None) -> Iterator[Request]:
+        """Requests as the plan expects them in that period, at the planned load; `block_size`: see `traffic`."""
+        course, seed = Course(duration_s, lambda name, at_s: 1.0, 1.0), self.built.scenario.proof.seed
+        return planned_traffic(self.built, self.solution, self.shown, course, 1.0, seed, block_size)
 
 
 def make_plan(scenario: Scenario, texts: Sequence[str], wanted: Wanted, watching: Watching = Watching()) -> Made:
@@ -82,10 +103,12 @@ def make_plan(scenario: Scenario, texts: Sequence[str], wanted: Wanted, watching
     Raises:
         InfeasiblePlan: no plan meets the constraints; it names the smallest set that conflicts.
         NoPlanInTime: none was found within the scenario's time limit.
+        ConfigError: there is no such period.
         ConfigError, TraceError, ModelRangeError: as `plan.build`.
     """
     watching.told("working out speeds and prices")
     built = build(scenario)
+    period = None if wanted.period is None else _period(built, wanted.period)
 
     def solved(problem: Problem) -> Solution:
         limits = scenario.solver
@@ -99,7 +122,14 @@ def make_plan(scenario: Scenario, texts: Sequence[str], wanted: Wanted, watching
     studies, before = Studies(), None
     if wanted.studies:
         studies, before = _studies(built, solution, wanted, watching)
-    return Made(_answer(built, solution, proof, studies, before, texts), built, solution)
+    return Made(_answer(built, solution, proof, studies, before, texts), built, solution, period)
+
+
+def _period(built: Built, name: str) -> int:
+    names = [period.name for period in built.problem.periods]
+    if name not in names:
+        raise ConfigError("command line", [Fault("--period", f"{name!r} is none; there are: {', '.join(names)}")])
+    return names.index(name)
 
 
 def _studies(built: Built, solution: Solution, wanted: Wanted, watching: Watching) -> tuple[Studies, Solution | None]:

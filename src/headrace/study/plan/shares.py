@@ -10,6 +10,7 @@ from headrace.fleet import Share, ShareUnit
 from headrace.fleet.scenario import ShareRule
 from headrace.plan.build import Built
 from headrace.plan.solution import Floats, Solution
+from headrace.study.plan.parts import part_shares
 from headrace.study.plan.promises import fleet_name, price_of
 from headrace.units import SECONDS_PER_HOUR
 
@@ -41,7 +42,8 @@ def realized_share(
 def planned_shares(
     built: Built, solution: Solution, pools: Mapping[int, str], periods: Sequence[int]
 ) -> dict[str, Share]:
-    """Every rule that bounds a share, as a share of the fleet with the plan's figure for its target.
+    """Every rule that bounds a share, as a share of the fleet with the plan's figure for its target; then, of what no
+    rule's share steers, the parts that are had by the token (`parts`).
 
     A share needs something inside and something outside: a rule whose offers the plan gives nothing, or everything, is
     left out. The second of two rules that share a pool is reported only.
@@ -62,7 +64,7 @@ def planned_shares(
         price = _starting_price_usd(solution, rule)
         shares[name] = Share(name, inside, target, unit, rule.reference, overlaps, price)
         steered.update(() if overlaps else inside)
-    return shares
+    return shares | part_shares(built, solution, pools, periods, steered)
 
 
 def _starting_price_usd(solution: Solution, rule: ShareRule) -> float:

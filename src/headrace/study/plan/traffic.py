@@ -63,19 +63,26 @@ class _Kind:
 
 
 def planned_traffic(
-    built: Built, solution: Solution, period: int, course: Course, fraction: float, seed: int
+    built: Built,
+    solution: Solution,
+    period: int,
+    course: Course,
+    fraction: float,
+    seed: int,
+    block_size: int | None = None,
+    start_s: float = 0.0,
 ) -> Iterator[Request]:
     """Requests of all classes in one period, in order of arrival.
-
-    The run begins at `warm_up_s`; what comes before warms the caches.
 
     Args:
         fraction: part of the planned rate that is drawn: the fleet is thinned alike.
         seed: each class draws from streams of its own.
+        block_size: of the blocks in which prefixes are counted, in tokens; None: as fine as the shortest of them needs.
+        start_s: when the course begins. Caches are warmed before, if there is time for it: see `warm_up_s`.
     """
-    size = block_tokens(built)
+    size = block_size or block_tokens(built)
     streams = [
-        _class_traffic(built, solution, planned, period, course, fraction, seed, size)
+        _class_traffic(built, solution, planned, period, course, fraction, seed, size, start_s)
         for planned in built.scenario.classes
     ]
     return merge(*streams, key=attrgetter("arrival_s"))
@@ -100,6 +107,7 @@ def _class_traffic(
     fraction: float,
     seed: int,
     block_tokens: int,
+    start_s: float,
 ) -> Iterator[Request]:
     kinds, rates = _kinds(built, solution, planned, period, fraction)
     if not kinds:
@@ -107,8 +115,8 @@ def _class_traffic(
     arrivals = stream(seed, f"plan.{planned.name}.arrivals")
     sizes = stream(seed, f"plan.{planned.name}.sizes")
     spread_s = CLUSTER_PART * _shortest_stay_s(built, solution, planned, period)
-    start_s = warm_up_s(built)
-    yield from _warm_up(planned, kinds, block_tokens)
+    if start_s > planned.cache_hold_s:
+        yield from _warm_up(planned, kinds, block_tokens)
     for at_s in _times_s(planned, sum(rates), spread_s, course, arrivals):
         kind = sizes.choices(kinds, rates)[0]
         yield _request(planned, kind, start_s + at_s, sizes.randrange(kind.sessions), block_tokens)
@@ -170,6 +178,12 @@ def _kinds(
             kinds.append(_Kind(inputs, outputs, model, cached, max(1, ceil(sessions * part)), first))
             rates.append(rate * part)
     return kinds, rates
+
+
+def models_asked(built: Built, solution: Solution, workload_class: str, period: int) -> list[str]:
+    """The models that a class's requests ask for in a period, in order of their names."""
+    cells = [j for j, cell in enumerate(built.problem.cells) if cell.workload_class == workload_class]
+    return sorted({model for j in cells for model in _models(built, solution, j, period)})
 
 
 def _models(built: Built, solution: Solution, cell: int, period: int) -> dict[str, float]:

@@ -20,6 +20,7 @@ from headrace.fleet import Down, Fleet, Incident, Limits, ThinnedPool, limited_t
 from headrace.fleet.terms import Rented
 from headrace.metrics import RunMetrics
 from headrace.plan.build import Built
+from headrace.plan.mixture import latencies
 from headrace.plan.problem import Survival
 from headrace.plan.solution import Solution
 from headrace.rng import stream
@@ -111,7 +112,7 @@ def run_trial(built: Built, solution: Solution, period: int, trial: Trial) -> Ru
     fleet, pools = _thinned(planned_fleet(built, solution, period), fraction)
     start_s = warm_up_s(built)
     watch = RunWatch(built.scenario.classes, trial.course.duration_s, SLICES, trial.judged, trial.lost_at_s, start_s)
-    requests = planned_traffic(built, solution, period, trial.course, fraction, settings.seed)
+    requests = planned_traffic(built, solution, period, trial.course, fraction, settings.seed, start_s=start_s)
     incidents = limited_to(
         (
             *_loss(built, solution, period, trial, start_s),
@@ -201,15 +202,14 @@ def planned_latency(
 ) -> tuple[float, float, float] | None:
     """Mean TTFT, TPOT and E2E of a class's requests over some periods, as the plan expects them; None of none."""
     hours = np.array([built.problem.periods[p].hours for p in periods])
+    own = [j for j, cell in enumerate(built.problem.cells) if cell.workload_class == name]
     totals, requests = np.zeros(3), 0.0
-    for j, cell in enumerate(built.problem.cells):
-        if cell.workload_class == name:
-            for k, candidate in enumerate(built.problem.candidates):
-                use = candidate.uses.get(j)
-                weight = float(solution.flow[j, k, list(periods)] @ hours) if use is not None else 0.0
-                if use is not None and weight > 0.0:
-                    totals += weight * np.array([use.ttft_s, use.tpot_s, use.e2e_s])
-                    requests += weight
+    for k in range(len(built.problem.candidates)):
+        weights = solution.flow[own][:, k, list(periods)] * hours
+        if weights.any():
+            found = latencies(built, solution, k, periods)
+            totals += [float((each[own] * weights).sum()) for each in (found.ttft_s, found.tpot_s, found.e2e_s)]
+            requests += float(weights.sum())
     if requests <= 0.0:
         return None
     ttft_s, tpot_s, e2e_s = (totals / requests).tolist()
@@ -276,8 +276,9 @@ def planned_usd_per_h(built: Built, solution: Solution, period: int) -> tuple[fl
     for k, candidate in enumerate(built.problem.candidates):
         if not candidate.by_token:
             held_usd += float(solution.units[k, period]) * candidate.usd_per_unit_hour[stage]
+        e2e_s = latencies(built, solution, k, [period]).e2e_s[:, 0]
         for j, use in candidate.uses.items():
             requests = float(solution.flow[j, k, period]) * SECONDS_PER_HOUR
             added_usd += requests * use.usd
-            waiting_usd += requests * use.e2e_s * built.problem.cells[j].value_of_time_usd_per_s
+            waiting_usd += requests * float(e2e_s[j]) * built.problem.cells[j].value_of_time_usd_per_s
     return held_usd, added_usd, waiting_usd
