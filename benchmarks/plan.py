@@ -124,12 +124,13 @@ def drawn(series: dict[str, list[tuple[float, float]]], path: str) -> None:
     """Write the chart as a page of its own: a browser turns it into the picture of the docs."""
     from headrace.study.style import COLOURS, chart_html, log_figure, page
 
-    figure = log_figure(
-        "periods, cells or candidates", "seconds to a plan within 1 %", height=400, width=860, margin={"t": 10}
-    )
+    names = "periods, cells or candidates", "seconds to a plan within 1 %"
+    figure = log_figure(*names, height=400, width=860, margin={"t": 10})
+    figure.update_xaxes(tickvals=[4, 8, 16, 24, 48, 100, 168])
+    figure.update_yaxes(tickvals=[1, 2, 5, 10, 20, 40])
     for (name, sizes), colour in zip(GROWTH.items(), COLOURS, strict=False):
         at = {"periods": [s[0] for s in sizes], "cells": [4 * s[1] for s in sizes], "candidates": [s[2] for s in sizes]}
-        figure.add_scatter(x=at[name], y=[taken_s for taken_s, _ in series[name]], name=name, line_color=colour)
+        figure.add_scatter(x=at[name], y=[taken_s for taken_s, _ in series[name]], name=name, mode="lines+markers", line_color=colour)
     lead = "Two threads; 12 candidates, 40 cells, 48 periods unless varied."
     Path(path).write_text(page("Solve time of the planner", lead, chart_html(figure)))
 

@@ -31,7 +31,7 @@ from headrace.workload import Prefix, Request
 
 CLUSTER_PART = 0.1  # of the shortest planned stay, in which a cluster comes
 KV_BLOCK_TOKENS, LARGEST_BLOCK_TOKENS = 16, 512
-BLOCKS_OF_SHORTEST = 16  # blocks of the shortest cached input, at least: it is rounded by 3 % at most
+BLOCKS_OF_SHORTEST = 4  # blocks of the shortest cached input, at least: it is rounded by 12 % at most, others by less
 
 Load = Callable[[float], float]
 
