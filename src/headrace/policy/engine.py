@@ -59,6 +59,7 @@ from headrace.policy.policies import PRICES, Policy
 from headrace.policy.pool_shares import share_meters
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.prefix import prompt_of
+from headrace.policy.pricing import BackendState
 from headrace.policy.retry import RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
@@ -221,11 +222,10 @@ class PolicyEngine:
         used_input = request.input_tokens if attempt.first_token_s is not None else 0
         self._release(attempt, used_input, event.output_tokens)
         if event.committed:
-            return self._end_and_serve(now_s, request, Outcome.FAILED)
+            return self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
         if refused:
             request.refused_by(backend)
-        actions = self._retry(now_s, request, refused)
-        return actions + (self._serve_queue(now_s) if backend.free(now_s) else self._wake_later(now_s))
+        return self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
 
     def _client_gone(self, now_s: float, event: ClientGone) -> list[AnyAction]:
         request = self._requests.get(event.request_id)
@@ -352,6 +352,15 @@ class PolicyEngine:
             else:
                 actions += self._refused(now_s, request)
         return actions + self._wake_later(now_s)
+
+    def _serve_after_failure(self, now_s: float, backend: BackendState) -> list[AnyAction]:
+        """Give a place to those who wait, or see to it that they are served when the backend may be asked again.
+
+        Nothing but this backend has changed: when a vendor is lost, not every failure may cost a look at every line.
+        """
+        if backend.free(now_s):
+            return self._serve_queue(now_s)
+        return self._wake_later(now_s) if backend.breaker.allows_from_s < self._wakes_s else []
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:
         """Serve the queue again when a cooldown or a pause ends: nothing else may happen then."""

@@ -1,6 +1,6 @@
 """Where prompts begin alike: ids of the blocks of a request's body, each standing for its block and all before it.
 
-The policy keeps a session where its beginning is cached (`policy/prefix.py`), and needs to know which prompts share one.
+The policy keeps a session where its beginning is cached (`policy/prefix.py`): it needs to know which prompts share one.
 A gateway does not tokenize; but whoever sends a longer version of an earlier prompt sends the same bytes first. So the
 body is cut into blocks of bytes from where its prompt begins, and each gets an id that depends on all before it:
 

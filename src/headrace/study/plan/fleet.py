@@ -43,6 +43,7 @@ CACHE_SLOT_ROOM = 4.0  # attempts in flight at a unit whose cache is counted on,
 API_ROOM = 4.0  # attempts that may be in flight at an API, over those of all traffic that it could serve
 KV_FILLS = 0.8  # of its KV room that a unit's planned load holds: from here on it is KV that is scarce, not slots
 INDEX_ROOM = 2.0  # blocks that the policy can remember, over those of all sessions: they are not spread evenly
+PROBES = 8  # attempts with which a breaker asks, in the first minutes, whether what is lost is back
 MOST_ATTEMPTS = 32  # of one request, however many backends are lost at once
 
 
@@ -268,24 +269,27 @@ def _limits(built: Built, period: int, there: Sequence[Held], pools: Mapping[str
     """As by default, where the plan asks for nothing else.
 
     Who may wait long for a first token is left to wait, and the queue has room for all of them. Where a loss must be
-    survived, every breaker of what is lost takes its failures to open, and all that was in flight comes back at once:
-    retries are for that many, and one request may pass over all of it. Where the plan counts on prefix caches, the
-    policy must remember where each session's blocks are.
+    survived, every breaker of what is lost takes its failures to open and its probes, and of what was in flight the
+    promised part comes back at once: retries are for that many, and one request may pass over all of it. Where the plan
+    counts on prefix caches, the policy must remember where each session's blocks are.
     """
     usual = Limits()
     longest_s = max(_patience_s(one) for one in built.scenario.classes)
     rate = sum(cell.rate_per_s[period] for cell in built.problem.cells)
     wait_s = max(usual.queue_timeout_s, longest_s)
-    lost = [[pools[one.pool] for one in there if one.supply.name in each.lost] for each in built.problem.survivals]
-    units = max((sum(len(pool.backends) for pool in gone) for gone in lost), default=0)
-    broken = max((sum(backend.max_in_flight for pool in gone for backend in pool.backends) for gone in lost), default=0)
+    units, broken = 0, 0.0
+    for each in built.problem.survivals:
+        gone = [pools[one.pool] for one in there if one.supply.name in each.lost]
+        served = max(each.level.values(), default=0.0)
+        units = max(units, sum(len(pool.backends) for pool in gone))
+        broken = max(broken, served * sum(backend.max_in_flight for pool in gone for backend in pool.backends))
     return replace(
         usual,
         queue_timeout_s=wait_s,
         queue_depth=max(usual.queue_depth, ceil(rate * wait_s)),
         first_byte_timeout_s=max(usual.first_byte_timeout_s, longest_s),
         max_attempts=max(usual.max_attempts, min(units + 1, MOST_ATTEMPTS)),
-        retry_burst=max(usual.retry_burst, units * usual.breaker_failures + broken),
+        retry_burst=max(usual.retry_burst, units * (usual.breaker_failures + PROBES) + ceil(broken)),
         prefix_index_entries=max(usual.prefix_index_entries, ceil(INDEX_ROOM * _session_blocks(built, period))),
     )
 
