@@ -6,6 +6,7 @@
      ├── RequestError      the client's fault: the request can never succeed as it is
      │    ├── BodyTooLarge
      │    ├── UnknownModel
+     │    ├── UnknownResponse
      │    └── UnknownEndpoint
      ├── BackendError      the backend's fault: another backend may still answer
      ├── CapacityError     ours, now: nothing is free or nothing is up; try again later
@@ -73,6 +74,10 @@ class BodyTooLarge(RequestError):
 
 class UnknownModel(RequestError):
     """No route of the fleet serves the model that was asked for."""
+
+
+class UnknownResponse(RequestError):
+    """The conversation is to go on from a response that is not stored here, or not any more."""
 
 
 class UnknownEndpoint(RequestError):

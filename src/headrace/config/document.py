@@ -353,6 +353,9 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     head_timeout_s: Positive | None = None
     idle_timeout_s: Positive | None = None
     drain_timeout_s: Positive | None = None
+    default_max_output_tokens: Count | None = None
+    stored_responses: Annotated[int, Meta(ge=0)] | None = None
+    stored_response_bytes: Count | None = None
 
 
 class SignalsTable(Table, frozen=True, kw_only=True):

@@ -143,6 +143,10 @@ class Limits:
         head_timeout_s: a client must have sent its whole request head, and then its body, within this.
         idle_timeout_s: a stream without a byte from its backend for this long has failed.
         drain_timeout_s: graceful shutdown waits at most this long.
+        default_max_output_tokens: the ceiling that a backend is given where its API must have one and the client gave
+            none; at most half of the model's context is.
+        stored_responses: answers of the Responses API that clients may go on from by their id; 0: none.
+        stored_response_bytes: what these may take in memory, together.
     """
 
     queue_depth: int = 1024
@@ -161,6 +165,9 @@ class Limits:
     head_timeout_s: float = 10.0
     idle_timeout_s: float = 120.0
     drain_timeout_s: float = 30.0
+    default_max_output_tokens: int = 32_000
+    stored_responses: int = 4096
+    stored_response_bytes: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,11 @@ class Fleet:
     def backends(self) -> tuple[Backend, ...]:
         """Every backend, pool by pool, in the order of the fleet file."""
         return tuple(backend for pool in self.pools.values() for backend in pool.backends)
+
+    def output_ceiling(self, model: str) -> int:
+        """Ceiling of output tokens for requests of clients that give none, where there must be one."""
+        found, most = self.models.get(model), self.limits.default_max_output_tokens
+        return most if found is None else max(1, min(most, found.context_tokens // 2))
 
     def steered_share(self) -> Share | None:
         """The first share that is steered: the one that `gpu_only` and value captured refer to; None without one."""

@@ -1,0 +1,156 @@
+"""Fitting: what of a request goes to which backend, decided once, when it arrives, for those that may serve it.
+
+A backend that speaks the client's API gets the body as it came, edited where its dialect needs it. One that does not is
+given a translation: the request is read once, into neutral form, and written for each dialect among the candidates.
+What a dialect cannot give makes its backends unfit, and the policy never picks them; if all are, the client is told
+which field it was, and why.
+
+Dialects that pass everything cost nothing here, and those of backends that no route leads to are not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from headrace.errors import RequestError
+from headrace.fleet import Fleet
+from headrace.gateway.backends import BackendLink
+from headrace.wire import ApiName, encode_error
+from headrace.wire.apis import APIS, PLAIN, Accepts, ToolNames
+from headrace.wire.dialects import Dialect, Fitter
+
+if TYPE_CHECKING:
+    from headrace.gateway.attempt import GatewayRequest
+
+# What stands for an API where a backend does not speak it, the nearest first.
+_NEAREST: dict[ApiName, tuple[ApiName, ...]] = {
+    "chat": ("responses", "messages", "completions"),
+    "completions": ("chat", "responses", "messages"),
+    "responses": ("chat", "messages", "completions"),
+    "messages": ("chat", "responses", "completions"),
+    "embeddings": (),
+}
+TENANT = "default"
+MAX_PLANS = 4096
+
+
+class Prepared(NamedTuple):
+    """A request as it goes to the backends of one dialect.
+
+    Attributes:
+        api: the API that they are asked by; `translated`: it is another than the client's.
+        tools: gives tool calls in the answer the names that the client knows.
+        dropped, approximated: what the client is told of what was lost.
+    """
+
+    api: ApiName
+    body: bytes
+    translated: bool = False
+    tools: ToolNames = PLAIN
+    dropped: tuple[str, ...] = ()
+    approximated: tuple[str, ...] = ()
+
+
+class Plan:
+    """What becomes of requests of one API at the backends of one dialect. Those that pass untouched have none."""
+
+    __slots__ = ("_accepts", "_fitters", "api", "backends", "dialect")
+
+    def __init__(self, api: ApiName, dialect: Dialect, max_output_tokens: int) -> None:
+        self.api = api
+        self.dialect = dialect
+        self.backends: list[str] = []
+        spoken = (api,) if dialect.path(api) is not None else tuple(a for a in _NEAREST[api] if dialect.path(a))
+        self._fitters = [(each, Fitter(dialect, each)) for each in spoken]
+        self._accepts = _accepts(dialect, max_output_tokens)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the body passes untouched."""
+        return bool(self._fitters) and self._fitters[0][0] == self.api and self._fitters[0][1].idle
+
+    def prepare(self, request: GatewayRequest) -> Prepared:
+        """The request as it goes there: by the first API that can say it.
+
+        Raises:
+            RequestError: it asks for what these backends cannot give; `param` names it.
+        """
+        refused: RequestError | None = None
+        for api, fitter in self._fitters:
+            try:
+                return self._same(request, fitter) if api == self.api else self._translated(request, api, fitter)
+            except RequestError as error:
+                refused = refused or error
+        raise refused or RequestError(f"{self.dialect.title} does not offer {self.api}; ask for another model", "model")
+
+    def _same(self, request: GatewayRequest, fitter: Fitter) -> Prepared:
+        fitted = fitter.fit(request.body)
+        return Prepared(self.api, fitted.body, dropped=fitted.dropped, approximated=fitted.approximated)
+
+    def _translated(self, request: GatewayRequest, api: ApiName, fitter: Fitter) -> Prepared:
+        if request.read is None:
+            request.read = APIS[self.api].read_request(request.body)
+        out = APIS[api].write_request(request.read, self._accepts)
+        fitted = fitter.fit(out.body)
+        dropped, approximated = (*out.dropped, *fitted.dropped), (*out.approximated, *fitted.approximated)
+        return Prepared(api, fitted.body, True, out.tools, dropped, approximated)
+
+
+class Fittings:
+    """Plans of one fleet, made when they are first needed."""
+
+    def __init__(self, fleet: Fleet, links: Mapping[str, BackendLink]) -> None:
+        self._fleet = fleet
+        self._links = links
+        self._plans: dict[tuple[ApiName, str, str], tuple[Plan, ...]] = {}
+
+    def fit(self, request: GatewayRequest) -> tuple[str, ...]:
+        """Prepare the request for every dialect that needs it; the backends that cannot give what it asks for."""
+        key = (request.api, request.model, request.workload_class)
+        plans = self._plans.get(key)
+        if plans is None:
+            plans = self._made(*key)
+        unfit: list[str] = []
+        for plan in plans:
+            try:
+                request.prepared[plan.dialect.name] = plan.prepare(request)
+            except RequestError as error:
+                request.refusal = encode_error(error, request.api)
+                unfit += plan.backends
+        return tuple(unfit)
+
+    def candidates(self, model: str, workload_class: str) -> list[BackendLink]:
+        """The backends that the fleet's routes allow."""
+        for route in self._fleet.routes:
+            if route.matches(model, TENANT, workload_class):
+                return [link for link in self._links.values() if link.backend.pool in route.pools]
+        return []
+
+    def _made(self, api: ApiName, model: str, workload_class: str) -> tuple[Plan, ...]:
+        links = self.candidates(model, workload_class)
+        found: dict[str, Plan] = {}
+        for link in links:
+            plan = found.get(link.dialect.name)
+            if plan is None:
+                plan = found[link.dialect.name] = Plan(api, link.dialect, self._fleet.output_ceiling(model))
+            plan.backends.append(link.name)
+        plans = tuple(plan for plan in found.values() if not plan.idle)
+        if len(self._plans) < MAX_PLANS:
+            self._plans[api, model, workload_class] = plans
+        return plans
+
+    def apis(self, links: Iterable[BackendLink]) -> list[ApiName]:
+        """The APIs by which a model behind these backends can be asked."""
+        spoken = {api for link in links for api in link.dialect.paths}
+        return [api for api, near in _NEAREST.items() if api in spoken or spoken.intersection(near)]
+
+
+def _accepts(dialect: Dialect, max_output_tokens: int) -> Accepts:
+    return Accepts(
+        custom_tools=dialect.custom_tools,
+        developer_role=dialect.developer_role,
+        reasoning_field=dialect.past_reasoning,
+        extensions=dialect.extensions,
+        default_max_output_tokens=max_output_tokens,
+    )
