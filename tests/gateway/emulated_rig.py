@@ -68,14 +68,20 @@ def through(
         gateway = await start_gateway(fleet, engine, ledger, port=0, admin_port=None)
 
         async def ask(
-            fault: str = "", *, path: str = CHAT, headers: str = "", raw: bytes | None = None, **fields: Any
+            fault: str = "",
+            *,
+            path: str = CHAT,
+            headers: str = "",
+            raw: bytes | None = None,
+            tokens: int = 4,
+            **fields: Any,
         ) -> tuple[int, dict[bytes, bytes], bytes, bool]:
             body = raw
             if body is None:
                 given = {"model": MODEL, **(GREETING if path == CHAT else {}), **fields}
                 body = json.dumps(given).encode()
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            head = f"POST {path} HTTP/1.1\r\nhost: h\r\nx-headrace-emulated-output-tokens: 4\r\n{headers}"
+            head = f"POST {path} HTTP/1.1\r\nhost: h\r\nx-headrace-emulated-output-tokens: {tokens}\r\n{headers}"
             head += f"x-headrace-emulated-fault: {fault}\r\n" if fault else ""
             writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
             try:
