@@ -25,19 +25,19 @@ GREETING = {"messages": [{"role": "user", "content": "hi"}]}
 Ask = Callable[..., Awaitable[tuple[int, dict[bytes, bytes], bytes, bool]]]
 
 
-def fleet_of(*dialects: str) -> Fleet:
+def fleet_of(*dialects: str, lacks: tuple[str, ...] = ()) -> Fleet:
     """A pool for each dialect, the first the quickest; backends b0, b1, ..."""
     sample = load_fleet()
     pool = next(pool for pool in sample.pools.values() if pool.backends[0].name == "cerebras-1")
-    pools = {f"p{i}": one_pool(pool, i, dialect) for i, dialect in enumerate(dialects)}
+    pools = {f"p{i}": one_pool(pool, i, dialect, lacks) for i, dialect in enumerate(dialects)}
     route = replace(sample.routes[0], pools=tuple(pools), model=None)
     return replace(sample, pools=pools, shares={}, routes=(route,))
 
 
-def one_pool(pool: Pool, index: int, dialect: str) -> Pool:
+def one_pool(pool: Pool, index: int, dialect: str, lacks: tuple[str, ...]) -> Pool:
     point = OperatingPoint(0.001 * 10**index, 1e6, 0.0001)
     deployment = replace(pool.deployment, name=f"d{index}", accelerator=None, observed=point)
-    backend = replace(pool.backends[0], name=f"b{index}", pool=f"p{index}", dialect=dialect)
+    backend = replace(pool.backends[0], name=f"b{index}", pool=f"p{index}", dialect=dialect, lacks=lacks)
     return replace(pool, name=f"p{index}", deployment=deployment, backends=(backend,))
 
 
@@ -46,6 +46,7 @@ def through(
     *dialects: str,
     script: Any = None,
     with_ledger: bool = False,
+    lacks: tuple[str, ...] = (),
 ) -> Any:
     """What `scenario` returns, given how to ask a gateway in front of backends of these dialects, and its engine.
 
@@ -55,7 +56,7 @@ def through(
     """
 
     async def run() -> Any:
-        fleet = fleet_of(*dialects)
+        fleet = fleet_of(*dialects, lacks=lacks)
         emulator = Emulator(fleet)
         urls = await emulator.start(ephemeral=True)
         pools = {

@@ -29,6 +29,7 @@ class Backend:
         token_command: prints a short-lived bearer token; empty: none is used.
         token_refresh_s: how often it is run.
         aws_region: for signatures, where the host does not name it.
+        lacks: what its model or server cannot do, of `wire.dialects.CAPABILITIES`: such requests go elsewhere.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Backend:
     token_command: tuple[str, ...] = ()
     token_refresh_s: float = 1800.0
     aws_region: str | None = None
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ class Fleet:
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
+        aliases: names that clients may use for a model, with the model's.
+        fallbacks: models that may answer where a model's own backends cannot, in order.
     """
 
     models: dict[str, Model]
@@ -191,6 +195,8 @@ class Fleet:
     signals: Signals | None = None
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    fallbacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def backends(self) -> tuple[Backend, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from asyncio import TimerHandle
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import msgspec
 from headrace.errors import InvariantError
 from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, failure_kind
 from headrace.gateway.backends import BackendLink
+from headrace.gateway.controls import Controls
 from headrace.gateway.fitting import Prepared
 from headrace.gateway.spliced_answer import StreamAnswer
 from headrace.gateway.translated_answer import TranslatedStream, TranslatedWhole
@@ -41,9 +43,11 @@ class GatewayRequest(msgspec.Struct, eq=False):
         body: as it goes to a backend of the same API; `body_bytes`: as it came.
         asked_usage: headrace asked for the usage chunk and the client did not, so it is withheld.
         client_gone: the client closed its connection before the answer was complete.
-        prepared: what goes to backends of a dialect that needs another body, or another API, by the dialect's name.
+        prepared: what goes to backends of a dialect that needs another body, or another API, by their `fit_key`.
         refusal: status and body for the client, if no backend can give what it asks for.
         remember: keeps the answer for requests that go on from it, given what yields its bytes; None: it is not kept.
+        controls: what the client asks of headrace itself; None: nothing. `explained`: the header lines that answer it.
+        fallbacks: models that may still be asked, if no backend of its own can answer.
         read: the request in neutral form, once something has asked for it.
     """
 
@@ -65,6 +69,10 @@ class GatewayRequest(msgspec.Struct, eq=False):
     refusal: tuple[int, bytes] | None = None
     remember: Callable[[Callable[[], bytes]], None] | None = None
     read: Request | None = None
+    controls: Controls | None = None
+    explained: bytes = b""
+    fallbacks: tuple[str, ...] = ()
+    deadline: TimerHandle | None = None
 
     def neutral(self) -> Request:
         """The request in neutral form: whoever prepared it for another API has read it."""
@@ -133,7 +141,7 @@ class Attempt:
     def send(self) -> None:
         """Send the request to the backend."""
         request = self.request
-        prepared = request.prepared.get(self.link.dialect.name)
+        prepared = request.prepared.get(self.link.fit_key)
         api, body = (request.api, request.body) if prepared is None else (prepared.api, prepared.body)
         head = self.link.request_head(api, request.exchange.headers, body)
         self.client = self.link.pool.send(head, body, self)
@@ -182,18 +190,19 @@ class Attempt:
     def answer_head(self, content_type: bytes = b"") -> bytes:
         """Header lines of the answer to the client, which is of the backend's content type unless another is given."""
         emulated = b"" if self._emulated is None else b"%b: %b\r\n" % (_EMULATED, self._emulated)
-        return b"content-type: %b\r\n%b%b-%d\r\n%b%b" % (
+        return b"content-type: %b\r\n%b%b-%d\r\n%b%b%b" % (
             content_type or self.content_type or b"application/json",
             self.link.answer_head(self.request.workload_class),
             self._owner.run_id,
             self.request.request_id,
             emulated,
             self._lost(),
+            self.request.explained,
         )
 
     def _lost(self) -> bytes:
         """Header lines that name what of the request did not reach the backend as it was."""
-        prepared = self.request.prepared.get(self.link.dialect.name)
+        prepared = self.request.prepared.get(self.link.fit_key)
         if prepared is None:
             return b""
         named = ((b"x-headrace-dropped", prepared.dropped), (b"x-headrace-approximated", prepared.approximated))
@@ -283,7 +292,7 @@ class Attempt:
             return ErrorAnswer(self, lambda body: read_error(status, headers, body, time.time()))
         if status != 200:
             return None
-        prepared = self.request.prepared.get(self.link.dialect.name)
+        prepared = self.request.prepared.get(self.link.fit_key)
         if prepared is not None and prepared.translated:
             return self._translation(content_type, prepared)
         if content_type == SSE:

@@ -29,12 +29,13 @@ class BackendLink:
     backend's key and the few headers in `FORWARDED`.
     """
 
-    __slots__ = ("_answer_heads", "_starts", "backend", "credentials", "dialect", "name", "pool")
+    __slots__ = ("_answer_heads", "_starts", "backend", "credentials", "dialect", "fit_key", "name", "pool")
 
     def __init__(self, backend: Backend, environment: Mapping[str, str], rounds: Rounds) -> None:
         self.name = backend.name
         self.backend = backend
         self.dialect = spoken_dialect(backend)
+        self.fit_key = " ".join((self.dialect.name, *sorted(backend.lacks)))  # backends that take the same bodies
         limit = backend.max_in_flight + SPARE_CONNECTIONS
         self.pool = ConnectionPool(backend.url, PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit), rounds=rounds)
         self.credentials = Credentials(backend, environment)

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from headrace.errors import CapacityError, HeadraceError, InvariantError, UnknownModel
+from headrace.errors import CapacityError, DeadlinePassed, HeadraceError, InvariantError, UnknownModel
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.backends import BackendLink, link_backends
 from headrace.gateway.books import Books, Journal, Ledger
+from headrace.gateway.controls import Controls, explanation
 from headrace.gateway.fitting import Fittings
 from headrace.gateway.intake import Intake
 from headrace.gateway.recognition import Recognizer
@@ -36,6 +37,7 @@ from headrace.policy import (
     End,
     EngineView,
     Enqueue,
+    Explained,
     FailureKind,
     Finished,
     FirstToken,
@@ -57,6 +59,9 @@ class Engine(Protocol):
 
     def view(self) -> EngineView:
         """What the engine sees now."""
+
+    def explain(self, now_s: float, event: Arrived) -> list[Explained]:
+        """What each candidate would cost a request now."""
 
 
 class Gateway:
@@ -143,6 +148,10 @@ class Gateway:
         except HeadraceError as error:
             self.refuse(exchange, error, api)
             return
+        self._arrive(request, unfit)
+
+    def _arrive(self, request: GatewayRequest, unfit: tuple[str, ...]) -> None:
+        exchange, controls = request.exchange, request.controls
         self._requests[request.request_id] = request
         exchange.on_gone = lambda: self._client_gone(request)
         arrived = Arrived(
@@ -153,13 +162,35 @@ class Gateway:
             max_output_tokens=request.max_output_tokens,
             streamed=bool(request.head.stream),
             unfit=unfit,
+            value_of_time_usd_per_s=None if controls is None else controls.value_of_time_usd_per_s,
         )
         try:
+            if controls is not None:
+                self._controlled(request, controls, arrived)
             self.tell(arrived)
         except InvariantError as error:  # a plug-in of the user's may raise: client and operator are told
             self._loop.call_exception_handler({"message": "a request could not be decided", "exception": error})
-            self.refuse(exchange, error, api)
+            self.refuse(exchange, error, request.api)
             self._client_gone(request)
+
+    def _controlled(self, request: GatewayRequest, controls: Controls, arrived: Arrived) -> None:
+        if controls.explain:
+            rows = self.engine.explain(self.now_s(), arrived)
+            request.explained = header_lines((b"x-headrace-explain", explanation(rows)))
+        if controls.deadline_s is not None and request.deadline is None:
+            request.deadline = self._loop.call_later(controls.deadline_s, self._too_late, request.exchange, request.api)
+
+    def _too_late(self, exchange: Exchange, api: ApiName) -> None:
+        """A deadline has passed: an answer that has not ended is worth nothing any more."""
+        request = next((each for each in self._requests.values() if each.exchange is exchange), None)
+        if request is None or not exchange.open:
+            return
+        attempt = request.attempt
+        if attempt is not None and attempt.committed:
+            attempt.cut_off()
+        else:
+            self.refuse(exchange, DeadlinePassed("the deadline has passed; allow more time, or ask for less"), api)
+        self._client_gone(request)
 
     def refuse(self, exchange: Exchange, error: HeadraceError, api: ApiName = "chat") -> None:
         """Answer with an error in the shape of the API that was asked."""
@@ -213,6 +244,8 @@ class Gateway:
 
     def _reject(self, now_s: float, action: Reject) -> None:
         request = self._requests[action.request_id]
+        if request.fallbacks:
+            return  # another model is asked when this request has ended
         if action.reason is RejectReason.NO_ROUTE:
             error = UnknownModel("no route of this fleet serves the request", "model")
             self.refuse(request.exchange, error, request.api)
@@ -236,8 +269,24 @@ class Gateway:
             return
         self.telemetry.request_ended(request.workload_class, action.outcome.value, now_s - request.arrived_s)
         request.attempt = None
-        if request.exchange.open:  # whatever the engine's reason, a client is never left waiting
-            request.exchange.abort()
+        exchange = request.exchange
+        if exchange.unanswered and exchange.open and request.fallbacks and not request.client_gone:
+            self._fall_back(request)
+            return
+        if request.deadline is not None:
+            request.deadline.cancel()
+        if exchange.open:  # whatever the engine's reason, a client is never left waiting
+            exchange.abort()
+
+    def _fall_back(self, request: GatewayRequest) -> None:
+        """No backend of its model could answer: ask the next model."""
+        again = self.intake.again(request)
+        try:
+            unfit = self.fittings.fit(again)
+        except HeadraceError as error:
+            self.refuse(request.exchange, error, request.api)
+            return
+        self._arrive(again, unfit)
 
     # attempts
 

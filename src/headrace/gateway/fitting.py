@@ -10,7 +10,7 @@ Dialects that pass everything cost nothing here, and those of backends that no r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.errors import RequestError
@@ -55,14 +55,16 @@ class Prepared(NamedTuple):
 class Plan:
     """What becomes of requests of one API at the backends of one dialect. Those that pass untouched have none."""
 
-    __slots__ = ("_accepts", "_fitters", "api", "backends", "dialect")
+    __slots__ = ("_accepts", "_fitters", "api", "backends", "dialect", "key")
 
-    def __init__(self, api: ApiName, dialect: Dialect, max_output_tokens: int) -> None:
+    def __init__(self, api: ApiName, link: BackendLink, max_output_tokens: int) -> None:
+        dialect = link.dialect
         self.api = api
         self.dialect = dialect
+        self.key = link.fit_key
         self.backends: list[str] = []
         spoken = (api,) if dialect.path(api) is not None else tuple(a for a in _NEAREST[api] if dialect.path(a))
-        self._fitters = [(each, Fitter(dialect, each)) for each in spoken]
+        self._fitters = [(each, Fitter(dialect, each, link.backend.lacks)) for each in spoken]
         self._accepts = _accepts(dialect, max_output_tokens)
 
     @property
@@ -97,27 +99,39 @@ class Plan:
         return Prepared(api, fitted.body, True, out.tools, dropped, approximated)
 
 
+class _Candidates(NamedTuple):
+    """Who may serve requests of one API, model and class: `contexts` holds the backends by tokens of context."""
+
+    plans: tuple[Plan, ...]
+    pools: dict[str, tuple[str, ...]]
+    contexts: tuple[tuple[int, tuple[str, ...]], ...]
+
+
 class Fittings:
     """Plans of one fleet, made when they are first needed."""
 
     def __init__(self, fleet: Fleet, links: Mapping[str, BackendLink]) -> None:
         self._fleet = fleet
         self._links = links
-        self._plans: dict[tuple[ApiName, str, str], tuple[Plan, ...]] = {}
+        self._known: dict[tuple[ApiName, str, str], _Candidates] = {}
 
     def fit(self, request: GatewayRequest) -> tuple[str, ...]:
         """Prepare the request for every dialect that needs it; the backends that cannot give what it asks for."""
         key = (request.api, request.model, request.workload_class)
-        plans = self._plans.get(key)
-        if plans is None:
-            plans = self._made(*key)
+        known = self._known.get(key)
+        if known is None:
+            known = self._made(*key)
         unfit: list[str] = []
-        for plan in plans:
+        for plan in known.plans:
             try:
-                request.prepared[plan.dialect.name] = plan.prepare(request)
+                request.prepared[plan.key] = plan.prepare(request)
             except RequestError as error:
                 request.refusal = encode_error(error, request.api)
                 unfit += plan.backends
+        if len(known.contexts) > 1:
+            unfit += _too_small(known.contexts, request.input_tokens)
+        if request.controls is not None and request.controls.pool is not None:
+            unfit += self._outside(known, request, request.controls.pool)
         return tuple(unfit)
 
     def candidates(self, model: str, workload_class: str) -> list[BackendLink]:
@@ -127,23 +141,47 @@ class Fittings:
                 return [link for link in self._links.values() if link.backend.pool in route.pools]
         return []
 
-    def _made(self, api: ApiName, model: str, workload_class: str) -> tuple[Plan, ...]:
+    def _outside(self, known: _Candidates, request: GatewayRequest, pool: str) -> list[str]:
+        if pool not in known.pools:
+            there = ", ".join(known.pools)
+            error = RequestError(f"x-headrace-pool: {pool!r} does not serve such requests; there are: {there}", "pool")
+            request.refusal = encode_error(error, request.api)
+        return [name for each, names in known.pools.items() if each != pool for name in names]
+
+    def _made(self, api: ApiName, model: str, workload_class: str) -> _Candidates:
         links = self.candidates(model, workload_class)
         found: dict[str, Plan] = {}
+        pools: dict[str, tuple[str, ...]] = {}
+        contexts: dict[int, tuple[str, ...]] = {}
         for link in links:
-            plan = found.get(link.dialect.name)
-            if plan is None:
-                plan = found[link.dialect.name] = Plan(api, link.dialect, self._fleet.output_ceiling(model))
-            plan.backends.append(link.name)
+            if link.fit_key not in found:
+                found[link.fit_key] = Plan(api, link, self._fleet.output_ceiling(model))
+            found[link.fit_key].backends.append(link.name)
+            pool = link.backend.pool
+            pools[pool] = (*pools.get(pool, ()), link.name)
+            context = self._fleet.pools[pool].deployment.model.context_tokens
+            contexts[context] = (*contexts.get(context, ()), link.name)
         plans = tuple(plan for plan in found.values() if not plan.idle)
-        if len(self._plans) < MAX_PLANS:
-            self._plans[api, model, workload_class] = plans
-        return plans
+        known = _Candidates(plans, pools, tuple(sorted(contexts.items())))
+        if len(self._known) < MAX_PLANS:
+            self._known[api, model, workload_class] = known
+        return known
 
-    def apis(self, links: Iterable[BackendLink]) -> list[ApiName]:
-        """The APIs by which a model behind these backends can be asked."""
+    def apis(self, model: str) -> list[ApiName]:
+        """The APIs by which the model can be asked, in its default class."""
+        links = self.candidates(model, self._fleet.default_class)
         spoken = {api for link in links for api in link.dialect.paths}
         return [api for api, near in _NEAREST.items() if api in spoken or spoken.intersection(near)]
+
+
+def _too_small(contexts: tuple[tuple[int, tuple[str, ...]], ...], input_tokens: int) -> list[str]:
+    """Backends whose context is smaller than the input is estimated to be, if another's is not.
+
+    An estimate refuses nobody: where all are too small by it, the backend says what it counts.
+    """
+    if input_tokens > contexts[-1][0]:
+        return []
+    return [name for context, names in contexts if context < input_tokens for name in names]
 
 
 def _accepts(dialect: Dialect, max_output_tokens: int) -> Accepts:

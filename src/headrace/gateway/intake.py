@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import GatewayRequest
+from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.stored import ResponseStore
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator
-from headrace.wire import ApiName, Usage, decode_head, with_include_usage, with_model
+from headrace.wire import ApiName, Usage, decode_head, with_include_usage, with_model, without_controls
 from headrace.wire.apis.messages import read_count_request, write_count
+from headrace.wire.body import NULL
 
 CREDENTIALS = (b"authorization", b"x-api-key")
 
@@ -32,6 +36,7 @@ class Intake:
         self.recognizer = recognizer
         self.store = ResponseStore(limits.stored_responses, limits.stored_response_bytes)
         self._estimators = {name: InputEstimator() for name in fleet.classes}
+        self._fallbacks = fleet.fallbacks
         self._next_request_id = 1
 
     def read(self, api: ApiName, exchange: Exchange, now_s: float) -> GatewayRequest:
@@ -43,8 +48,12 @@ class Intake:
         body = exchange.body
         head = decode_head(api, body)
         model = self.recognizer.model(head.model)
-        workload_class = self.recognizer.workload_class(exchange.headers, exchange.path, head.model)
+        controls = read_controls(exchange.headers, head.headrace)
+        named = None if controls is None else controls.workload_class
+        workload_class = self.recognizer.workload_class(exchange.headers, exchange.path, head.model, named)
         body_bytes = len(body)
+        if head.headrace is not NULL:
+            body = without_controls(body)
         if head.goes_on_from is not None:
             body = self.store.continued(owner_of(exchange), head.goes_on_from, body)
             body_bytes = len(body)
@@ -70,9 +79,29 @@ class Intake:
             head.output_ceiling,
             now_s,
         )
+        request.controls = controls
+        if model in self._fallbacks:
+            request.fallbacks = self._fallbacks[model]
         if head.stored:
             request.remember = self._remember(owner_of(exchange), body)
         return request
+
+    def again(self, request: GatewayRequest) -> GatewayRequest:
+        """The same request for the first of its fallback models, as a request of its own."""
+        model, request_id = request.fallbacks[0], self._next_request_id
+        self._next_request_id = request_id + 1
+        read = None if request.read is None else msgspec.structs.replace(request.read, model=model)
+        return msgspec.structs.replace(
+            request,
+            request_id=request_id,
+            model=model,
+            body=with_model(request.body, model),
+            fallbacks=request.fallbacks[1:],
+            prepared={},
+            refusal=None,
+            attempt=None,
+            read=read,
+        )
 
     def count(self, exchange: Exchange) -> bytes:
         """The answer to a question how many input tokens a request would be: an estimate.

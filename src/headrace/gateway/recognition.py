@@ -1,17 +1,17 @@
 """Recognition: which workload class a request belongs to, and which model it asks for.
 
-A class is found by the first of these that says one: the header `x-headrace-class`, a header rule, the API key, the
-path, the model alias; else it is the fleet's default class.
+A class is found by the first of these that says one: the request itself (`controls`), a header rule, the API key, the
+path, the model alias, the client, which gives itself away by its headers; else it is the fleet's default class.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from headrace.errors import RequestError, UnknownModel
 from headrace.fleet import Fleet
-from headrace.workload import WorkloadClass
+from headrace.workload import CLIENTS, DEFAULT_CLIENTS, WorkloadClass
 
 CLASS_HEADER = b"x-headrace-class"
 
@@ -36,7 +36,8 @@ class Recognizer:
         self._paths = {path.encode(): c.name for c in classes for path in c.match.paths}
         self._aliases = {alias: c.name for c in classes for alias in c.match.model_aliases}
         self._default = fleet.default_class or next(iter(fleet.classes))
-        self._models = {name: name for name in fleet.models}
+        self._clients = tuple(_client_marks(classes))
+        self._models = {name: name for name in fleet.models} | fleet.aliases
         for workload_class in classes:
             for alias in workload_class.match.model_aliases:
                 self._models.setdefault(alias, _model_behind(fleet, workload_class))
@@ -58,20 +59,17 @@ class Recognizer:
             raise UnknownModel(f"the model {asked!r} is not served here; ask for one of: {known}", "model")
         return found
 
-    def workload_class(self, headers: dict[bytes, bytes], path: bytes, asked_model: str) -> str:
-        """Name of the class of a request.
+    def workload_class(
+        self, headers: dict[bytes, bytes], path: bytes, asked_model: str, named: str | None = None
+    ) -> str:
+        """Name of the class of a request; `named`: as its body says.
 
         Raises:
-            RequestError: the class header names no class.
+            RequestError: the class that it names is none.
         """
-        named = headers.get(CLASS_HEADER)
-        if named is not None:
-            found = self._classes.get(named)
-            if found is None:
-                known = ", ".join(self._classes.values())
-                asked = named.decode("latin-1")
-                raise RequestError(f"x-headrace-class names no workload class: {asked!r}; use one of: {known}")
-            return found
+        header = headers.get(CLASS_HEADER)
+        if header is not None or named is not None:
+            return self._named(header if header is not None else (named or "").encode())
         for name, value, workload_class in self._headers:
             if headers.get(name) == value:
                 return workload_class
@@ -79,7 +77,32 @@ class Recognizer:
             found = self._keys.get(headers.get(b"authorization", b""))
             if found is not None:
                 return found
-        return self._paths.get(path) or self._aliases.get(asked_model) or self._default
+        found = self._paths.get(path) or self._aliases.get(asked_model)
+        return found or self._client_class(headers) or self._default
+
+    def _named(self, name: bytes) -> str:
+        found = self._classes.get(name)
+        if found is None:
+            known, asked = ", ".join(self._classes.values()), name.decode("utf-8", "replace")
+            raise RequestError(f"x-headrace-class names no workload class: {asked!r}; use one of: {known}")
+        return found
+
+    def _client_class(self, headers: dict[bytes, bytes]) -> str | None:
+        for name, prefix, workload_class in self._clients:
+            value = headers.get(name)
+            if value is not None and value.startswith(prefix):
+                return workload_class
+        return None
+
+
+def _client_marks(classes: tuple[WorkloadClass, ...]) -> Iterator[tuple[bytes, bytes, str]]:
+    """Header, beginning of its value, and class, for each client that a class claims."""
+    said = any(each.match.clients for each in classes)
+    for each in classes:
+        clients = each.match.clients if said else DEFAULT_CLIENTS.get(each.name, ())
+        for client in clients:
+            for mark in CLIENTS[client]:
+                yield mark.header.encode(), mark.prefix.encode(), each.name
 
 
 def _model_behind(fleet: Fleet, workload_class: WorkloadClass) -> str:
