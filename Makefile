@@ -58,6 +58,7 @@ bench-gateway: setup
 
 bench-translate: setup
 	$(BIN)/python benchmarks/translate.py
+	$(BIN)/python benchmarks/gateway_translated.py
 
 bench-sim: setup
 	$(BIN)/python benchmarks/sim.py

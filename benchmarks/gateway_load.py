@@ -2,7 +2,8 @@
 
 Reads one JSON command a line from stdin, answers with one JSON line:
 
-    {"kind": "throughput", "port": P, "connections": C, "seconds": S, "body_bytes": B, "tokens": 0 or T}
+    {"kind": "throughput", "port": P, "connections": C, "seconds": S, "body_bytes": B, "tokens": 0 or T,
+     "api": "chat", "responses" or "messages"; left out: "chat"}
     {"kind": "ttft", "ports": {NAME: P}, "samples": N, "body_bytes": B}
 """
 
@@ -15,14 +16,21 @@ import time
 
 import uvloop
 
+APIS = {  # path; field of the conversation; of the ceiling; what each token's event has once
+    "chat": ("/v1/chat/completions", "messages", "max_tokens", b'"content"'),
+    "responses": ("/v1/responses", "input", "max_output_tokens", b'"type":"response.output_text.delta"'),
+    "messages": ("/v1/messages", "messages", "max_tokens", b'"text_delta"'),
+}
 
-def request(body_bytes: int, tokens: int) -> bytes:
-    fixed: dict[str, object] = {"model": "bench", "max_tokens": max(tokens, 1), "stream": tokens > 0, "messages": []}
+
+def request(body_bytes: int, tokens: int, api: str = "chat") -> bytes:
+    path, conversation, ceiling, _ = APIS[api]
     filler = "lorem ipsum " * (body_bytes // 12)
-    fixed["messages"] = [{"role": "user", "content": filler[: max(0, body_bytes - 120)]}]
+    said = [{"role": "user", "content": filler[: max(0, body_bytes - 120)]}]
+    fixed = {"model": "bench", ceiling: max(tokens, 1), "stream": tokens > 0, conversation: said}
     body = json.dumps(fixed).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         f"accept: application/json\r\nauthorization: Bearer sk-bench\r\nuser-agent: bench\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
@@ -32,8 +40,9 @@ def request(body_bytes: int, tokens: int) -> bytes:
 class Client(asyncio.Protocol):
     """Sends the same request again and again; counts responses and tokens."""
 
-    def __init__(self, payload: bytes, stream: bool, once: bool = False) -> None:
+    def __init__(self, payload: bytes, stream: bool, once: bool = False, mark: bytes = APIS["chat"][3]) -> None:
         self.payload = payload
+        self.mark = mark
         self.stream = stream
         self.once = once
         self.requests = 0
@@ -57,7 +66,7 @@ class Client(asyncio.Protocol):
         if not self.first_s:
             self.first_s = time.perf_counter()
         if self.stream:
-            self.tokens += data.count(b'"content"')
+            self.tokens += data.count(self.mark)
             self.buffer = (self.buffer + data)[-16:]
             complete = self.buffer.endswith(b"\r\n0\r\n\r\n")
         else:
@@ -88,8 +97,9 @@ async def connect(port: int, client: Client) -> Client:
 
 async def throughput(command: dict) -> dict:
     tokens = command["tokens"]
-    payload = request(command["body_bytes"], tokens)
-    clients = [await connect(command["port"], Client(payload, tokens > 0)) for _ in range(command["connections"])]
+    api = command.get("api", "chat")
+    payload, port, mark = request(command["body_bytes"], tokens, api), command["port"], APIS[api][3]
+    clients = [await connect(port, Client(payload, tokens > 0, mark=mark)) for _ in range(command["connections"])]
     started = time.perf_counter()
     await asyncio.sleep(command["seconds"])
     for client in clients:

@@ -67,7 +67,7 @@ class Connection:
         return not data
 
     def start(self, body: dict) -> None:
-        self.tokens = self.left = body["max_tokens"]
+        self.tokens = self.left = body.get("max_completion_tokens") or body["max_tokens"]
         self.with_usage = bool(body.get("stream_options"))
         self.send(HEAD + TOKENS[0])
         self.left -= 1

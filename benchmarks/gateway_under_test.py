@@ -1,6 +1,6 @@
 """The gateway as the benchmark runs it: one worker, 8 backends, full policy, share control, metrics and ledger on.
 
-python gateway_under_test.py PORT BACKEND_PORT LEDGER
+python gateway_under_test.py PORT BACKEND_PORT LEDGER [DIALECT]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BACKENDS = 8
 FAST = 2
 
 
-def bench_fleet(backend_port: int) -> Fleet:
+def bench_fleet(backend_port: int, dialect: str) -> Fleet:
     model = Model(**dict.fromkeys(Model.__dataclass_fields__, 1) | {"name": "bench"})  # type: ignore[arg-type]
     slow = OperatingPoint(ttft_s=0.25, input_tokens_per_s=15_000.0, tpot_s=0.0154, batch=32)
     quick = OperatingPoint(ttft_s=0.2, input_tokens_per_s=10_000.0, tpot_s=0.001)
@@ -33,7 +33,7 @@ def bench_fleet(backend_port: int) -> Fleet:
         name = f"{'fast' if fast else 'gpu'}-{index}"
         deployments[name] = Deployment(name, model, observed=quick if fast else slow)
         price = PerToken(0.35, 0.75) if fast else PerToken(0.09, 0.36)
-        backend = Backend(name, name, f"http://127.0.0.1:{backend_port}", max_in_flight=256)
+        backend = Backend(name, name, f"http://127.0.0.1:{backend_port}", max_in_flight=256, dialect=dialect)
         pools[name] = Pool(name, deployments[name], price, (backend,))
     fast_pools = tuple(name for name in pools if name.startswith("fast"))
     share = Share("fast", fast_pools, 0.1, ShareUnit.COMPUTE, reference=deployments["gpu-0"])
@@ -52,11 +52,11 @@ def bench_fleet(backend_port: int) -> Fleet:
     )
 
 
-async def main(port: int, backend_port: int, ledger_path: str) -> None:
+async def main(port: int, backend_port: int, ledger_path: str, dialect: str = "openai-compatible") -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    fleet = bench_fleet(backend_port)
+    fleet = bench_fleet(backend_port, dialect)
     engine = PolicyEngine(fleet, Random(1))
     with UsageLedger(ledger_path) as ledger:
         running = await start_gateway(fleet, engine, ledger, port=port, admin_port=0)
@@ -65,4 +65,4 @@ async def main(port: int, backend_port: int, ledger_path: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

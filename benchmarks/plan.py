@@ -130,7 +130,8 @@ def drawn(series: dict[str, list[tuple[float, float]]], path: str) -> None:
     figure.update_yaxes(tickvals=[1, 2, 5, 10, 20, 40])
     for (name, sizes), colour in zip(GROWTH.items(), COLOURS, strict=False):
         at = {"periods": [s[0] for s in sizes], "cells": [4 * s[1] for s in sizes], "candidates": [s[2] for s in sizes]}
-        figure.add_scatter(x=at[name], y=[taken_s for taken_s, _ in series[name]], name=name, mode="lines+markers", line_color=colour)
+        seconds = [taken_s for taken_s, _ in series[name]]
+        figure.add_scatter(x=at[name], y=seconds, name=name, mode="lines+markers", line_color=colour)
     lead = "Two threads; 12 candidates, 40 cells, 48 periods unless varied."
     Path(path).write_text(page("Solve time of the planner", lead, chart_html(figure)))
 

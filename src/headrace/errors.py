@@ -6,9 +6,11 @@
      ├── RequestError      the client's fault: the request can never succeed as it is
      │    ├── BodyTooLarge
      │    ├── UnknownModel
+     │    ├── UnknownResponse
      │    └── UnknownEndpoint
      ├── BackendError      the backend's fault: another backend may still answer
      ├── CapacityError     ours, now: nothing is free or nothing is up; try again later
+     │    ├── DeadlinePassed  the client's own deadline: an answer now would be worth nothing to it
      │    └── QuotaExceeded  a rate limit is used up; it says when there is room again
      ├── ModelRangeError   a speed or memory model was asked outside the range it holds for
      ├── InfeasiblePlan    no plan meets the constraints; carries the smallest set that conflicts
@@ -75,6 +77,10 @@ class UnknownModel(RequestError):
     """No route of the fleet serves the model that was asked for."""
 
 
+class UnknownResponse(RequestError):
+    """The conversation is to go on from a response that is not stored here, or not any more."""
+
+
 class UnknownEndpoint(RequestError):
     """No endpoint has this path and method."""
 
@@ -89,6 +95,10 @@ class CapacityError(HeadraceError):
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class DeadlinePassed(CapacityError):
+    """The deadline that the client gave has passed."""
 
 
 class QuotaExceeded(CapacityError):

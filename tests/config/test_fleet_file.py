@@ -428,7 +428,7 @@ def test_the_document_has_a_setting_for_every_field_of_what_it_builds() -> None:
         ClassTable.__struct_fields__
     )
     assert set(SloTable.__struct_fields__) == set(Slo.__dataclass_fields__)
-    assert set(MatchTable.__struct_fields__) == {"headers", "api_key_envs", "paths", "model_aliases"}
+    assert set(MatchTable.__struct_fields__) == {"headers", "api_key_envs", "paths", "model_aliases", "clients"}
     assert "max_batch" in DeploymentTable.__struct_fields__
     assert "like" in AcceleratorTable.__struct_fields__
 

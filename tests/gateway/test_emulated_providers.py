@@ -2,77 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
-import uvloop
-from gateway_rig import ListLedger, read_answer
+from emulated_rig import Ask, through
 
-from headrace import rng
-from headrace.config import load_fleet
-from headrace.emulate import Emulator
-from headrace.fleet import Fleet, OperatingPoint, Pool
-from headrace.gateway import start_gateway
 from headrace.policy import PolicyEngine
-
-MODEL = "gpt-oss-120b"
-Ask = Callable[..., Awaitable[tuple[int, dict[bytes, bytes], bytes, bool]]]
-
-
-def fleet_of(*dialects: str) -> Fleet:
-    """A pool for each dialect, the first the quickest; backends b0, b1, ..."""
-    sample = load_fleet()
-    pool = next(pool for pool in sample.pools.values() if pool.backends[0].name == "cerebras-1")
-    pools = {f"p{i}": one_pool(pool, i, dialect) for i, dialect in enumerate(dialects)}
-    route = replace(sample.routes[0], pools=tuple(pools), model=None)
-    return replace(sample, pools=pools, shares={}, routes=(route,))
-
-
-def one_pool(pool: Pool, index: int, dialect: str) -> Pool:
-    point = OperatingPoint(0.001 * 10**index, 1e6, 0.0001)
-    deployment = replace(pool.deployment, name=f"d{index}", accelerator=None, observed=point)
-    backend = replace(pool.backends[0], name=f"b{index}", pool=f"p{index}", dialect=dialect)
-    return replace(pool, name=f"p{index}", deployment=deployment, backends=(backend,))
-
-
-def through(scenario: Callable[[Ask, PolicyEngine], Awaitable[Any]], *dialects: str) -> Any:
-    """What `scenario` returns, given how to ask a gateway in front of backends of these dialects, and its engine."""
-
-    async def run() -> Any:
-        fleet = fleet_of(*dialects)
-        emulator = Emulator(fleet)
-        urls = await emulator.start(ephemeral=True)
-        pools = {
-            name: replace(pool, backends=tuple(replace(b, url=urls[b.name]) for b in pool.backends))
-            for name, pool in fleet.pools.items()
-        }
-        fleet = replace(fleet, pools=pools)
-        engine = PolicyEngine(fleet, rng.stream(0, "policy"))
-        gateway = await start_gateway(fleet, engine, ListLedger(), port=0, admin_port=None)
-
-        async def ask(fault: str = "", **fields: Any) -> tuple[int, dict[bytes, bytes], bytes, bool]:
-            body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
-            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            head = "POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nx-headrace-emulated-output-tokens: 4\r\n"
-            head += f"x-headrace-emulated-fault: {fault}\r\n" if fault else ""
-            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-            try:
-                return await asyncio.wait_for(read_answer(reader), 10)
-            finally:
-                writer.close()
-
-        try:
-            return await scenario(ask, engine)
-        finally:
-            await gateway.close(0.0)
-            await emulator.stop()
-
-    return uvloop.run(run())
-
 
 SERVED = [
     ("groq", {"messages": [{"role": "user", "name": "ann", "content": "x"}]}, b"messages[].name"),

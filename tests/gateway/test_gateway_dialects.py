@@ -186,11 +186,3 @@ def test_a_larger_backend_answers_what_is_too_long_for_one(run_rig: RunRig) -> N
 
     long = error(400, b'{"error":{"message":"m","code":"context_length_exceeded"}}')
     run_rig(scenario, ScriptedBackend(long), ScriptedBackend(STREAM), engine_for=real_engine)
-
-
-def test_a_backend_without_chat_completions_is_a_fault_and_not_asked_in_vain(run_rig: RunRig) -> None:
-    async def scenario(rig: Rig) -> None:
-        raise AssertionError("it started")
-
-    with pytest.raises(ConfigError, match="Anthropic has no chat completions"):
-        run_rig(scenario, ScriptedBackend(WHOLE), settings=[{"dialect": "anthropic"}])

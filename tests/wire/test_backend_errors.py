@@ -226,7 +226,8 @@ def test_the_client_gets_the_error_in_the_shape_of_the_api_that_it_asked() -> No
     status, body = client_error(fault, "chat")
     assert (status, json.loads(body)["error"]["code"]) == (413, "context_length_exceeded")
     status, body = client_error(fault, "messages")
-    expected: dict[str, Any] = {"type": "error", "error": {"type": "request_too_large", "message": "too long"}}
+    said = {"type": "request_too_large", "message": "too long"}
+    expected: dict[str, Any] = {"type": "error", "error": said, "request_id": None}
     assert (status, json.loads(body)) == (413, expected)
     overloaded = BackendFault(K.OVERLOADED, 200, "full")
     assert client_error(overloaded, "messages")[0] == 503

@@ -18,7 +18,7 @@ from headrace.wire import (
     chat_completion,
     chat_usage_chunk,
     completion_usage,
-    decode_chat_head,
+    decode_head,
     encode_error,
     has_token,
     is_usage_event,
@@ -49,7 +49,7 @@ def test_asking_for_usage_changes_nothing_else(extra: dict[str, object], options
     if options != "absent":
         fields["stream_options"] = options
     body = json.dumps(fields, indent=2 if pretty else None).encode()
-    edited = json.loads(with_include_usage(body, decode_chat_head(body)))
+    edited = json.loads(with_include_usage(body, decode_head("chat", body)))
     assert edited.pop("stream_options")["include_usage"] is True
     fields.pop("stream_options", None)
     assert edited == fields
@@ -57,7 +57,7 @@ def test_asking_for_usage_changes_nothing_else(extra: dict[str, object], options
 
 def test_a_body_that_asks_for_usage_already_is_not_touched() -> None:
     body = b'{"model":"m","stream_options":{"include_usage":true}}'
-    assert with_include_usage(body, decode_chat_head(body)) is body
+    assert with_include_usage(body, decode_head("chat", body)) is body
 
 
 def test_only_the_top_level_model_is_renamed() -> None:
@@ -83,15 +83,15 @@ def test_a_bad_body_is_the_clients_fault_and_the_message_says_where(
     body: bytes, param: str | None, message: str
 ) -> None:
     with pytest.raises(RequestError, match=message.replace("|", r"\|")) as caught:
-        decode_chat_head(body)
+        decode_head("chat", body)
     assert caught.value.param == param
 
 
 def test_the_ceiling_counts_every_choice_and_prefers_the_newer_name() -> None:
-    assert decode_chat_head(b'{"model":"m"}').max_output_tokens is None
-    assert decode_chat_head(b'{"model":"m","max_tokens":5}').max_output_tokens == 5
-    assert decode_chat_head(b'{"model":"m","max_tokens":5,"max_completion_tokens":7,"n":2}').max_output_tokens == 14
-    assert decode_chat_head(b'{"model":"m","max_tokens":-5}').max_output_tokens == 0
+    assert decode_head("chat", b'{"model":"m"}').output_ceiling is None
+    assert decode_head("chat", b'{"model":"m","max_tokens":5}').output_ceiling == 5
+    assert decode_head("chat", b'{"model":"m","max_tokens":5,"max_completion_tokens":7,"n":2}').output_ceiling == 14
+    assert decode_head("chat", b'{"model":"m","max_tokens":-5}').output_ceiling == 0
 
 
 def test_what_we_encode_is_what_clients_read() -> None:

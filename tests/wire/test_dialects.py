@@ -237,7 +237,19 @@ def test_a_body_that_is_no_object_is_the_client_s_fault() -> None:
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda each: each.name)
 def test_every_claim_of_a_dialect_has_a_source(dialect: Any) -> None:
     claims = {"auth", "paths"}
-    for name in ("reasoning", "usage", "cached_tokens", "error_shape", "stream_error", "continuation", "done_marker"):
+    for name in (
+        "reasoning",
+        "past_reasoning",
+        "custom_tools",
+        "developer_role",
+        "extensions",
+        "usage",
+        "cached_tokens",
+        "error_shape",
+        "stream_error",
+        "continuation",
+        "done_marker",
+    ):
         if getattr(dialect, name) != getattr(DIALECTS["openai-compatible"], name):
             claims.add(name)
     if dialect.name != "openai-compatible":

@@ -17,9 +17,9 @@ from openai.types.responses import ResponseStreamEvent
 from probes import BASES, PROBES, body
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
-from wire_rig import ANSWER_ID, API_NAMES, CHATTY, read_stream, recorded, send, write_stream
+from wire_rig import ANSWER_ID, API_NAMES, CHATTY, accepting, read_stream, recorded, send, write_stream
 
-from headrace.wire.apis import APIS, Accepts, ApiName, embeddings
+from headrace.wire.apis import APIS, ApiName, embeddings
 from headrace.wire.canonical import (
     Event,
     Failed,
@@ -104,7 +104,11 @@ def spoken() -> list[list[Event]]:
 @pytest.mark.parametrize(("client", "backend"), [(a, b) for a in API_NAMES for b in REQUEST_SCHEMAS])
 def test_requests_that_are_written_are_what_the_description_says(client: ApiName, backend: ApiName) -> None:
     for probe in PROBES[client]:
-        passage = send(APIS[client].read_request(body(client, probe)), backend, Accepts(custom_tools=True))
+        passage = send(
+            APIS[client].read_request(body(client, probe)),
+            backend,
+            accepting(custom_tools=True),
+        )
         if passage.outgoing is not None and probe not in BESIDE_THE_DESCRIPTION:
             check(REQUEST_SCHEMAS[backend], passage.outgoing.body)
 

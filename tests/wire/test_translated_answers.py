@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from wire_rig import ANSWER_ID, plain, read_stream, recorded, write_stream
+from wire_rig import ANSWER_ID, accepting, plain, read_stream, recorded, write_stream
 
 from headrace.errors import BackendError, CapacityError, RequestError
-from headrace.wire import encode_error
-from headrace.wire.apis import APIS, PLAIN, Accepts, failure_of, read_count, read_count_request, write_count
+from headrace.wire import ErrorKind, encode_error
+from headrace.wire.apis import APIS, PLAIN, read_count, read_count_request, write_count
 from headrace.wire.canonical import (
     Ended,
     Failed,
@@ -69,7 +69,7 @@ DONE = b"data: [DONE]\n\n"
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_codex_gets_its_custom_tool_and_its_namespace_back_from_a_chat_backend(size: int) -> None:
     request = APIS["responses"].read_request(json.dumps(CODEX).encode())
-    outgoing = APIS["chat"].write_request(request, Accepts())
+    outgoing = APIS["chat"].write_request(request, accepting())
     sent = json.loads(outgoing.body)
     assert [tool["function"]["name"] for tool in sent["tools"]] == ["apply_patch", "files__read"]
     assert json.loads(sent["messages"][2]["tool_calls"][0]["function"]["arguments"]) == {"input": PATCH}
@@ -91,7 +91,7 @@ def test_codex_gets_its_custom_tool_and_its_namespace_back_from_a_chat_backend(s
 
 def test_a_tool_with_a_long_namespace_keeps_a_name_that_providers_take() -> None:
     body = CODEX | {"tools": [FILES | {"name": "n" * 60}]}
-    outgoing = APIS["chat"].write_request(APIS["responses"].read_request(json.dumps(body).encode()), Accepts())
+    outgoing = APIS["chat"].write_request(APIS["responses"].read_request(json.dumps(body).encode()), accepting())
     (tool,) = json.loads(outgoing.body)["tools"]
     name = tool["function"]["name"]
     assert len(name) == 64
@@ -102,7 +102,7 @@ def test_two_tools_of_one_name_are_refused() -> None:
     function = {"type": "function", "function": {"name": "f"}}
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "tools": [function, function]}
     with pytest.raises(RequestError, match="two tools are called 'f'"):
-        APIS["messages"].write_request(APIS["chat"].read_request(json.dumps(body).encode()), Accepts())
+        APIS["messages"].write_request(APIS["chat"].read_request(json.dumps(body).encode()), accepting())
 
 
 def test_a_backends_encrypted_reasoning_comes_back_to_it_through_a_messages_client() -> None:
@@ -112,10 +112,10 @@ def test_a_backends_encrypted_reasoning_comes_back_to_it_through_a_messages_clie
     blocks = json.loads(client.write_answer(answer, request, ANSWER_ID))["content"]
     again = json.loads(recorded("messages.request.json"))
     again["messages"] = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": blocks}]
-    sent = json.loads(backend.write_request(client.read_request(json.dumps(again).encode()), Accepts()).body)
+    sent = json.loads(backend.write_request(client.read_request(json.dumps(again).encode()), accepting()).body)
     (item,) = [item for item in sent["input"] if item["type"] == "reasoning"]
     assert (item["id"], item["encrypted_content"]) == ("rs_1", "gAAAAABo")
-    of_its_own = APIS["messages"].write_request(client.read_request(json.dumps(again).encode()), Accepts())
+    of_its_own = APIS["messages"].write_request(client.read_request(json.dumps(again).encode()), accepting())
     assert b"gAAAAABo" not in of_its_own.body
     assert of_its_own.dropped == ("messages[reasoning]",)
 
@@ -125,15 +125,15 @@ def test_past_reasoning_goes_where_the_backend_takes_it() -> None:
     user = {"role": "user", "content": "hi"}
     body = {"model": "m", "messages": [user, past, user]}
     request = APIS["chat"].read_request(json.dumps(body).encode())
-    outgoing = APIS["chat"].write_request(request, Accepts(reasoning_field="reasoning"))
+    outgoing = APIS["chat"].write_request(request, accepting(reasoning_field="reasoning"))
     assert json.loads(outgoing.body)["messages"][1]["reasoning"] == "hm"
-    assert APIS["chat"].write_request(request, Accepts()).dropped == ("messages[reasoning]",)
+    assert APIS["chat"].write_request(request, accepting()).dropped == ("messages[reasoning]",)
 
 
 def test_accepts_says_what_a_chat_backend_takes() -> None:
     body = CODEX | {"max_output_tokens": 50, "top_k": 3, "chat_template_kwargs": {"x": 1}}
     request = APIS["responses"].read_request(json.dumps(body).encode())
-    accepts = Accepts(
+    accepts = accepting(
         custom_tools=True,
         developer_role=True,
         max_tokens_field="max_tokens",
@@ -173,7 +173,7 @@ def test_a_chat_stream_that_is_not_whole_ends_with_one_failure(stream: bytes, me
 def test_a_status_inside_a_stream_is_kept() -> None:
     stream = b'data: {"error":{"message":"queue full","code":"queue_exceeded"},"status_code":429}\n\n'
     (failed,) = read_stream("chat", stream)
-    assert failed == Failed(429, "queue full", "server_error", "queue_exceeded")
+    assert failed == Failed(429, "queue full", "server_error", "queue_exceeded", reason=ErrorKind.OVERLOADED)
 
 
 def test_usage_of_groq_and_the_stop_string_of_vllm_are_read() -> None:
@@ -219,12 +219,12 @@ def test_a_responses_backend_that_sends_items_only_whole_is_read() -> None:
 
 
 def test_errors_of_headrace_have_the_shape_of_the_api_that_was_asked() -> None:
-    failed = failure_of(CapacityError("nothing is free"))
-    assert json.loads(APIS["messages"].error_body(failed))["error"] == {
-        "type": "overloaded_error",
-        "message": "nothing is free",
-    }
-    assert APIS["chat"].error_body(failed) == encode_error(CapacityError("nothing is free"))[1]
+    error = CapacityError("nothing is free")
+    status, body = encode_error(error, "messages")
+    assert status == 503
+    assert json.loads(body)["error"] == {"type": "overloaded_error", "message": "nothing is free"}
+    for api in ("chat", "completions", "responses", "embeddings"):
+        assert json.loads(encode_error(error, api)[1])["error"]["code"] == "overloaded"
 
 
 def test_counting_tokens_needs_no_ceiling() -> None:

@@ -7,7 +7,8 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.wire import DONE, Usage, UsageFilter, chat_chunk, chat_usage_chunk, count_content_events, stream_end
+from headrace.wire import DONE, Usage, UsageFilter, chat_chunk, chat_usage_chunk, stream_end
+from headrace.wire.splices import SPLICES
 
 texts = st.lists(st.text(max_size=12) | st.sampled_from(['"finish_reason":"stop"', "\n\n", '"choices":[]']), max_size=6)
 cuts = st.lists(st.integers(0, 10_000), max_size=12)
@@ -88,9 +89,9 @@ def test_whole_events_are_handed_on_at_once() -> None:
 @given(texts, cuts)
 def test_the_count_of_content_events_is_a_lower_bound_of_pieces(pieces: list[str], places: list[int]) -> None:
     data, _ = stream(pieces, False, False)
-    whole = count_content_events(data)
+    whole = SPLICES["chat"].count(data)
     assert whole == sum(1 for piece in pieces if piece)
-    assert sum(map(count_content_events, cut(data, places))) <= whole
+    assert sum(map(SPLICES["chat"].count, cut(data, places))) <= whole
 
 
 def test_the_end_of_a_stream_is_read_from_its_tail() -> None:

@@ -74,10 +74,15 @@ class Passage(NamedTuple):
     arrived: Request | None
 
 
+def accepting(**known: Any) -> Accepts:
+    """What a backend accepts that knows these things beyond its API."""
+    return Accepts(default_max_output_tokens=32_000, **known)
+
+
 def send(request: Request, backend: ApiName, accepts: Accepts | None = None) -> Passage:
     """The request as a backend of `backend` understands it."""
     try:
-        outgoing = APIS[backend].write_request(request, accepts or Accepts())
+        outgoing = APIS[backend].write_request(request, accepts or accepting())
     except RequestError as error:
         return Passage(error.param, None, None)
     return Passage(None, outgoing, APIS[backend].read_request(outgoing.body))

@@ -18,6 +18,7 @@ from headrace.config.calibration import load_calibration
 from headrace.config.commitments import budgets, commitments
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
+from headrace.config.names import name_lists, names
 from headrace.config.policies import load_policy
 from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, speculation, split
 from headrace.errors import ConfigError
@@ -121,6 +122,8 @@ class _Builder:
             signals=self._build_signals(),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),
+            aliases=names(self._section("aliases"), self._faults),
+            fallbacks=name_lists(self._section("fallbacks"), self._faults),
         )
 
     def silicon(self) -> Silicon:
@@ -400,6 +403,7 @@ def workload_class(
         api_key_envs=tuple(rules.api_key_envs),
         paths=tuple(rules.paths),
         model_aliases=tuple(rules.model_aliases),
+        clients=tuple(rules.clients),
     )
     return WorkloadClass(name, value_of_time_usd_per_s, slo, match, timeout_s, **given)
 

@@ -248,6 +248,7 @@ class BackendTable(Table, frozen=True, kw_only=True):
     token_command: tuple[Text, ...] = ()
     token_refresh_s: Positive = 1800.0
     aws_region: Text | None = None
+    lacks: tuple[Text, ...] = ()
 
 
 class PoolTable(Table, frozen=True, kw_only=True):
@@ -278,6 +279,7 @@ class MatchTable(Table, frozen=True, kw_only=True):
     api_key_envs: list[Text] = []
     paths: list[Text] = []
     model_aliases: list[Text] = []
+    clients: list[Text] = []
 
 
 class ClassTable(Table, frozen=True, kw_only=True):
@@ -353,6 +355,9 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     head_timeout_s: Positive | None = None
     idle_timeout_s: Positive | None = None
     drain_timeout_s: Positive | None = None
+    default_max_output_tokens: Count | None = None
+    stored_responses: Annotated[int, Meta(ge=0)] | None = None
+    stored_response_bytes: Count | None = None
 
 
 class SignalsTable(Table, frozen=True, kw_only=True):
@@ -378,4 +383,6 @@ TOP_LEVEL = (
     "routes",
     "limits",
     "signals",
+    "aliases",
+    "fallbacks",
 )

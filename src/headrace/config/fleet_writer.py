@@ -67,6 +67,8 @@ def fleet_document(fleet: Fleet, folder: Path | None = None) -> dict[str, object
         "budgets": {name: _paced(doc.BudgetTable, each) for name, each in fleet.budgets.items()},
         "routes": [_table(doc.RouteTable, route) for route in fleet.routes],
         "limits": _limits(fleet.limits),
+        "aliases": dict(fleet.aliases),
+        "fallbacks": {model: list(others) for model, others in fleet.fallbacks.items()},
     }
     head: dict[str, object] = {"schema": SCHEMA, "default_class": fleet.default_class, "policy": fleet.policy}
     return head | {name: section for name, section in sections.items() if section}

@@ -11,7 +11,7 @@ from headrace.emulate.script import Script
 from headrace.fleet import Deployment, Fleet
 from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import HttpLimits, Server, serve
-from headrace.modelserver import kv_room_tokens, model_server, shares_prefixes
+from headrace.modelserver import kv_room_tokens, model_server
 from headrace.perf import speed_curve
 from headrace.wire.dialects import Dialect
 
@@ -37,7 +37,7 @@ class Emulator:
                         model_server(curve, deployment, seed, backend.name),
                         seed,
                         lambda: time.monotonic() - started_s,
-                        shares_prefixes(deployment),
+                        deployment.finds_prefixes,
                         kv_room_tokens(deployment),
                         dialect=dialect,
                         quota=deployment.quota,

@@ -25,7 +25,9 @@ from headrace.fleet.limit_check import (
     slo_faults,
     unit_faults,
 )
+from headrace.fleet.name_check import alias_faults, capability_faults, client_faults
 from headrace.fleet.serving_check import serving_faults
+from headrace.workload.clients import DEFAULT_CLIENTS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -140,6 +142,7 @@ def _backend(path: str, backend: Backend) -> Iterator[Fault]:
         elif backend.emulated and parts.scheme != "http":
             yield Fault(f"{path}.url", f"{backend.url!r}: an emulated backend speaks plain HTTP; use http")
     yield from dialect_faults(path, backend)
+    yield from capability_faults(path, backend)
     if backend.max_in_flight < 1:
         yield Fault(
             f"{path}.max_in_flight", f"{backend.max_in_flight} is less than 1; a backend takes at least one attempt"
@@ -200,6 +203,8 @@ def _aliases(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
             if alias in owner:
                 yield Fault(path, f"{alias!r} is an alias of class {owner[alias]!r} too; an alias selects one class")
             owner.setdefault(alias, each.name)
+    yield from alias_faults(fleet, declared.models)
+    yield from client_faults(fleet)
 
 
 def _shares(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
@@ -317,8 +322,8 @@ def _unreachable_pools(fleet: Fleet) -> Iterator[Fault]:
 def _unmatched_classes(fleet: Fleet) -> Iterator[Fault]:
     for each in fleet.classes.values():
         rules = each.match
-        matched = rules.headers or rules.api_key_envs or rules.paths or rules.model_aliases
-        if not matched and each.name != fleet.default_class:
+        matched = rules.headers or rules.api_key_envs or rules.paths or rules.model_aliases or rules.clients
+        if not matched and each.name != fleet.default_class and each.name not in DEFAULT_CLIENTS:
             yield Fault(
                 f"classes.{each.name}.match", "no rule, and not default_class: no gateway request will be of this class"
             )

@@ -95,6 +95,12 @@ class Deployment:
     spares: Spares | None = None
 
     @property
+    def finds_prefixes(self) -> bool:
+        """Whether it keeps what prompts have in common, as declared or observed."""
+        kept = self.kv_cache is not None and self.kv_cache.prefix_cache
+        return kept or (self.observed is not None and self.observed.cache_ttl_s is not None)
+
+    @property
     def decoding_replicas(self) -> int:
         """Replicas behind one backend that decode, at least."""
         if self.split is not None:

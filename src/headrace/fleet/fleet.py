@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from headrace.fleet.commitment import Budget, Commitment
-from headrace.fleet.contract import Hourly, PriceTerms
+from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.model import Model
 from headrace.fleet.signals import Signals
@@ -29,6 +29,7 @@ class Backend:
         token_command: prints a short-lived bearer token; empty: none is used.
         token_refresh_s: how often it is run.
         aws_region: for signatures, where the host does not name it.
+        lacks: what its model or server cannot do, of `wire.dialects.CAPABILITIES`: such requests go elsewhere.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Backend:
     token_command: tuple[str, ...] = ()
     token_refresh_s: float = 1800.0
     aws_region: str | None = None
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,12 @@ class Pool:
     max_kv_fraction: float | None = None
     kv_starting_price_usd: float = 0.0
     assumed_w: float | None = None
+
+    @property
+    def finds_prefixes(self) -> bool:
+        """Whether what prompts have in common is computed once, or asked less for: declared, observed or priced."""
+        cheaper = isinstance(self.price, PerToken) and self.price.cached_input_usd_per_mtok is not None
+        return cheaper or self.deployment.finds_prefixes
 
     @property
     def power_w(self) -> float | None:
@@ -143,6 +151,10 @@ class Limits:
         head_timeout_s: a client must have sent its whole request head, and then its body, within this.
         idle_timeout_s: a stream without a byte from its backend for this long has failed.
         drain_timeout_s: graceful shutdown waits at most this long.
+        default_max_output_tokens: the ceiling that a backend is given where its API must have one and the client gave
+            none; at most half of the model's context is.
+        stored_responses: answers of the Responses API that clients may go on from by their id; 0: none.
+        stored_response_bytes: what these may take in memory, together.
     """
 
     queue_depth: int = 1024
@@ -161,6 +173,9 @@ class Limits:
     head_timeout_s: float = 10.0
     idle_timeout_s: float = 120.0
     drain_timeout_s: float = 30.0
+    default_max_output_tokens: int = 32_000
+    stored_responses: int = 4096
+    stored_response_bytes: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +185,8 @@ class Fleet:
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
+        aliases: names that clients may use for a model, with the model's.
+        fallbacks: models that may answer where a model's own backends cannot, in order.
     """
 
     models: dict[str, Model]
@@ -184,11 +201,18 @@ class Fleet:
     signals: Signals | None = None
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    fallbacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def backends(self) -> tuple[Backend, ...]:
         """Every backend, pool by pool, in the order of the fleet file."""
         return tuple(backend for pool in self.pools.values() for backend in pool.backends)
+
+    def output_ceiling(self, model: str) -> int:
+        """Ceiling of output tokens for requests of clients that give none, where there must be one."""
+        found, most = self.models.get(model), self.limits.default_max_output_tokens
+        return most if found is None else max(1, min(most, found.context_tokens // 2))
 
     def steered_share(self) -> Share | None:
         """The first share that is steered: the one that `gpu_only` and value captured refer to; None without one."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
+from asyncio import TimerHandle
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
-from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, StreamAnswer, failure_kind
+from headrace.errors import InvariantError
+from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, failure_kind
 from headrace.gateway.backends import BackendLink
+from headrace.gateway.controls import Controls
+from headrace.gateway.fitting import Prepared
+from headrace.gateway.spliced_answer import StreamAnswer
+from headrace.gateway.translated_answer import TranslatedStream, TranslatedWhole
 from headrace.http import ClientExchange, Exchange, FailedKind
 from headrace.policy import FailureKind
-from headrace.wire import BackendFault, ErrorKind, Usage, client_error, read_error
-from headrace.wire.dialects import ErrorShape, Fitted
+from headrace.wire import ApiName, BackendFault, ErrorKind, Head, Usage, client_error, read_error
+from headrace.wire.canonical import Request
+from headrace.wire.dialects import ErrorShape
 
 _EMULATED = b"x-headrace-emulated"
 _FAILURES: dict[ErrorKind, FailureKind] = {
@@ -24,21 +31,31 @@ _FAILURES: dict[ErrorKind, FailureKind] = {
     ErrorKind.SERVER_ERROR: FailureKind.SERVER_ERROR,
     ErrorKind.CONTEXT_LENGTH: FailureKind.UNFIT,
 }  # the other kinds are the client's answer
+_SHAPES: dict[ApiName, ErrorShape] = {"messages": ErrorShape.ANTHROPIC}  # every other API's is OpenAI's
+SSE = b"text/event-stream"
 
 
 class GatewayRequest(msgspec.Struct, eq=False):
     """A client's request, from its arrival to its end.
 
     Attributes:
-        body: as it goes to a backend; `body_bytes`: as it came.
+        api: the API that the client speaks; `head`: what it said of the request there.
+        body: as it goes to a backend of the same API; `body_bytes`: as it came.
         asked_usage: headrace asked for the usage chunk and the client did not, so it is withheld.
         client_gone: the client closed its connection before the answer was complete.
-        fitted: the body for backends of a dialect that needs another one, by the dialect's name.
+        prepared: what goes to backends of a dialect that needs another body, or another API, by their `fit_key`.
         refusal: status and body for the client, if no backend can give what it asks for.
+        remember: keeps the answer for requests that go on from it, given what yields its bytes; None: it is not kept.
+        controls: what the client asks of headrace itself; None: nothing. `explained`: the header lines that answer it.
+        fallbacks: models that may still be asked, if no backend of its own can answer.
+        read: the request in neutral form, once something has asked for it.
     """
 
     request_id: int
     exchange: Exchange
+    api: ApiName
+    head: Head
+    model: str
     workload_class: str
     body: bytes
     body_bytes: int
@@ -48,8 +65,20 @@ class GatewayRequest(msgspec.Struct, eq=False):
     arrived_s: float
     attempt: Attempt | None = None
     client_gone: bool = False
-    fitted: dict[str, Fitted] = {}
+    prepared: dict[str, Prepared] = {}
     refusal: tuple[int, bytes] | None = None
+    remember: Callable[[Callable[[], bytes]], None] | None = None
+    read: Request | None = None
+    controls: Controls | None = None
+    explained: bytes = b""
+    fallbacks: tuple[str, ...] = ()
+    deadline: TimerHandle | None = None
+
+    def neutral(self) -> Request:
+        """The request in neutral form: whoever prepared it for another API has read it."""
+        if self.read is None:
+            raise InvariantError(f"request {self.request_id} is translated and was never read")
+        return self.read
 
 
 class AttemptOwner(Protocol):
@@ -112,9 +141,9 @@ class Attempt:
     def send(self) -> None:
         """Send the request to the backend."""
         request = self.request
-        fitted = request.fitted.get(self.link.dialect.name)
-        body = request.body if fitted is None else fitted.body
-        head = self.link.request_head(request.exchange.headers, body)
+        prepared = request.prepared.get(self.link.fit_key)
+        api, body = (request.api, request.body) if prepared is None else (prepared.api, prepared.body)
+        head = self.link.request_head(api, request.exchange.headers, body)
         self.client = self.link.pool.send(head, body, self)
 
     def cancel(self) -> None:
@@ -153,37 +182,48 @@ class Attempt:
 
     # what answers say
 
-    def answer_head(self) -> bytes:
-        """Header lines of the answer to the client."""
+    @property
+    def answer_id(self) -> str:
+        """An id for the answer, unique among all gateways' answers."""
+        return f"{self._owner.run_id.decode()}{self.request.request_id:08x}"
+
+    def answer_head(self, content_type: bytes = b"") -> bytes:
+        """Header lines of the answer to the client, which is of the backend's content type unless another is given."""
         emulated = b"" if self._emulated is None else b"%b: %b\r\n" % (_EMULATED, self._emulated)
-        return b"content-type: %b\r\n%b%b-%d\r\n%b%b" % (
-            self.content_type or b"application/json",
+        return b"content-type: %b\r\n%b%b-%d\r\n%b%b%b" % (
+            content_type or self.content_type or b"application/json",
             self.link.answer_head(self.request.workload_class),
             self._owner.run_id,
             self.request.request_id,
             emulated,
             self._lost(),
+            self.request.explained,
         )
 
     def _lost(self) -> bytes:
         """Header lines that name what of the request did not reach the backend as it was."""
-        fitted = self.request.fitted.get(self.link.dialect.name)
-        if fitted is None:
+        prepared = self.request.prepared.get(self.link.fit_key)
+        if prepared is None:
             return b""
-        named = ((b"x-headrace-dropped", fitted.dropped), (b"x-headrace-approximated", fitted.approximated))
+        named = ((b"x-headrace-dropped", prepared.dropped), (b"x-headrace-approximated", prepared.approximated))
         return b"".join(b"%b: %b\r\n" % (name, ", ".join(lost).encode()) for name, lost in named if lost)
 
-    def start_answer(self) -> None:
+    def start_answer(self, content_type: bytes = b"") -> None:
         """Begin a streamed answer to the client, with back-pressure from it to the backend."""
         self.committed = True
         exchange = self.request.exchange
-        exchange.start(200, self.answer_head())
+        exchange.start(200, self.answer_head(content_type))
         exchange.on_pause = self._hold_back
         exchange.on_resume = self._go_on
 
     def first_token(self) -> None:
         """The first token came."""
         self._owner.first_token(self)
+
+    def remember(self, answer: Callable[[], bytes]) -> None:
+        """The answer is complete: keep it, if the client may go on from it."""
+        if self.request.remember is not None:
+            self.request.remember(answer)
 
     def finished(self, usage: Usage | None, delivered_tokens: int | None, send_end: Callable[[], None]) -> None:
         """The answer is complete; `send_end` gives the client the last of it, once the end is on record."""
@@ -207,9 +247,9 @@ class Attempt:
             body: as it came; None: inside a stream.
         """
         kind = _FAILURES.get(fault.kind)
-        status, wire = client_error(fault, "chat")
-        if body is not None and self.link.dialect.error_shape is ErrorShape.WRAPPED and _is_wrapped(body):
-            wire = body
+        status, wire = client_error(fault, self.request.api)
+        if body is not None and self.link.dialect.error_shape is _SHAPES.get(self.request.api, ErrorShape.WRAPPED):
+            wire = body if _is_wrapped(body) else wire
         if kind is not None:
             self._retry_after_s = fault.retry_after_s
             if kind is FailureKind.UNFIT:
@@ -221,8 +261,10 @@ class Attempt:
         self.finished(Usage(0, 0), None, lambda: exchange.respond(status, head, wire))
 
     def cut_off(self) -> None:
-        """End the connection of a client that has a part of an answer which will not be completed."""
+        """End the connection of a client that has a part of an answer which will not be completed, and say so."""
         if self.committed:
+            if isinstance(self.answer, TranslatedStream):
+                self.answer.say_broken()
             self.request.exchange.abort()
 
     def delivered_tokens(self) -> int:
@@ -250,13 +292,22 @@ class Attempt:
             return ErrorAnswer(self, lambda body: read_error(status, headers, body, time.time()))
         if status != 200:
             return None
-        if content_type == b"text/event-stream":
+        prepared = self.request.prepared.get(self.link.fit_key)
+        if prepared is not None and prepared.translated:
+            return self._translation(content_type, prepared)
+        if content_type == SSE:
             return StreamAnswer(self)
         if content_type == b"application/json":
             return JsonAnswer(self)
         return None
 
+    def _translation(self, content_type: bytes, prepared: Prepared) -> Answer | None:
+        if content_type == SSE and self.request.head.stream:
+            return TranslatedStream(self, prepared)
+        return TranslatedWhole(self, prepared) if content_type == b"application/json" else None
+
 
 def _is_wrapped(body: bytes) -> bool:
-    """Whether an error's body has OpenAI's shape already, so that it goes on as it came."""
-    return body.lstrip()[:1] == b"{" and body.lstrip()[1:].lstrip().startswith(b'"error":{')
+    """Whether an error's body has its API's shape already, so that it goes on as it came."""
+    inner = body.lstrip()[1:].lstrip()
+    return body.lstrip()[:1] == b"{" and inner.startswith((b'"error":{', b'"type":"error"'))

@@ -11,11 +11,13 @@ from headrace.fleet import Backend, Fleet
 from headrace.fleet.credentials import Credentials, credential_variables
 from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import ConnectionPool, PoolLimits, Rounds
+from headrace.wire import ApiName
 
 FORWARDED = (
     *(b"x-headrace-emulated-output-tokens", b"x-headrace-emulated-fault"),
     *(b"traceparent", b"tracestate"),
 )
+FORWARDED_TO: dict[ApiName, tuple[bytes, ...]] = {"messages": (*FORWARDED, b"anthropic-beta")}
 WARM_CONNECTIONS = 2
 SPARE_CONNECTIONS = 16
 
@@ -27,29 +29,32 @@ class BackendLink:
     backend's key and the few headers in `FORWARDED`.
     """
 
-    __slots__ = ("_answer_heads", "_path", "_request_start", "backend", "credentials", "dialect", "name", "pool")
+    __slots__ = ("_answer_heads", "_starts", "backend", "credentials", "dialect", "fit_key", "name", "pool")
 
     def __init__(self, backend: Backend, environment: Mapping[str, str], rounds: Rounds) -> None:
         self.name = backend.name
         self.backend = backend
         self.dialect = spoken_dialect(backend)
+        self.fit_key = " ".join((self.dialect.name, *sorted(backend.lacks)))  # backends that take the same bodies
         limit = backend.max_in_flight + SPARE_CONNECTIONS
         self.pool = ConnectionPool(backend.url, PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit), rounds=rounds)
         self.credentials = Credentials(backend, environment)
-        self._path = self.pool.prefix + (self.dialect.path("chat") or "").encode()
-        self._request_start = (
+        start = (
             b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
             b"accept: application/json, text/event-stream\r\nuser-agent: headrace\r\n"
-        ) % (self._path, self.pool.host_header)
+        )
+        paths = {api: self.pool.prefix + path.encode() for api, path in self.dialect.paths.items()}
+        self._starts = {api: (path, start % (path, self.pool.host_header)) for api, path in paths.items()}
         self._answer_heads: dict[str, bytes] = {}
 
-    def request_head(self, headers: dict[bytes, bytes], body: bytes) -> bytes:
-        """The whole head of a request with these client headers and this body."""
+    def request_head(self, api: ApiName, headers: dict[bytes, bytes], body: bytes) -> bytes:
+        """The whole head of a request to this API with these client headers and this body."""
         credentials = self.credentials
-        start = self._request_start + credentials.lines
+        path, start = self._starts[api]
+        start += credentials.lines
         if credentials.signs:
-            start += credentials.sign(b"POST", self._path, body, time.time())
-        for name in FORWARDED:
+            start += credentials.sign(b"POST", path, body, time.time())
+        for name in FORWARDED_TO.get(api, FORWARDED):
             value = headers.get(name)
             if value is not None:
                 start += b"%b: %b\r\n" % (name, value)
@@ -80,10 +85,6 @@ def link_backends(fleet: Fleet, rounds: Rounds, environment: Mapping[str, str] =
         if missing:
             setting = "api_key_env" if backend.api_key_env is not None else "dialect"
             faults.append(Fault(f"backends.{backend.name}.{setting}", f"set {', '.join(missing)} in the environment"))
-            continue
-        if spoken_dialect(backend).path("chat") is None:
-            said = f"{spoken_dialect(backend).title} has no chat completions, and the gateway asks for nothing else yet"
-            faults.append(Fault(f"backends.{backend.name}.dialect", said))
             continue
         try:
             links[backend.name] = BackendLink(backend, environment, rounds)

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
-from headrace.errors import CapacityError, HeadraceError, InvariantError, RequestError, UnknownModel
+from headrace.errors import CapacityError, DeadlinePassed, HeadraceError, InvariantError, UnknownModel
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.backends import BackendLink, link_backends
 from headrace.gateway.books import Books, Journal, Ledger
+from headrace.gateway.controls import Controls, explanation
+from headrace.gateway.fitting import Fittings
+from headrace.gateway.intake import Intake
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
@@ -34,6 +37,7 @@ from headrace.policy import (
     End,
     EngineView,
     Enqueue,
+    Explained,
     FailureKind,
     Finished,
     FirstToken,
@@ -42,10 +46,8 @@ from headrace.policy import (
     SetTimer,
     TimerFired,
 )
-from headrace.policy.input_estimator import InputEstimator
-from headrace.wire import ChatHead, Usage, decode_chat_head, encode_error, error_body, wire_error, with_include_usage
-from headrace.wire import with_model as with_model_name
-from headrace.wire.dialects import Fitter
+from headrace.wire import ApiName, Usage, encode_error, shaped_error, wire_error
+from headrace.wire.prompt_blocks import BLOCK_TOKENS, prompt_blocks
 
 JSON = header_lines((b"content-type", b"application/json"))
 
@@ -58,6 +60,9 @@ class Engine(Protocol):
 
     def view(self) -> EngineView:
         """What the engine sees now."""
+
+    def explain(self, now_s: float, event: Arrived) -> list[Explained]:
+        """What each candidate would cost a request now."""
 
 
 class Gateway:
@@ -89,8 +94,11 @@ class Gateway:
         self.engine = engine
         self.rounds = Rounds(self._loop, round_s, self._write_books)
         self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
-        self._fitters = _fitters(self.links.values())
+        self.fittings = Fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
+        self.intake = Intake(fleet, self.recognizer)
+        cached = any(pool.finds_prefixes for pool in fleet.pools.values())
+        self._sees_prefixes = cached and fleet.limits.prefix_index_entries > 0
         self.telemetry = Telemetry(fleet.classes, self.links)
         self.run_id = run_id.encode()
         self._ledger = ledger
@@ -100,9 +108,7 @@ class Gateway:
         self._start_s = clock()
         self._requests: dict[int, GatewayRequest] = {}
         self._attempts: dict[int, Attempt] = {}
-        self._estimators = {name: InputEstimator() for name in fleet.classes}
         self._timers: dict[asyncio.TimerHandle, None] = {}
-        self._next_request_id = 1
         self._do: dict[type, Callable[..., None]] = {
             Dispatch: self._dispatch,
             Cancel: self._cancel,
@@ -136,77 +142,69 @@ class Gateway:
 
     # requests
 
-    def chat(self, exchange: Exchange) -> None:
-        """A chat completion request came in."""
+    def ask(self, api: ApiName, exchange: Exchange) -> None:
+        """A request for an answer came in."""
         try:
             self._books.check()
-            head = decode_chat_head(exchange.body)
-            model = self.recognizer.model(head.model)
-            workload_class = self.recognizer.workload_class(exchange.headers, exchange.path, head.model)
-            request = self._request(exchange, head, model, workload_class)
+            request = self.intake.read(api, exchange, self.now_s())
+            unfit = self.fittings.fit(request)
         except HeadraceError as error:
-            self.refuse(exchange, error)
+            self.refuse(exchange, error, api)
             return
+        self._arrive(request, unfit)
+
+    def _arrive(self, request: GatewayRequest, unfit: tuple[str, ...]) -> None:
+        exchange, controls = request.exchange, request.controls
         self._requests[request.request_id] = request
         exchange.on_gone = lambda: self._client_gone(request)
         arrived = Arrived(
             request.request_id,
-            workload_class,
+            request.workload_class,
             request.input_tokens,
-            model=model,
+            model=request.model,
             max_output_tokens=request.max_output_tokens,
-            streamed=bool(head.stream),
-            unfit=self._fit(request) if self._fitters else (),
+            streamed=bool(request.head.stream),
+            prefix=prompt_blocks(request.body) if self._sees_prefixes else (),
+            prefix_block_tokens=BLOCK_TOKENS,
+            unfit=unfit,
+            value_of_time_usd_per_s=None if controls is None else controls.value_of_time_usd_per_s,
         )
         try:
+            if controls is not None:
+                self._controlled(request, controls, arrived)
             self.tell(arrived)
         except InvariantError as error:  # a plug-in of the user's may raise: client and operator are told
             self._loop.call_exception_handler({"message": "a request could not be decided", "exception": error})
-            self.refuse(exchange, error)
+            self.refuse(exchange, error, request.api)
             self._client_gone(request)
 
-    def refuse(self, exchange: Exchange, error: HeadraceError) -> None:
-        """Answer with an error in OpenAI's shape."""
+    def _controlled(self, request: GatewayRequest, controls: Controls, arrived: Arrived) -> None:
+        if controls.explain:
+            rows = self.engine.explain(self.now_s(), arrived)
+            request.explained = header_lines((b"x-headrace-explain", explanation(rows)))
+        if controls.deadline_s is not None and request.deadline is None:
+            request.deadline = self._loop.call_later(controls.deadline_s, self._too_late, request.exchange, request.api)
+
+    def _too_late(self, exchange: Exchange, api: ApiName) -> None:
+        """A deadline has passed: an answer that has not ended is worth nothing any more."""
+        request = next((each for each in self._requests.values() if each.exchange is exchange), None)
+        if request is None or not exchange.open:
+            return
+        attempt = request.attempt
+        if attempt is not None and attempt.committed:
+            attempt.cut_off()
+        else:
+            self.refuse(exchange, DeadlinePassed("the deadline has passed; allow more time, or ask for less"), api)
+        self._client_gone(request)
+
+    def refuse(self, exchange: Exchange, error: HeadraceError, api: ApiName = "chat") -> None:
+        """Answer with an error in the shape of the API that was asked."""
         self.telemetry.refuse(wire_error(error).label)
-        status, body = encode_error(error)
+        status, body = encode_error(error, api)
         headers = JSON
         if isinstance(error, CapacityError):
             headers += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
         exchange.respond(status, headers, body)
-
-    def _request(self, exchange: Exchange, head: ChatHead, model: str, workload_class: str) -> GatewayRequest:
-        body = exchange.body
-        if head.model != model:
-            body = with_model_name(body, model)
-        asked_usage = bool(head.stream) and not head.include_usage
-        if asked_usage:
-            body = with_include_usage(body, head)
-        body_bytes = len(exchange.body)
-        exchange.body = b""  # `body` is all that is needed from here on
-        request_id = self._next_request_id
-        self._next_request_id = request_id + 1
-        return GatewayRequest(
-            request_id,
-            exchange,
-            workload_class,
-            body,
-            body_bytes,
-            asked_usage,
-            self._estimators[workload_class].estimate(body_bytes),
-            head.max_output_tokens,
-            self._clock() - self._start_s,
-        )
-
-    def _fit(self, request: GatewayRequest) -> tuple[str, ...]:
-        """Prepare the body for each dialect that needs another one; the backends that cannot give what it asks for."""
-        unfit: list[str] = []
-        for dialect, (fitter, backends) in self._fitters.items():
-            try:
-                request.fitted[dialect] = fitter.fit(request.body)
-            except RequestError as error:
-                request.refusal = encode_error(error)
-                unfit += backends
-        return tuple(unfit)
 
     def _client_gone(self, request: GatewayRequest) -> None:
         request.client_gone = True
@@ -251,18 +249,20 @@ class Gateway:
 
     def _reject(self, now_s: float, action: Reject) -> None:
         request = self._requests[action.request_id]
+        if request.fallbacks:
+            return  # another model is asked when this request has ended
         if action.reason is RejectReason.NO_ROUTE:
-            self.refuse(request.exchange, UnknownModel("no route of this fleet serves the request", "model"))
+            error = UnknownModel("no route of this fleet serves the request", "model")
+            self.refuse(request.exchange, error, request.api)
             return
         if action.reason is RejectReason.UNFIT and request.refusal is not None:
             request.exchange.respond(request.refusal[0], JSON, request.refusal[1])
             return
-        error = CapacityError(_rejection(action.reason), action.retry_after_s)
-        row = wire_error(error)
+        row, message = wire_error(CapacityError("")), _rejection(action.reason)
         ours = action.reason in (RejectReason.QUEUE_FULL, RejectReason.BUDGET_SPENT)
         status = 429 if ours else row.status
         headers = JSON + b"retry-after: %d\r\n" % max(1, round(action.retry_after_s))
-        body = error_body(str(error), row.wire_type, row.code)
+        body = shaped_error(request.api, status, message, row.wire_type, row.code)
         request.exchange.respond(status, headers, body)
 
     def _enqueue(self, now_s: float, action: Enqueue) -> None:
@@ -274,8 +274,24 @@ class Gateway:
             return
         self.telemetry.request_ended(request.workload_class, action.outcome.value, now_s - request.arrived_s)
         request.attempt = None
-        if request.exchange.open:  # whatever the engine's reason, a client is never left waiting
-            request.exchange.abort()
+        exchange = request.exchange
+        if exchange.unanswered and exchange.open and request.fallbacks and not request.client_gone:
+            self._fall_back(request)
+            return
+        if request.deadline is not None:
+            request.deadline.cancel()
+        if exchange.open:  # whatever the engine's reason, a client is never left waiting
+            exchange.abort()
+
+    def _fall_back(self, request: GatewayRequest) -> None:
+        """No backend of its model could answer: ask the next model."""
+        again = self.intake.again(request)
+        try:
+            unfit = self.fittings.fit(again)
+        except HeadraceError as error:
+            self.refuse(request.exchange, error, request.api)
+            return
+        self._arrive(again, unfit)
 
     # attempts
 
@@ -296,7 +312,7 @@ class Gateway:
             self.tell(Finished(attempt_id))
             return
         request = attempt.request
-        self._estimators[request.workload_class].observe(request.body_bytes, usage.input_tokens)
+        self.intake.learn(request, usage)
         self.telemetry.used(attempt.link.name, *usage[:3])
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
@@ -305,8 +321,8 @@ class Gateway:
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
         """There will be no complete answer."""
         delivered = attempt.delivered_tokens()
-        self._close(attempt, self.now_s(), "failed", kind.value, delivered_tokens=delivered)
         attempt.cut_off()
+        self._close(attempt, self.now_s(), "failed", kind.value, delivered_tokens=delivered)
         self.tell(AttemptFailed(attempt.attempt_id, kind, attempt.committed, retry_after_s, delivered))
 
     def _close(
@@ -371,13 +387,3 @@ def _rejection(reason: RejectReason) -> str:
     if reason is RejectReason.BUDGET_SPENT:
         return "the budget for such requests is spent; try again after the time in retry-after"
     return "no backend can answer now; try again after the time in retry-after"
-
-
-def _fitters(links: Iterable[BackendLink]) -> dict[str, tuple[Fitter, list[str]]]:
-    """For each dialect of these backends that changes requests: what does it, and who speaks it."""
-    found: dict[str, tuple[Fitter, list[str]]] = {}
-    for link in links:
-        fitter = Fitter(link.dialect, "chat")
-        if not fitter.idle:
-            found.setdefault(link.dialect.name, (fitter, []))[1].append(link.name)
-    return found

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
+from urllib.parse import unquote
 
 import msgspec
 
-from headrace.errors import BodyTooLarge, RequestError, UnknownEndpoint
+from headrace.errors import BodyTooLarge, HeadraceError, RequestError, UnknownEndpoint
+from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.driver import JSON, Gateway
 from headrace.gateway.telemetry import render
 from headrace.http import Exchange, Handler, Server, header_lines
-from headrace.wire import WIRE_ERRORS, error_body, model_list
+from headrace.wire import WIRE_ERRORS, ApiName, shaped_error
 
 TEXT = header_lines((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
+ENDPOINTS: dict[bytes, ApiName] = {
+    b"/v1/chat/completions": "chat",
+    b"/v1/completions": "completions",
+    b"/v1/responses": "responses",
+    b"/v1/messages": "messages",
+    b"/v1/embeddings": "embeddings",
+}
+MODELS = b"/v1/models/"
+ESTIMATED = JSON + header_lines((b"x-headrace-approximated", b"input_tokens"))
 _HEALTHY = b'{"status":"ok"}'
 
 
-def refusal(status: int, message: str) -> tuple[bytes, bytes]:
-    """What the server refuses before any handler sees it, in OpenAI's error shape."""
+def refusal(status: int, message: str, target: bytes) -> tuple[bytes, bytes]:
+    """What the server refuses before any handler sees it, in the error shape of the API that was meant."""
     row = WIRE_ERRORS[BodyTooLarge if status == 413 else RequestError]
-    return JSON, error_body(message, row.wire_type, row.code)
+    return JSON, shaped_error(api_of(target), status, message, row.wire_type, row.code)
 
 
 class Routes:
@@ -29,12 +41,14 @@ class Routes:
     def __init__(self, gateway: Gateway, admin_fallback: Handler | None = None) -> None:
         self.server: Server | None = None
         self._gateway = gateway
-        self._models = model_list(gateway.recognizer.model_names)
+        self._catalogue = Catalogue(gateway.fleet, gateway.recognizer, gateway.fittings)
         self._limits = {name: float(value) for name, value in asdict(gateway.fleet.limits).items()}
         self._admin_fallback = admin_fallback
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
-            b"/v1/chat/completions": (b"POST", gateway.chat),
+            **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
+            b"/v1/messages/count_tokens": (b"POST", self._count_tokens),
             b"/v1/models": (b"GET", self._list_models),
+            b"/": (b"GET", _health),  # coding tools knock here before they ask
             b"/health": (b"GET", _health),
             b"/metrics": (b"GET", self._metrics),
         }
@@ -64,19 +78,34 @@ class Routes:
 
     def _elsewhere(self, exchange: Exchange, found: tuple[bytes, Callable[[Exchange], None]] | None) -> None:
         """HEAD is GET without the body; else the path or the method is wrong."""
-        path = exchange.path.decode("latin-1")
-        if found is None:
-            self._gateway.refuse(exchange, UnknownEndpoint(f"there is no endpoint {path!r}"))
+        path, api = exchange.path.decode("latin-1"), api_of(exchange.path)
+        if found is None and exchange.path.startswith(MODELS) and exchange.method in (b"GET", b"HEAD"):
+            self._one_model(exchange, unquote(path[len(MODELS) :]))
+        elif found is None:
+            self._gateway.refuse(exchange, UnknownEndpoint(f"there is no endpoint {path!r}"), api)
         elif exchange.method == b"HEAD" and found[0] == b"GET":
             found[1](exchange)
         else:
             allowed = found[0].decode()
             self._gateway.telemetry.refuse("wrong_method")
-            body = error_body(f"{path} takes {allowed}", "invalid_request_error", "method_not_allowed")
+            said = f"{path} takes {allowed}"
+            body = shaped_error(api, 405, said, "invalid_request_error", "method_not_allowed")
             exchange.respond(405, JSON + b"allow: %b\r\n" % found[0], body)
 
+    def _count_tokens(self, exchange: Exchange) -> None:
+        try:
+            exchange.respond(200, ESTIMATED, self._gateway.intake.count(exchange))
+        except HeadraceError as error:
+            self._gateway.refuse(exchange, error, "messages")
+
     def _list_models(self, exchange: Exchange) -> None:
-        exchange.respond(200, JSON, self._models)
+        exchange.respond(200, JSON, self._catalogue.all)
+
+    def _one_model(self, exchange: Exchange, name: str) -> None:
+        try:
+            exchange.respond(200, JSON, self._catalogue.one(name))
+        except HeadraceError as error:
+            self._gateway.refuse(exchange, error)
 
     def _metrics(self, exchange: Exchange) -> None:
         gateway = self._gateway
@@ -101,3 +130,8 @@ class Routes:
 
 def _health(exchange: Exchange) -> None:
     exchange.respond(200, JSON, _HEALTHY)
+
+
+def api_of(path: bytes) -> ApiName:
+    """The API whose shape an error at this path has."""
+    return "messages" if path.startswith(b"/v1/messages") else "chat"

@@ -22,12 +22,12 @@ from headrace.http.rounds import Rounds
 from headrace.http.server_connection import ServerConnection
 
 Handler = Callable[[Exchange], None]
-Refusal = Callable[[int, str], tuple[bytes, bytes]]
+Refusal = Callable[[int, str, bytes], tuple[bytes, bytes]]
 
 _BACKLOG = 4096
 
 
-def plain_refusal(status: int, message: str) -> tuple[bytes, bytes]:
+def plain_refusal(status: int, message: str, target: bytes) -> tuple[bytes, bytes]:
     """Header lines and body of a refusal: plain text."""
     return header_lines((b"content-type", b"text/plain; charset=utf-8")), f"{message}\n".encode()
 
@@ -136,7 +136,8 @@ async def serve(
 
     Args:
         rounds: writes in these rounds; None: each write at once.
-        refusal: header lines and body for what is refused before any handler sees it.
+        refusal: header lines and body for what is refused before any handler sees it, given the status, a message and
+            the target, as far as it has come.
 
     Raises:
         OSError: the address cannot be had.

@@ -332,7 +332,7 @@ class ServerConnection(asyncio.Protocol):
     def _answer_refusal(self, status: int, message: str) -> None:
         """Answer, end our side, and let what the client still sends run dry, so that it can read the answer."""
         self._closing = True
-        headers, body = self._server.refusal(status, message)
+        headers, body = self._server.refusal(status, message, self._target)
         refused = Exchange(
             *(b"", b"", {}, b""),
             transport=self._transport,

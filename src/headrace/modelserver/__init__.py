@@ -2,7 +2,7 @@
 
 from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
-from headrace.modelserver.factory import kv_room_tokens, model_server, replica_s, shares_prefixes
+from headrace.modelserver.factory import kv_room_tokens, model_server, replica_s
 from headrace.modelserver.hosted import HostedServer, ProviderTerms
 from headrace.modelserver.impaired import ImpairedServer
 from headrace.modelserver.kv import BLOCK_TOKENS, KvBlocks
@@ -41,5 +41,4 @@ __all__ = [
     "kv_room_tokens",
     "model_server",
     "replica_s",
-    "shares_prefixes",
 ]

@@ -78,12 +78,6 @@ def kv_room_tokens(deployment: Deployment) -> int | None:
     return speed_curve(deployment).spread(deployment.decoding_replicas).kv_capacity_tokens
 
 
-def shares_prefixes(deployment: Deployment) -> bool:
-    """Whether a server of this deployment has a use for the hashes of a job's input."""
-    kept = deployment.kv_cache is not None and deployment.kv_cache.prefix_cache
-    return kept or (deployment.observed is not None and deployment.observed.cache_ttl_s is not None)
-
-
 def _batching(curve: SpeedCurve, deployment: Deployment | None) -> ModelServer:
     """Paged only where the deployment asks for it: without options nothing is preempted and nothing shared."""
     if deployment is None or deployment.kv_cache is None:

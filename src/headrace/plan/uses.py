@@ -55,9 +55,7 @@ def answers(
 
 def cached_fraction(offer: Offer, planned: PlannedClass) -> float:
     """Part of the class's input that a cache finds there: where a prefix cache is declared, priced or observed."""
-    deployment = offer.deployment
-    caches = deployment.kv_cache is not None and deployment.kv_cache.prefix_cache
-    caches |= deployment.observed is not None and deployment.observed.cache_ttl_s is not None
+    caches = offer.deployment.finds_prefixes
     caches |= isinstance(offer.terms, ByToken) and offer.terms.price.cached_input_usd_per_mtok is not None
     return planned.cached_input_fraction if caches else 0.0
 

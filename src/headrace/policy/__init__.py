@@ -25,6 +25,7 @@ from headrace.policy.event import (
     SignalReceived,
     TimerFired,
 )
+from headrace.policy.explain import Explained
 from headrace.policy.limit import LimitView
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
@@ -55,6 +56,7 @@ __all__ = [
     "End",
     "EngineView",
     "Enqueue",
+    "Explained",
     "FailureKind",
     "Finished",
     "FirstToken",

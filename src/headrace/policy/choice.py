@@ -95,9 +95,23 @@ class Chooser:
         """Seconds until hard budgets allow the request somewhere again; None: they do now."""
         return None if self.limits is None else self.limits.refused_s(now_s, request)
 
+    def look_up(self, request: RequestState) -> None:
+        """See which backends probably have the beginning of its prompt cached."""
+        request.hits = None if request.prompt is None else self._prefixes.hits(request.prompt)
+
     def limit_views(self, now_s: float) -> list[LimitView]:
         """Every priced limit now."""
         return [] if self.limits is None else self.limits.views(now_s)
+
+    def surcharges_usd(self, request: RequestState, backend: BackendState) -> tuple[float, float]:
+        """What the shares' prices, and the limits', add for `backend`; nothing is learnt from it."""
+        shares = sum(c.surcharge_usd(request.work[k]) for k, c in self._priced if backend.side[k])
+        if self.by_pool is not None:
+            shares += self.by_pool.surcharge_usd(request, backend)
+        if self.limits is None:
+            return shares, 0.0
+        ((total, _, _, _, _),) = self.limits.surcharged([(0.0, backend.index, 0.0, backend, backend.side)], request)
+        return shares, total
 
     def work(self, input_tokens: float, output_tokens: float) -> tuple[float, ...]:
         """Work of a request of this size, for each share by index."""

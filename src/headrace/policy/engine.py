@@ -22,6 +22,7 @@ A backend that is only full says when to come back: who has nowhere else to go w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from random import Random
 
@@ -53,6 +54,7 @@ from headrace.policy.event import (
     SignalReceived,
     TimerFired,
 )
+from headrace.policy.explain import Explained, explained
 from headrace.policy.learning import learn
 from headrace.policy.picked import chooser
 from headrace.policy.policies import PRICES, Policy
@@ -61,7 +63,7 @@ from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.prefix import prompt_of
 from headrace.policy.pricing import BackendState
 from headrace.policy.retry import RetryBudget
-from headrace.policy.routing import Router
+from headrace.policy.routing import Candidates, Router
 from headrace.policy.signals import SignalBoard
 from headrace.policy.state import AttemptState, RequestState
 from headrace.policy.view import BackendView, EngineView, ShareView
@@ -153,21 +155,46 @@ class PolicyEngine:
             limits=self._chooser.limit_views(self._now_s),
         )
 
+    def explain(self, now_s: float, event: Arrived) -> list[Explained]:
+        """What each candidate would cost this request now, the cheapest first; changes nothing."""
+        candidates = self._router.candidates(event.model, event.tenant, event.workload_class)
+        if not candidates.backends:
+            return []
+        return explained(now_s, self._state_of(now_s, event, candidates), self._chooser)
+
     # -- events ------------------------------------------------------------------------------------------------------
 
     def _arrived(self, now_s: float, event: Arrived) -> list[AnyAction]:
         request_id = event.request_id
         if request_id in self._requests:
             return []
-        class_name, tenant, input_tokens = event.workload_class, event.tenant, event.input_tokens
+        class_name, tenant = event.workload_class, event.tenant
         candidates = self._router.candidates(event.model, tenant, class_name)
         if not candidates.backends:
             return [Reject(request_id, RejectReason.NO_ROUTE, 0.0), End(request_id, Outcome.REJECTED)]
+        request = self._state_of(now_s, event, candidates)
+        self._requests[request_id] = request
+        if not self._room.waiting or not self._room.has_line(candidates):
+            choice = self._chooser.choose(now_s, request)
+            if choice is not None:
+                return self._dispatch(now_s, request, choice)
+        return self._wait_or_reject(now_s, request)
+
+    def _state_of(self, now_s: float, event: Arrived, candidates: Candidates) -> RequestState:
+        """What there is to know of a request before anything is decided."""
+        request_id, class_name, tenant, input_tokens = (
+            event.request_id,
+            event.workload_class,
+            event.tenant,
+            event.input_tokens,
+        )
         expected = self._predictor.predict(request_id, class_name, tenant, input_tokens)
         if event.max_output_tokens is not None and event.max_output_tokens < expected:
             expected = float(max(event.max_output_tokens, 1))
         work = self._chooser.work(input_tokens, expected)
         workload_class = self._classes[class_name]
+        if event.value_of_time_usd_per_s is not None:
+            workload_class = replace(workload_class, value_of_time_usd_per_s=event.value_of_time_usd_per_s)
         request = RequestState(
             request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed, now_s
         )
@@ -175,12 +202,7 @@ class PolicyEngine:
             request.prompt = prompt_of(event)
         if event.unfit:
             request.shun(candidates.named(event.unfit))
-        self._requests[request_id] = request
-        if not self._room.waiting or not self._room.has_line(candidates):
-            choice = self._chooser.choose(now_s, request)
-            if choice is not None:
-                return self._dispatch(now_s, request, choice)
-        return self._wait_or_reject(now_s, request)
+        return request
 
     def _first_token(self, now_s: float, event: FirstToken) -> list[AnyAction]:
         attempt = self._attempts.get(event.attempt_id)

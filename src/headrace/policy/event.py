@@ -41,6 +41,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
             block and all before it. Empty: nothing is known of it.
         session: requests with the same one continue each other's context; None: nothing is known of it.
         unfit: backends that cannot give what it asks for.
+        value_of_time_usd_per_s: what a second of waiting costs for this request; None: as its class says.
     """
 
     request_id: int
@@ -54,6 +55,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
     prefix_block_tokens: int = 0
     session: str | None = None
     unfit: tuple[str, ...] = ()
+    value_of_time_usd_per_s: float | None = None
 
 
 class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):

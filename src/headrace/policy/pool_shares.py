@@ -78,6 +78,14 @@ class SharesByPool:
             bests = _surcharged(bests, k, share, rates, request)
         return bests
 
+    def surcharge_usd(self, request: RequestState, backend: BackendState) -> float:
+        """What every share's price adds for `backend`."""
+        found = 0.0
+        for k, share, rates in self._priced:
+            if backend.inside[k]:
+                found += share.surcharge_usd(_expected_work(rates, request, backend))
+        return found
+
     def book(self, now_s: float, request: RequestState, attempt: AttemptState) -> None:
         """Book a dispatch at its predicted size."""
         backend = attempt.backend

@@ -284,6 +284,15 @@ class BackendState:
             usd -= cached_tokens * (self._usd_per_input_token - self._usd_per_cached_input_token)
         return usd
 
+    def delay_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
+        """Value of the time that others here lose by a request, as it stands in its score."""
+        if self._hosted or not self.waiting_usd_per_s:
+            return 0.0
+        r = 1.0 + self.failure_rate
+        usd = input_tokens * (self.usd_in - self._usd_per_input_token * r + self.usd_in2 * input_tokens)
+        usd += output_tokens * (self.usd_out - self._usd_per_output_token * r + self.usd_io * input_tokens)
+        return usd - self.waiting_usd_per_s * self._hit_s(cached_tokens) * self.ttft_factor * r
+
     def latency(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> tuple[float, float]:
         """(TTFT, TPOT) in seconds expected now, as corrected by what was observed."""
         if not self.ready:

@@ -1,28 +1,31 @@
-"""What goes over the wire, without the wire: OpenAI's chat API as bytes in and bytes out."""
+"""What goes over the wire, without the wire: requests, answers and errors as bytes in and bytes out."""
 
 from headrace.wire.api import ApiName
 from headrace.wire.backend_error import BackendFault, client_error, read_error, stream_error
 from headrace.wire.chat import (
     DONE,
-    ChatHead,
-    StreamOptions,
     chat_chunk,
     chat_completion,
     chat_usage_chunk,
-    decode_chat_head,
     model_list,
-    with_include_usage,
-    with_model,
 )
 from headrace.wire.error_kind import ErrorKind
-from headrace.wire.errors import WIRE_ERRORS, WireError, encode_error, error_body, wire_error
+from headrace.wire.errors import WIRE_ERRORS, WireError, encode_error, error_body, shaped_error, wire_error
+from headrace.wire.head import (
+    ChatHead,
+    Head,
+    StreamOptions,
+    decode_head,
+    with_include_usage,
+    with_model,
+    without_controls,
+)
 from headrace.wire.rate_limit import RateLimit, rate_limit_headers, rate_limits, reset_s, retry_after_s
 from headrace.wire.sse import FINISH_MARKS, UsageFilter
 from headrace.wire.usage import (
     StreamEnd,
     Usage,
     completion_usage,
-    count_content_events,
     has_token,
     is_usage_event,
     stream_end,
@@ -36,6 +39,7 @@ __all__ = [
     "BackendFault",
     "ChatHead",
     "ErrorKind",
+    "Head",
     "RateLimit",
     "StreamEnd",
     "StreamOptions",
@@ -47,8 +51,7 @@ __all__ = [
     "chat_usage_chunk",
     "client_error",
     "completion_usage",
-    "count_content_events",
-    "decode_chat_head",
+    "decode_head",
     "encode_error",
     "error_body",
     "has_token",
@@ -59,9 +62,11 @@ __all__ = [
     "read_error",
     "reset_s",
     "retry_after_s",
+    "shaped_error",
     "stream_end",
     "stream_error",
     "wire_error",
     "with_include_usage",
     "with_model",
+    "without_controls",
 ]

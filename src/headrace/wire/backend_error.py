@@ -19,7 +19,7 @@ import msgspec
 
 from headrace.wire.api import ApiName
 from headrace.wire.error_kind import ErrorKind
-from headrace.wire.errors import error_body
+from headrace.wire.errors import error_body, messages_error_body
 from headrace.wire.rate_limit import rate_limit_headers, rate_limits, reset_s, retry_after_s
 from headrace.wire.usage import event_data
 
@@ -154,13 +154,18 @@ def stream_error(payload: bytes) -> BackendFault | None:
     return None
 
 
+def event_error(data: bytes) -> BackendFault | None:
+    """The error that the data of one event, or a whole answer, carries; None: none that can be read."""
+    return _event_fault(_decoded(data))
+
+
 def client_error(fault: BackendFault, api: ApiName) -> tuple[int, bytes]:
     """HTTP status and body of `fault` in the shape of the API that was asked."""
     status = fault.status if fault.status >= 400 else _STATUS_OF[fault.kind]
     if api == "messages":
         usual = "request_too_large" if status == 413 else "invalid_request_error"
         kind = _ANTHROPIC_TYPE.get(fault.kind, usual)
-        return status, msgspec.json.encode({"type": "error", "error": {"type": kind, "message": fault.message}})
+        return status, messages_error_body(fault.message, kind)
     code = _CODE_OF.get(fault.kind) or (fault.code if isinstance(fault.code, str) else None)
     return status, error_body(fault.message, _OPENAI_TYPE.get(fault.kind, "invalid_request_error"), code, fault.param)
 

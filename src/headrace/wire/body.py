@@ -42,14 +42,20 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes | Raw, what: str, 
         raise RequestError(f"the request body is not JSON: {error}; send a JSON object") from None
 
 
-def top_level(body: bytes) -> dict[str, Raw]:
-    """The fields of a body, each value as it came. Raises RequestError: it is not a JSON object in UTF-8."""
+def check_utf8(body: bytes) -> None:
+    """Raises RequestError: the body is not UTF-8, and so not JSON."""
+    if body.isascii():
+        return
     try:
-        if not body.isascii():
-            body.decode()
+        body.decode()
     except UnicodeDecodeError as error:
         message = f"the request body is not JSON: no UTF-8 at byte {error.start}; send a JSON object in UTF-8"
         raise RequestError(message) from None
+
+
+def top_level(body: bytes) -> dict[str, Raw]:
+    """The fields of a body, each value as it came. Raises RequestError: it is not a JSON object in UTF-8."""
+    check_utf8(body)
     return decode_body(_top_levels, body, "a JSON object")
 
 

@@ -1,87 +1,14 @@
-"""Chat completions: the head of a request, its edits, and encoders of answers.
-
-Of a request body only the few fields that routing needs are decoded; the rest is checked to be JSON and skipped. Edits
-keep every other byte: either one insertion after the first brace, or a rewrite of the top level that carries each
-value over as it came.
-"""
+"""Chat completions: encoders of answers and their parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
 
-from headrace.wire.body import decode_body, top_level
 from headrace.wire.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
-_INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
-
-
-class StreamOptions(msgspec.Struct, gc=False):
-    """What a client asks of a stream."""
-
-    include_usage: bool | None = None
-
-
-class ChatHead(msgspec.Struct, gc=False):
-    """What routing must know of a chat completion request.
-
-    Attributes:
-        stream_options: UNSET when the body does not name it, None when it says null.
-    """
-
-    model: str
-    stream: bool | None = None
-    stream_options: StreamOptions | UnsetType | None = UNSET
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    n: int | None = None
-
-    @property
-    def include_usage(self) -> bool:
-        """Whether the client asked for the usage chunk itself."""
-        return isinstance(self.stream_options, StreamOptions) and bool(self.stream_options.include_usage)
-
-    @property
-    def max_output_tokens(self) -> int | None:
-        """The client's ceiling over all its choices; None without one."""
-        ceiling = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-        return None if ceiling is None else max(ceiling, 0) * max(self.n or 1, 1)
-
-
-_heads = msgspec.json.Decoder(ChatHead)
-
-
-def decode_chat_head(body: bytes) -> ChatHead:
-    """The head of a chat completion request.
-
-    Raises:
-        RequestError: the body is not JSON, or a field has the wrong type; the message says where.
-    """
-    return decode_body(_heads, body, "a chat completion request")
-
-
-def with_include_usage(body: bytes, head: ChatHead) -> bytes:
-    """The body, asking for the usage chunk of a stream; unchanged if it asks already."""
-    if head.include_usage:
-        return body
-    if head.stream_options is UNSET:
-        brace = body.index(b"{") + 1
-        return b"%b%b%b" % (body[:brace], _INCLUDE_USAGE, body[brace:])
-    fields = top_level(body)
-    options = {} if head.stream_options is None else msgspec.json.decode(fields["stream_options"], type=dict[str, Raw])
-    options["include_usage"] = Raw(b"true")
-    fields["stream_options"] = Raw(msgspec.json.encode(options))
-    return msgspec.json.encode(fields)
-
-
-def with_model(body: bytes, model: str) -> bytes:
-    """The body, asking for `model` whatever it asked for before."""
-    fields = top_level(body)
-    fields["model"] = Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(fields)
 
 
 def _text(value: str) -> bytes:

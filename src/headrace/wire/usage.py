@@ -7,7 +7,8 @@ that carry a piece of the answer are counted. Each holds at least one token, so 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import Raw
@@ -15,7 +16,7 @@ from msgspec import Raw
 DONE_DATA = b"[DONE]"
 BROKEN_OFF = ("abort", "error")  # finish reasons of vLLM and SGLang for an answer that the server itself gave up
 MAX_DECODED_BYTES = 64 * 1024
-_CONTENT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)" ?: ?"[^"]')
+CONTENT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)" ?: ?"[^"]')
 _EMPTY = frozenset((b'""', b"null", b"[]", b"{}"))
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -96,10 +97,11 @@ class _Choice(msgspec.Struct, gc=False):
 
 class _FirstChoice(msgspec.Struct, gc=False):
     delta: dict[str, Raw] | None = None
+    text: str | None = None
     finish_reason: str | None = None
 
     def begun(self) -> bool:
-        if self.finish_reason:
+        if self.finish_reason or self.text:
             return True
         return any(name != "role" and bytes(value) not in _EMPTY for name, value in (self.delta or {}).items())
 
@@ -180,7 +182,7 @@ def has_token(payload: bytes) -> bool:
     A first chunk that only names the role has none, nor has a comment. A finish reason or an end counts as one: nothing
     is left to wait for.
     """
-    if payload.endswith(b"\n\n") and _CONTENT.search(payload) is not None:
+    if payload.endswith(b"\n\n") and CONTENT.search(payload) is not None:
         return True  # the usual case, without decoding: inside a JSON string the quotes would be escaped
     for event in _BLANK_LINE.split(payload)[:-1]:
         data = event_data(event)
@@ -197,21 +199,23 @@ def has_token(payload: bytes) -> bool:
     return False
 
 
-def count_content_events(payload: bytes) -> int:
-    """How many whole events carry a piece of the answer: a lower bound of its tokens."""
-    search = _CONTENT.search
-    events = payload.replace(b"\r\n", b"\n").split(b"\n\n")
-    events.pop()  # what follows the last blank line is not a whole event
-    return sum(1 for event in events if search(event) is not None)
+class Used(Protocol):
+    """Usage as an API spells it."""
+
+    def usage(self) -> Usage:
+        """The neutral form."""
 
 
-def completion_usage(body: bytes, whole: bool = True) -> Usage | None:
+def whole_usage(
+    body: bytes, whole: bool, answers: Callable[[bytes], Usage | None], usages: Callable[[bytes], Used]
+) -> Usage | None:
     """Usage of a whole JSON answer; None if it has none.
 
     A long answer is not decoded: its usage is looked for near its end, where every backend puts it.
 
     Args:
         whole: the framing has shown that the body is all there; else all of it is decoded, whatever its length.
+        answers: decodes a body as far as its usage; `usages`: usage alone.
 
     Raises:
         ValueError: the body is not a JSON object.
@@ -220,18 +224,21 @@ def completion_usage(body: bytes, whole: bool = True) -> Usage | None:
         if not whole:
             msgspec.json.decode(body)
         if len(body) > MAX_DECODED_BYTES:
-            return _usage_near_end(body)
-        return _answers.decode(body).used()
+            return _usage_of_object(body, usages)
+        return answers(body)
     except msgspec.ValidationError:
-        return _usage_near_end(body)
+        return _usage_of_object(body, usages)
     except _UNREADABLE as error:
         raise ValueError(f"not JSON: {error}") from None
 
 
-def _usage_near_end(body: bytes) -> Usage | None:
-    stripped = body.strip()
-    if not (stripped.startswith(b"{") and stripped.endswith(b"}")):
-        raise ValueError("not a JSON object")
+def completion_usage(body: bytes, whole: bool = True) -> Usage | None:
+    """Usage of a whole chat completion, completion or list of embeddings. Raises ValueError as `whole_usage` does."""
+    return whole_usage(body, whole, lambda data: _answers.decode(data).used(), _usages.decode)
+
+
+def usage_near_end(body: bytes, usages: Callable[[bytes], Used]) -> Usage | None:
+    """The last `usage` of a long JSON text, of which the beginning may be missing."""
     # Inside a JSON string the quotes would be escaped, so the key is a key.
     start = body.rfind(b'"usage"', max(0, len(body) - MAX_DECODED_BYTES))
     opening = body.find(b"{", start)
@@ -242,7 +249,14 @@ def _usage_near_end(body: bytes) -> Usage | None:
         depth += 1 if match[0] == b"{" else -1
         if depth == 0:
             try:
-                return _usages.decode(body[opening : opening + match.end()]).usage()
+                return usages(body[opening : opening + match.end()]).usage()
             except _UNREADABLE:
                 return None
     return None
+
+
+def _usage_of_object(body: bytes, usages: Callable[[bytes], Used]) -> Usage | None:
+    stripped = body.strip()
+    if not (stripped.startswith(b"{") and stripped.endswith(b"}")):
+        raise ValueError("not a JSON object")
+    return usage_near_end(body, usages)

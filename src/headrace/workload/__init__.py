@@ -2,6 +2,7 @@
 
 from headrace.workload.agents import AGENT_TASKS, AgentTasks
 from headrace.workload.arrivals import ArrivalProcess, OnOffGaps, Poisson, WanderingPoisson
+from headrace.workload.clients import CLIENTS, DEFAULT_CLIENTS, Mark
 from headrace.workload.generate import (
     AGENT,
     CHAT,
@@ -23,7 +24,9 @@ __all__ = [
     "AGENT",
     "AGENT_TASKS",
     "CHAT",
+    "CLIENTS",
     "CODING",
+    "DEFAULT_CLIENTS",
     "GENERATED",
     "AgentSessions",
     "AgentTasks",
@@ -34,6 +37,7 @@ __all__ = [
     "Item",
     "LogNormal",
     "LogNormalMixture",
+    "Mark",
     "Match",
     "OnOffGaps",
     "Poisson",

@@ -38,6 +38,7 @@ class Match:
         headers: (lower-case name, value) pairs.
         api_key_envs: environment variables that hold API keys of this class.
         paths: endpoint paths.
+        clients: names of clients that give themselves away (`workload.clients`).
         model_aliases: model names that clients may use; an alias also selects the class.
     """
 
@@ -45,6 +46,7 @@ class Match:
     api_key_envs: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     model_aliases: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

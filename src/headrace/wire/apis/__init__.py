@@ -1,13 +1,12 @@
 """Readers and writers of every API, between bytes and the neutral form of `wire.canonical`."""
 
+from headrace.wire.api import ApiName
 from headrace.wire.apis.api import Accepts, Api, Outgoing, StreamReader, StreamWriter
 from headrace.wire.apis.chat import CHAT
 from headrace.wire.apis.completions import COMPLETIONS
-from headrace.wire.apis.errors import failure, failure_of, read_error
 from headrace.wire.apis.messages import MESSAGES, read_count, read_count_request, write_count
 from headrace.wire.apis.responses import RESPONSES
 from headrace.wire.apis.tool_names import PLAIN, ToolName, ToolNames
-from headrace.wire.canonical import ApiName
 
 APIS: dict[ApiName, Api] = {api.name: api for api in (CHAT, COMPLETIONS, RESPONSES, MESSAGES)}
 
@@ -26,10 +25,7 @@ __all__ = [
     "StreamWriter",
     "ToolName",
     "ToolNames",
-    "failure",
-    "failure_of",
     "read_count",
     "read_count_request",
-    "read_error",
     "write_count",
 ]

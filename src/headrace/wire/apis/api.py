@@ -20,9 +20,10 @@ import msgspec
 from msgspec import Raw
 
 from headrace.errors import RequestError
+from headrace.wire.api import ApiName
 from headrace.wire.apis.spelling import SPELLING
 from headrace.wire.apis.tool_names import PLAIN, ToolNames
-from headrace.wire.canonical import Answer, ApiName, Event, Failed, Opaque, Request, Text, ToolCall, Turn
+from headrace.wire.canonical import Answer, Event, Opaque, Request, Text, ToolCall, Turn
 
 
 class Accepts(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +44,7 @@ class Accepts(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_field: str | None = None
     max_tokens_field: str = "max_completion_tokens"
     extensions: frozenset[str] = frozenset()
-    default_max_output_tokens: int = 32_000
+    default_max_output_tokens: int
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -95,8 +96,6 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
         stream_writer: takes the client's request, an id unique to this answer (letters and digits; each API puts its
             prefix before it) and the Unix time.
         write_answer: takes the answer, the request and such an id.
-        read_error: HTTP status and body of a backend's refusal.
-        error_body: an error in this API's shape.
     """
 
     name: ApiName
@@ -107,8 +106,6 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     write_answer: Callable[[Answer, Request, str], bytes]
     stream_reader: Callable[[ToolNames], StreamReader]
     stream_writer: Callable[[Request, str, int], StreamWriter]
-    read_error: Callable[[int, bytes], Failed]
-    error_body: Callable[[Failed], bytes]
 
 
 _ESSENTIAL = frozenset(("item_reference", "compaction", "compaction_trigger"))

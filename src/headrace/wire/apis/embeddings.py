@@ -142,6 +142,21 @@ def write_answer(answer: EmbeddingAnswer, request: EmbeddingRequest) -> bytes:
     return _encode({"object": "list", "data": data, "model": answer.model or request.model, "usage": usage})
 
 
+def as_asked(body: bytes, request: bytes) -> bytes:
+    """A backend's answer in the encoding that the body of the request asks for; as it came, where it is that already.
+
+    Raises:
+        BackendError: a vector is in no encoding known here.
+    """
+    key = b'"embedding":'
+    at = body.find(key)
+    is_text = body[at + len(key) : at + len(key) + 16].lstrip()[:1] == b'"'
+    if at < 0 or is_text == (request.find(b'"base64"') >= 0):
+        return body
+    asked = read_request(request)
+    return body if is_text == (asked.encoding == "base64") else write_answer(read_answer(body), asked)
+
+
 def encoded(vector: Raw, encoding: str) -> Raw:
     """A vector as a JSON array (`float`) or as base64 in a string; untouched where it is that already.
 

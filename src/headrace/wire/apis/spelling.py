@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.wire.canonical import ApiName
+from headrace.wire.api import ApiName
 
 SPELLING: dict[ApiName, dict[str, str]] = {
     "chat": {

@@ -35,7 +35,6 @@ from headrace.wire.canonical.parts import (
 )
 from headrace.wire.canonical.request import (
     AUTO,
-    ApiName,
     CustomTool,
     FunctionTool,
     NamespaceTool,
@@ -52,7 +51,6 @@ from headrace.wire.usage import Usage
 __all__ = [
     "AUTO",
     "Answer",
-    "ApiName",
     "Choice",
     "CustomTool",
     "Ended",

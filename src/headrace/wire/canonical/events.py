@@ -21,6 +21,7 @@ from typing import Literal
 import msgspec
 
 from headrace.wire.canonical.parts import Opaque, Seal
+from headrace.wire.error_kind import ErrorKind
 from headrace.wire.usage import Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -125,6 +126,7 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         status: HTTP status that stands for it.
         kind: `error.type` in OpenAI's words, as the backend or the table of `wire.errors` gave it.
+        reason: what is to be done about it.
     """
 
     status: int
@@ -132,6 +134,7 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
     kind: str = "server_error"
     code: str | None = None
     param: str | None = None
+    reason: ErrorKind = ErrorKind.SERVER_ERROR
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):

@@ -10,9 +10,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
+from headrace.wire.api import ApiName
 from headrace.wire.canonical.parts import Turn
-
-ApiName = Literal["chat", "completions", "responses", "messages"]
 
 
 class FunctionTool(msgspec.Struct, frozen=True):

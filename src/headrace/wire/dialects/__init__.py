@@ -2,6 +2,7 @@
 
 from headrace.wire.dialects.anthropic import ANTHROPIC
 from headrace.wire.dialects.bedrock import BEDROCK
+from headrace.wire.dialects.capability import CAPABILITIES
 from headrace.wire.dialects.cerebras import CEREBRAS
 from headrace.wire.dialects.dialect import (
     Auth,
@@ -54,6 +55,7 @@ DIALECTS: dict[str, Dialect] = {
 }
 
 __all__ = [
+    "CAPABILITIES",
     "COMPATIBLE",
     "DIALECTS",
     "Auth",

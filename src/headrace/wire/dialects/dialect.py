@@ -202,6 +202,10 @@ class Dialect:
         max_tools: most tools of a request; None: no limit is known.
         json_schema: None: any schema that `response_format` takes is passed.
         reasoning: fields of a delta or message that hold reasoning text, the usual one first; empty: none comes.
+        past_reasoning: field of a past assistant message that takes its reasoning (chat); None: it is left out.
+        custom_tools: tools that take free text (chat); else they are offered as functions.
+        developer_role: the role `developer` (chat); else it becomes `system`.
+        extensions: fields outside its APIs that it takes, from a client of any API.
         usage: where a stream's usage comes; more than one place may be filled.
         cached_tokens: path of the count of cached input tokens; None: it is not said.
         cached_inside_input: the cached tokens are counted among the input tokens.
@@ -221,6 +225,10 @@ class Dialect:
     max_tools: int | None = None
     json_schema: SchemaSubset | None = None
     reasoning: tuple[str, ...] = ("reasoning", "reasoning_content")
+    past_reasoning: str | None = None
+    custom_tools: bool = False
+    developer_role: bool = False
+    extensions: frozenset[str] = frozenset()
     usage: tuple[Usage, ...] = (Usage.EXTRA_CHUNK,)
     cached_tokens: str | None = "usage.prompt_tokens_details.cached_tokens"
     cached_inside_input: bool = True

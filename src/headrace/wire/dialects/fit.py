@@ -14,6 +14,7 @@ from msgspec import Raw
 from headrace.errors import RequestError
 from headrace.wire.api import ApiName
 from headrace.wire.body import top_level
+from headrace.wire.dialects.capability import CAPABILITIES
 from headrace.wire.dialects.dialect import Dialect, Parameter, Treatment
 from headrace.wire.dialects.json_schema import schema_fault
 
@@ -38,14 +39,19 @@ class Fitted(NamedTuple):
 class Fitter:
     """Fits requests of one API to one dialect."""
 
-    __slots__ = ("_dialect", "_message_rules", "_rules", "idle")
+    __slots__ = ("_dialect", "_lacks", "_message_rules", "_rules", "idle")
 
-    def __init__(self, dialect: Dialect, api: ApiName) -> None:
+    def __init__(self, dialect: Dialect, api: ApiName, lacks: tuple[str, ...] = ()) -> None:
+        """
+        Args:
+            lacks: capabilities that the model behind it does not have.
+        """
         rules = [rule for rule in dialect.parameters if api in rule.apis]
         self._dialect = dialect
         self._rules = [rule for rule in rules if not rule.name.startswith(MESSAGE_FIELD)]
         self._message_rules = [rule for rule in rules if rule.name.startswith(MESSAGE_FIELD)]
-        self.idle = not rules and dialect.max_tools is None and dialect.json_schema is None
+        self._lacks = lacks
+        self.idle = not rules and not lacks and dialect.max_tools is None and dialect.json_schema is None
 
     def fit(self, body: bytes) -> Fitted:
         """The body as this dialect's backend takes it.
@@ -62,10 +68,18 @@ class Fitter:
                 edit.apply(rule)
         for rule in self._message_rules:
             edit.drop_from_messages(rule)
+        self._check_capabilities(fields)
         self._check_tools(fields)
         self._check_schema(fields)
         changed = msgspec.json.encode(fields) if edit.changed else body
         return Fitted(changed, tuple(edit.dropped), tuple(edit.approximated))
+
+    def _check_capabilities(self, fields: dict[str, Raw]) -> None:
+        for lacked in self._lacks:
+            name = CAPABILITIES[lacked](fields)
+            if name is not None:
+                message = f"{name}: the model, as it is served here, has no {lacked}; leave it out or ask another model"
+                raise RequestError(message, name)
 
     def _check_tools(self, fields: dict[str, Raw]) -> None:
         most, tools = self._dialect.max_tools, fields.get("tools")

@@ -31,6 +31,7 @@ LLAMA_CPP = Dialect(
         "embeddings": EMBEDDINGS,
     },
     reasoning=("reasoning_content",),
+    extensions=frozenset(("reasoning_format", "cache_prompt", "top_k", "min_p", "chat_template_kwargs")),
     errors=(
         ErrorRow(ErrorKind.OVERLOADED, 503, SERVER, "unavailable_error", 503, "Loading model"),
         ErrorRow(
@@ -81,6 +82,7 @@ LLAMA_CPP = Dialect(
         "error_shape": SERVER,
         "stream_error": SERVER,
         "reasoning": SERVER,
+        "extensions": SERVER + "; cache_prompt and the sampling fields: recalled",
         "continuation": SERVER,
         "done_marker": SERVER,
     },

@@ -51,6 +51,8 @@ OPENAI = Dialect(
     ),
     json_schema=SchemaSubset(RECALLED, closed_objects=True, all_required=True, refused=STRICT_SCHEMA),
     reasoning=(),
+    custom_tools=True,
+    developer_role=True,
     stream_error=StreamError.WRAPPED_EVENT,
     errors=(
         ErrorRow(
@@ -128,6 +130,8 @@ OPENAI = Dialect(
         "error_shape": SPEC,
         "stream_error": SDK,
         "reasoning": SPEC,
+        "custom_tools": SPEC,
+        "developer_role": SPEC,
         "continuation": SPEC,
         "done_marker": SDK,
     },

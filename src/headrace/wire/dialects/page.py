@@ -31,6 +31,10 @@ it up; every other source is a package, a repository or a page, with its version
 """
 CLAIMS = (
     ("reasoning", "reasoning text"),
+    ("past_reasoning", "reasoning of past messages"),
+    ("custom_tools", "custom tools"),
+    ("developer_role", "role `developer`"),
+    ("extensions", "fields outside the API"),
     ("usage", "usage of a stream"),
     ("cached_tokens", "cached input tokens"),
     ("cached_inside_input", "cached tokens are part of the input tokens"),
@@ -39,6 +43,13 @@ CLAIMS = (
     ("done_marker", "ends with `[DONE]`"),
     ("continuation", "continuing a broken answer"),
     ("max_tools", "most tools"),
+)
+
+USUAL: tuple[tuple[str, object], ...] = (
+    ("cached_inside_input", True),
+    ("custom_tools", False),
+    ("developer_role", False),
+    ("extensions", frozenset()),
 )
 
 
@@ -70,7 +81,7 @@ def _claims(dialect: Dialect) -> Iterator[tuple[str, ...]]:
     yield "paths", ", ".join(f"{api} `{path}`" for api, path in dialect.paths.items()), sources.get("paths", "")
     for name, title in CLAIMS:
         value = getattr(dialect, name)
-        if value is not None and (name, value) != ("cached_inside_input", True):
+        if value is not None and (name, value) not in USUAL:
             yield title, _said(value), sources.get(name, "")
     subset, limits, reserved = dialect.json_schema, dialect.rate_limits, dialect.reservation
     if subset is not None:
@@ -89,6 +100,8 @@ def _claims(dialect: Dialect) -> Iterator[tuple[str, ...]]:
 def _said(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, frozenset):
+        value = tuple(f"`{each}`" for each in sorted(value))
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     return str(value)

@@ -31,6 +31,12 @@ SGLANG = Dialect(
         "embeddings": EMBEDDINGS,
     },
     reasoning=("reasoning_content",),
+    extensions=frozenset(
+        (
+            *("regex", "ebnf", "separate_reasoning", "stream_reasoning", "return_token_ids", "cache_salt", "extra_key"),
+            *("top_k", "min_p", "repetition_penalty", "chat_template_kwargs"),
+        )
+    ),
     error_shape=ErrorShape.FLAT,
     errors=(
         ErrorRow(ErrorKind.OVERLOADED, 503, WHEEL, "SERVICE_UNAVAILABLE", 503, "The request queue is full."),
@@ -78,6 +84,7 @@ SGLANG = Dialect(
         "error_shape": WHEEL + " (serving_base.py)",
         "stream_error": WHEEL + " (serving_base.py)",
         "reasoning": WHEEL,
+        "extensions": WHEEL + "; the sampling fields and chat_template_kwargs: recalled",
         "continuation": WHEEL,
         "done_marker": WHEEL,
     },

@@ -47,6 +47,13 @@ VLLM = Dialect(
         for name in GUIDED
     ),
     reasoning=("reasoning", "reasoning_content"),
+    past_reasoning="reasoning",
+    extensions=frozenset(
+        (
+            *("structured_outputs", "thinking_token_budget", "include_reasoning", "return_token_ids", "cache_salt"),
+            *("top_k", "min_p", "repetition_penalty", "chat_template_kwargs"),
+        )
+    ),
     errors=(
         ErrorRow(
             ErrorKind.OVERLOADED, 503, WHEEL, "QueueOverflowError", 503, "The request queue is full, try again later"
@@ -94,6 +101,8 @@ VLLM = Dialect(
         "error_shape": WHEEL,
         "stream_error": WHEEL,
         "reasoning": WHEEL,
+        "past_reasoning": WHEEL,
+        "extensions": WHEEL + "; the sampling fields and chat_template_kwargs: recalled",
         "continuation": WHEEL,
         "done_marker": WHEEL,
     },

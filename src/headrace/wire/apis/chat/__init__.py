@@ -5,7 +5,6 @@ from headrace.wire.apis.chat.read_answer import ChatStreamReader, read_answer
 from headrace.wire.apis.chat.read_request import read_request
 from headrace.wire.apis.chat.write_answer import ChatStreamWriter, write_answer
 from headrace.wire.apis.chat.write_request import write_request
-from headrace.wire.apis.errors import error_body, read_error
 
 CHAT = Api(
     name="chat",
@@ -16,8 +15,6 @@ CHAT = Api(
     write_answer=write_answer,
     stream_reader=ChatStreamReader,
     stream_writer=ChatStreamWriter,
-    read_error=read_error,
-    error_body=error_body,
 )
 
 __all__ = ["CHAT"]

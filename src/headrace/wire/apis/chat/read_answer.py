@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from headrace.errors import BackendError
-from headrace.wire.apis.errors import BROKEN, failure, read_error
+from headrace.wire.apis.errors import BROKEN, failure, said_failure
 from headrace.wire.apis.freeform import Unwrapper
 from headrace.wire.apis.tool_names import ToolNames
 from headrace.wire.body import NOT_JSON, NULL
@@ -176,7 +176,7 @@ class ChatStreamReader:
             return
         chunk = _chunks.decode(payload)
         if chunk.error is not NULL and bytes(chunk.error) != b"null":
-            events.append(read_error(0, payload))
+            events.append(said_failure(payload))
             self._over = True
             return
         if not self._started:

@@ -28,7 +28,7 @@ from headrace.wire.canonical import (
     Turn,
     merged,
 )
-from headrace.wire.chat import StreamOptions
+from headrace.wire.head import StreamOptions
 
 
 class _ImageUrl(msgspec.Struct):

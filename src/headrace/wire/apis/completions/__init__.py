@@ -8,7 +8,6 @@ from headrace.wire.apis.completions.answers import (
     write_answer,
 )
 from headrace.wire.apis.completions.requests import read_request, write_request
-from headrace.wire.apis.errors import error_body, read_error
 
 COMPLETIONS = Api(
     name="completions",
@@ -19,8 +18,6 @@ COMPLETIONS = Api(
     write_answer=write_answer,
     stream_reader=CompletionsStreamReader,
     stream_writer=CompletionsStreamWriter,
-    read_error=read_error,
-    error_body=error_body,
 )
 
 __all__ = ["COMPLETIONS"]

@@ -17,7 +17,7 @@ from headrace.wire.apis.chat.read_request import read_stop
 from headrace.wire.apis.tool_names import PLAIN
 from headrace.wire.body import NULL, decode_body, top_level
 from headrace.wire.canonical import Request, Sampling, Text
-from headrace.wire.chat import StreamOptions
+from headrace.wire.head import StreamOptions
 
 _encode = msgspec.json.Encoder().encode
 

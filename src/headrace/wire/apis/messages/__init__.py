@@ -1,7 +1,6 @@
 """Anthropic's Messages: `POST /v1/messages` and `POST /v1/messages/count_tokens`."""
 
 from headrace.wire.apis.api import Api
-from headrace.wire.apis.errors import messages_error_body, read_error
 from headrace.wire.apis.messages.read_answer import MessagesStreamReader, read_answer
 from headrace.wire.apis.messages.read_request import read_count_request, read_request
 from headrace.wire.apis.messages.write_answer import MessagesStreamWriter, read_count, write_answer, write_count
@@ -16,8 +15,6 @@ MESSAGES = Api(
     write_answer=write_answer,
     stream_reader=MessagesStreamReader,
     stream_writer=MessagesStreamWriter,
-    read_error=read_error,
-    error_body=messages_error_body,
 )
 
 __all__ = ["MESSAGES", "read_count", "read_count_request", "write_count"]

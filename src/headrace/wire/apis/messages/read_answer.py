@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from headrace.errors import BackendError
-from headrace.wire.apis.errors import BROKEN, failure, read_error
+from headrace.wire.apis.errors import BROKEN, failure, said_failure
 from headrace.wire.apis.freeform import Unwrapper
 from headrace.wire.apis.seals import restored
 from headrace.wire.apis.tool_names import ToolNames
@@ -48,12 +48,22 @@ class _OutputDetails(msgspec.Struct, gc=False):
     thinking_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct, gc=False):
+class MessagesUsage(msgspec.Struct, gc=False):
+    """`usage` as Messages spells it: what a cache gave or took is beside `input_tokens`."""
+
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     output_tokens_details: _OutputDetails | None = None
+
+    def usage(self) -> Usage:
+        """The neutral form; never negative."""
+        read, written = max(self.cache_read_input_tokens or 0, 0), max(self.cache_creation_input_tokens or 0, 0)
+        details = self.output_tokens_details
+        thinking = (details.thinking_tokens or 0) if details is not None else 0
+        fresh, output = max(self.input_tokens or 0, 0), max(self.output_tokens or 0, 0)
+        return Usage(fresh + read + written, output, read, written, max(thinking, 0))
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -84,7 +94,7 @@ class _Message(msgspec.Struct, gc=False):
     content: list[Raw] | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
-    usage: _Usage | None = None
+    usage: MessagesUsage | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -92,7 +102,7 @@ class _Event(msgspec.Struct, gc=False):
     delta: _Delta | None = None
     content_block: Raw = NULL
     message: _Message | None = None
-    usage: _Usage | None = None
+    usage: MessagesUsage | None = None
 
 
 _events = msgspec.json.Decoder(_Event)
@@ -109,7 +119,7 @@ class MessagesStreamReader:
         self._sse = EventReader()
         self._over = False
         self._finished = False
-        self._counts = _Usage()
+        self._counts = MessagesUsage()
         self._kind = ""  # type of the block that is open
         self._signature = ""
         self._unwrapper: Unwrapper | None = None
@@ -154,7 +164,7 @@ class MessagesStreamReader:
         """The events of a message. Raises ValueError or msgspec's errors: it is none."""
         message = _messages.decode(body)
         if message.type == "error":
-            return [read_error(0, body)]
+            return [said_failure(body)]
         if message.type != "message" or message.stop_reason is None:
             raise ValueError("it is no message, or has no stop_reason")
         events: list[Event] = [Started(message.id or "", message.model or "")]
@@ -175,7 +185,7 @@ class MessagesStreamReader:
         if handler is not None:
             handler(event, events)
         elif event.type == "error":
-            events.append(read_error(0, payload))
+            events.append(said_failure(payload))
             self._over = True
 
     def _start(self, event: _Event, events: list[Event]) -> None:
@@ -266,26 +276,18 @@ class MessagesStreamReader:
 
     def _end(self, events: list[Event]) -> None:
         if self._counts.output_tokens is not None:
-            events.append(self._usage())
+            events.append(self._counts.usage())
         events.append(Ended())
         self._over = True
 
-    def _count(self, usage: _Usage | None) -> None:
+    def _count(self, usage: MessagesUsage | None) -> None:
         """Later counts stand for earlier ones, where they are given."""
         if usage is None:
             return
-        for name in _Usage.__struct_fields__:
+        for name in MessagesUsage.__struct_fields__:
             value = getattr(usage, name)
             if value is not None:
                 setattr(self._counts, name, value)
-
-    def _usage(self) -> Usage:
-        counts = self._counts
-        read, written = max(counts.cache_read_input_tokens or 0, 0), max(counts.cache_creation_input_tokens or 0, 0)
-        details = counts.output_tokens_details
-        thinking = (details.thinking_tokens or 0) if details is not None else 0
-        fresh, output = max(counts.input_tokens or 0, 0), max(counts.output_tokens or 0, 0)
-        return Usage(fresh + read + written, output, read, written, max(thinking, 0))
 
     def _fail(self, events: list[Event], message: str) -> None:
         events.append(failure(message))

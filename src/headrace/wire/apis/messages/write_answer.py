@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from headrace.wire.apis.errors import messages_error_body
+from headrace.wire.apis.errors import error_body
 from headrace.wire.apis.messages.blocks import input_object
 from headrace.wire.apis.seals import carried
 from headrace.wire.apis.tool_names import wire_name, wrapped_arguments
@@ -81,7 +81,7 @@ class MessagesStreamWriter:
             Started: self._write_start,
             Usage: self._keep_usage,
             Ended: self._write_end,
-            Failed: lambda event: b"event: error\ndata: %b\n\n" % messages_error_body(event),
+            Failed: lambda event: b"event: error\ndata: %b\n\n" % error_body(event, "messages"),
         }
 
     def write(self, event: Event) -> bytes:

@@ -1,7 +1,6 @@
 """OpenAI's Responses: `POST /v1/responses`."""
 
 from headrace.wire.apis.api import Api
-from headrace.wire.apis.errors import error_body, read_error
 from headrace.wire.apis.responses.read_answer import ResponsesStreamReader, read_answer
 from headrace.wire.apis.responses.read_request import read_request
 from headrace.wire.apis.responses.write_answer import ResponsesStreamWriter, write_answer
@@ -16,8 +15,6 @@ RESPONSES = Api(
     write_answer=write_answer,
     stream_reader=ResponsesStreamReader,
     stream_writer=ResponsesStreamWriter,
-    read_error=read_error,
-    error_body=error_body,
 )
 
 __all__ = ["RESPONSES"]

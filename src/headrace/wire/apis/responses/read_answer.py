@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from headrace.errors import BackendError
-from headrace.wire.apis.errors import BROKEN, failure, read_error
+from headrace.wire.apis.errors import BROKEN, failure, said_failure
 from headrace.wire.apis.responses.items import ReasoningItem, read_reasoning
 from headrace.wire.apis.tool_names import ToolNames
 from headrace.wire.body import NOT_JSON, NULL
@@ -49,13 +49,16 @@ class _OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct, gc=False):
+class ResponsesUsage(msgspec.Struct, gc=False):
+    """`usage` as Responses spells it."""
+
     input_tokens: int = 0
     output_tokens: int = 0
     input_tokens_details: _InputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
 
     def usage(self) -> Usage:
+        """The neutral form; never negative."""
         read, written = self.input_tokens_details or _InputDetails(), self.output_tokens_details or _OutputDetails()
         counts = (
             self.input_tokens,
@@ -97,7 +100,7 @@ class _Response(msgspec.Struct, gc=False):
     created_at: float | None = None
     status: str | None = None
     output: list[Raw] | None = None
-    usage: _Usage | None = None
+    usage: ResponsesUsage | None = None
     incomplete_details: _Incomplete | None = None
     error: Raw = NULL
 
@@ -174,7 +177,7 @@ class ResponsesStreamReader:
         events: list[Event] = []
         response = _responses.decode(body)
         if response.status in ("failed", "cancelled", "queued", "in_progress") or bytes(response.error) != b"null":
-            return [read_error(0, body)]
+            return [said_failure(body)]
         if response.status not in ("completed", "incomplete"):
             raise ValueError(f"a response's status is {response.status!r}")
         events.append(Started(response.id or "", response.model or "", int(response.created_at or 0)))
@@ -190,7 +193,7 @@ class ResponsesStreamReader:
         if handler is not None:
             handler(event, events)
         elif event.type in ("error", "response.failed"):
-            events.append(read_error(0, payload))
+            events.append(said_failure(payload))
             self._over = True
 
     def _start(self, event: _Delta, events: list[Event]) -> None:

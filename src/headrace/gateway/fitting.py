@@ -1,0 +1,196 @@
+"""Fitting: what of a request goes to which backend, decided once, when it arrives, for those that may serve it.
+
+A backend that speaks the client's API gets the body as it came, edited where its dialect needs it. One that does not is
+given a translation: the request is read once, into neutral form, and written for each dialect among the candidates.
+What a dialect cannot give makes its backends unfit, and the policy never picks them; if all are, the client is told
+which field it was, and why.
+
+Dialects that pass everything cost nothing here, and those of backends that no route leads to are not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from headrace.errors import RequestError
+from headrace.fleet import Fleet
+from headrace.gateway.backends import BackendLink
+from headrace.wire import ApiName, encode_error
+from headrace.wire.apis import APIS, PLAIN, Accepts, ToolNames
+from headrace.wire.dialects import Dialect, Fitter
+
+if TYPE_CHECKING:
+    from headrace.gateway.attempt import GatewayRequest
+
+# What stands for an API where a backend does not speak it, the nearest first.
+_NEAREST: dict[ApiName, tuple[ApiName, ...]] = {
+    "chat": ("responses", "messages", "completions"),
+    "completions": ("chat", "responses", "messages"),
+    "responses": ("chat", "messages", "completions"),
+    "messages": ("chat", "responses", "completions"),
+    "embeddings": (),
+}
+TENANT = "default"
+MAX_PLANS = 4096
+
+
+class Prepared(NamedTuple):
+    """A request as it goes to the backends of one dialect.
+
+    Attributes:
+        api: the API that they are asked by; `translated`: it is another than the client's.
+        tools: gives tool calls in the answer the names that the client knows.
+        dropped, approximated: what the client is told of what was lost.
+    """
+
+    api: ApiName
+    body: bytes
+    translated: bool = False
+    tools: ToolNames = PLAIN
+    dropped: tuple[str, ...] = ()
+    approximated: tuple[str, ...] = ()
+
+
+class Plan:
+    """What becomes of requests of one API at the backends of one dialect. Those that pass untouched have none."""
+
+    __slots__ = ("_accepts", "_fitters", "api", "backends", "dialect", "key")
+
+    def __init__(self, api: ApiName, link: BackendLink, max_output_tokens: int) -> None:
+        dialect = link.dialect
+        self.api = api
+        self.dialect = dialect
+        self.key = link.fit_key
+        self.backends: list[str] = []
+        spoken = (api,) if dialect.path(api) is not None else tuple(a for a in _NEAREST[api] if dialect.path(a))
+        self._fitters = [(each, Fitter(dialect, each, link.backend.lacks)) for each in spoken]
+        self._accepts = _accepts(dialect, max_output_tokens)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the body passes untouched."""
+        return bool(self._fitters) and self._fitters[0][0] == self.api and self._fitters[0][1].idle
+
+    def prepare(self, request: GatewayRequest) -> Prepared:
+        """The request as it goes there: by the first API that can say it.
+
+        Raises:
+            RequestError: it asks for what these backends cannot give; `param` names it.
+        """
+        refused: RequestError | None = None
+        for api, fitter in self._fitters:
+            try:
+                return self._same(request, fitter) if api == self.api else self._translated(request, api, fitter)
+            except RequestError as error:
+                refused = refused or error
+        raise refused or RequestError(f"{self.dialect.title} does not offer {self.api}; ask for another model", "model")
+
+    def _same(self, request: GatewayRequest, fitter: Fitter) -> Prepared:
+        fitted = fitter.fit(request.body)
+        return Prepared(self.api, fitted.body, dropped=fitted.dropped, approximated=fitted.approximated)
+
+    def _translated(self, request: GatewayRequest, api: ApiName, fitter: Fitter) -> Prepared:
+        if request.read is None:
+            request.read = APIS[self.api].read_request(request.body)
+        out = APIS[api].write_request(request.read, self._accepts)
+        fitted = fitter.fit(out.body)
+        dropped, approximated = (*out.dropped, *fitted.dropped), (*out.approximated, *fitted.approximated)
+        return Prepared(api, fitted.body, True, out.tools, dropped, approximated)
+
+
+class _Candidates(NamedTuple):
+    """Who may serve requests of one API, model and class: `contexts` holds the backends by tokens of context."""
+
+    plans: tuple[Plan, ...]
+    pools: dict[str, tuple[str, ...]]
+    contexts: tuple[tuple[int, tuple[str, ...]], ...]
+
+
+class Fittings:
+    """Plans of one fleet, made when they are first needed."""
+
+    def __init__(self, fleet: Fleet, links: Mapping[str, BackendLink]) -> None:
+        self._fleet = fleet
+        self._links = links
+        self._known: dict[tuple[ApiName, str, str], _Candidates] = {}
+
+    def fit(self, request: GatewayRequest) -> tuple[str, ...]:
+        """Prepare the request for every dialect that needs it; the backends that cannot give what it asks for."""
+        key = (request.api, request.model, request.workload_class)
+        known = self._known.get(key)
+        if known is None:
+            known = self._made(*key)
+        if not known.plans and len(known.contexts) < 2 and request.controls is None:
+            return ()
+        unfit: list[str] = []
+        for plan in known.plans:
+            try:
+                request.prepared[plan.key] = plan.prepare(request)
+            except RequestError as error:
+                request.refusal = encode_error(error, request.api)
+                unfit += plan.backends
+        if len(known.contexts) > 1:
+            unfit += _too_small(known.contexts, request.input_tokens)
+        if request.controls is not None and request.controls.pool is not None:
+            unfit += self._outside(known, request, request.controls.pool)
+        return tuple(unfit)
+
+    def candidates(self, model: str, workload_class: str) -> list[BackendLink]:
+        """The backends that the fleet's routes allow."""
+        for route in self._fleet.routes:
+            if route.matches(model, TENANT, workload_class):
+                return [link for link in self._links.values() if link.backend.pool in route.pools]
+        return []
+
+    def _outside(self, known: _Candidates, request: GatewayRequest, pool: str) -> list[str]:
+        if pool not in known.pools:
+            there = ", ".join(known.pools)
+            error = RequestError(f"x-headrace-pool: {pool!r} does not serve such requests; there are: {there}", "pool")
+            request.refusal = encode_error(error, request.api)
+        return [name for each, names in known.pools.items() if each != pool for name in names]
+
+    def _made(self, api: ApiName, model: str, workload_class: str) -> _Candidates:
+        links = self.candidates(model, workload_class)
+        found: dict[str, Plan] = {}
+        pools: dict[str, tuple[str, ...]] = {}
+        contexts: dict[int, tuple[str, ...]] = {}
+        for link in links:
+            if link.fit_key not in found:
+                found[link.fit_key] = Plan(api, link, self._fleet.output_ceiling(model))
+            found[link.fit_key].backends.append(link.name)
+            pool = link.backend.pool
+            pools[pool] = (*pools.get(pool, ()), link.name)
+            context = self._fleet.pools[pool].deployment.model.context_tokens
+            contexts[context] = (*contexts.get(context, ()), link.name)
+        plans = tuple(plan for plan in found.values() if not plan.idle)
+        known = _Candidates(plans, pools, tuple(sorted(contexts.items())))
+        if len(self._known) < MAX_PLANS:
+            self._known[api, model, workload_class] = known
+        return known
+
+    def apis(self, model: str) -> list[ApiName]:
+        """The APIs by which the model can be asked, in its default class."""
+        links = self.candidates(model, self._fleet.default_class)
+        spoken = {api for link in links for api in link.dialect.paths}
+        return [api for api, near in _NEAREST.items() if api in spoken or spoken.intersection(near)]
+
+
+def _too_small(contexts: tuple[tuple[int, tuple[str, ...]], ...], input_tokens: int) -> list[str]:
+    """Backends whose context is smaller than the input is estimated to be, if another's is not.
+
+    An estimate refuses nobody: where all are too small by it, the backend says what it counts.
+    """
+    if input_tokens > contexts[-1][0]:
+        return []
+    return [name for context, names in contexts if context < input_tokens for name in names]
+
+
+def _accepts(dialect: Dialect, max_output_tokens: int) -> Accepts:
+    return Accepts(
+        custom_tools=dialect.custom_tools,
+        developer_role=dialect.developer_role,
+        reasoning_field=dialect.past_reasoning,
+        extensions=dialect.extensions,
+        default_max_output_tokens=max_output_tokens,
+    )

@@ -1,0 +1,150 @@
+"""Stored answers of the Responses API, for conversations that go on by `previous_response_id`.
+
+The state is headrace's own, not a backend's: the next turn may go to another backend, of another API. What is kept is
+the bytes of request and answer; they are taken apart only when a request goes on from them, so that an answer that
+passes unread stays unread. Who asks must be who asked: an id is known only beside the credential that it was given to.
+
+The store is in memory, bounded in entries and bytes; the oldest unused goes first. What is gone is an error in the
+API's own words, and the client sends its whole history again, as it would after OpenAI's thirty days.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from headrace.errors import UnknownResponse
+from headrace.wire.body import NOT_JSON, NULL, decode_body, given, top_level
+from headrace.wire.sse import EventReader
+
+Key = tuple[bytes, str]
+Items = tuple[Raw, ...]
+_ID = re.compile(rb'"id" ?: ?"(resp_[\w.-]{1,200})"')
+_ENTRY_BYTES = 512  # what an entry takes beside its bytes
+
+
+class _Answer(msgspec.Struct):
+    output: tuple[Raw, ...] = ()
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    response: Raw = NULL
+
+
+_answers = msgspec.json.Decoder(_Answer)
+_events = msgspec.json.Decoder(_Event)
+_inputs = msgspec.json.Decoder(str | list[Raw])
+_ENDS = ("response.completed", "response.incomplete")
+
+
+class _Entry(NamedTuple):
+    """One answer, in the bytes that it came in, and the request that it answers."""
+
+    body: bytes
+    answer: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return _ENTRY_BYTES + len(self.body) + len(self.answer)
+
+    def items(self) -> Items:
+        """The conversation with the answer."""
+        found = _response(self.answer)
+        return input_items(top_level(self.body)) + (() if found is None else found.output)
+
+
+class ResponseStore:
+    """The answers that clients may go on from.
+
+    Args:
+        max_entries: most answers; 0: nothing is stored.
+        max_bytes: most bytes of them, together.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the stored answers take."""
+        return self._bytes
+
+    def continued(self, owner: bytes, response_id: str, body: bytes) -> bytes:
+        """The body of a request, with the conversation so far in the place of the id that stood for it.
+
+        Args:
+            owner: the credential of who asks.
+
+        Raises:
+            UnknownResponse: no such answer is stored for this owner.
+        """
+        entry = self._entries.get((owner, response_id))
+        if entry is None:
+            message = f"previous_response_id: {response_id!r} is not stored here, or not any more; send the whole input"
+            raise UnknownResponse(message, "previous_response_id")
+        self._entries.move_to_end((owner, response_id))
+        fields = top_level(body)
+        del fields["previous_response_id"]
+        items = (*entry.items(), *input_items(fields))
+        fields["input"] = Raw(msgspec.json.encode(items))
+        return msgspec.json.encode(fields)
+
+    def keep(self, owner: bytes, body: bytes, answer: bytes) -> None:
+        """Keep the answer to a request, whose body holds the whole conversation before it.
+
+        Args:
+            answer: a response object, or the end of a stream that holds one. Without an id it is not kept.
+        """
+        found = _ID.search(answer)
+        entry = _Entry(body, answer)
+        if found is None or entry.size > self._max_bytes or not self._max_entries:
+            return
+        key = owner, found[1].decode()
+        self._forget(key)
+        self._entries[key] = entry
+        self._bytes += entry.size
+        while self._bytes > self._max_bytes or len(self._entries) > self._max_entries:
+            self._forget(next(iter(self._entries)))
+
+    def _forget(self, key: Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.size
+
+
+def input_items(fields: dict[str, Raw]) -> Items:
+    """The input of a request as items, each as it came. Raises RequestError: it is neither text nor a list."""
+    value = given(fields.get("input", NULL))
+    if value is None:
+        return ()
+    found = decode_body(_inputs, value, "text or a list of items", "input")
+    if isinstance(found, str):
+        return (Raw(msgspec.json.encode({"type": "message", "role": "user", "content": found})),)
+    return tuple(found)
+
+
+def _response(answer: bytes) -> _Answer | None:
+    """The response object in an answer, whole or streamed; None: there is none that can be read."""
+    try:
+        if answer.lstrip()[:1] == b"{":
+            return _answers.decode(answer)
+        for data in reversed(EventReader().feed(answer + b"\n\n")):
+            if data.startswith(b"{"):
+                event = _events.decode(data)
+                if event.type in _ENDS:
+                    return _answers.decode(event.response)
+    except (*NOT_JSON, ValueError):
+        pass
+    return None

@@ -1,0 +1,218 @@
+"""Answers that a backend gives in another API than the client's: read into events, and written anew, token by token.
+
+The law is that of a spliced stream. Nothing reaches the client before the answer has begun; until then whatever goes
+wrong is the attempt's failure, and another backend, of whatever API, takes over. From then on each piece is handed on
+as it comes. A stream that breaks is told so in the client's API, and its connection is closed without an end: no client
+can take it for a whole answer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from headrace.errors import BackendError
+from headrace.gateway.answer import MAX_HELD_BYTES, failure_kind
+from headrace.http import FailedKind, unframe
+from headrace.policy import FailureKind
+from headrace.wire import BackendFault
+from headrace.wire.apis import APIS, StreamWriter
+from headrace.wire.apis.errors import BROKEN, failure
+from headrace.wire.canonical import Ended, Event, Failed, TextDelta, Usage, is_token_event, unfold
+
+if TYPE_CHECKING:
+    from headrace.gateway.attempt import Attempt
+    from headrace.gateway.fitting import Prepared
+
+MAX_WHOLE_BYTES = 64 * MAX_HELD_BYTES
+
+
+class TranslatedStream:
+    """A stream of one API, handed on in another."""
+
+    __slots__ = (
+        *("_attempt", "_begun", "_delivered", "_end", "_exchange", "_failed", "_feed", "_fed", "_guarded_fed", "_held"),
+        *("_quiet_s", "_reader", "_usage", "_write_all", "_writer", "wants_framed"),
+    )
+
+    def __init__(self, attempt: Attempt, prepared: Prepared) -> None:
+        self.wants_framed = False
+        self._attempt = attempt
+        self._exchange = attempt.request.exchange
+        self._reader = APIS[prepared.api].stream_reader(prepared.tools)
+        self._feed = self._reader.feed
+        self._writer = stream_writer(attempt)
+        self._write_all = self._writer.write_all
+        self._begun = False
+        self._held: list[Event] = []  # what came before the answer began
+        self._usage: Usage | None = None
+        self._failed = False
+        self._end: bytes | None = None  # the last bytes of the answer, once it is complete
+        self._delivered = 0
+        self._fed = self._guarded_fed = 0
+        self._quiet_s = 0.0
+
+    def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
+        """The head was read before this sink took over."""
+
+    def on_framed(self, block: bytes) -> None:
+        """Not asked for, but the same."""
+        self.on_data(unframe(block))
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the stream."""
+        if self._attempt.ended:
+            return
+        self._fed += 1
+        events = self._feed(data)
+        if self._begun and len(events) == 1 and type(events[0]) is TextDelta:
+            self._delivered += 1
+            self._exchange.write(self._write_all(events))
+        elif events:
+            self._take(events)
+
+    def on_end(self, explicit: bool) -> None:
+        """The body is complete; whether the answer is, its events say."""
+        if not self._attempt.ended:
+            self._take(self._reader.close(explicit))
+
+    def on_failed(self, kind: FailedKind, message: str) -> None:
+        """The connection broke."""
+        if not self._attempt.ended:
+            self._attempt.failed(failure_kind(kind))
+
+    def delivered_tokens(self) -> int:
+        """Events with content that were handed on: a lower bound of the tokens that the client got."""
+        return self._delivered
+
+    def quiet(self, passed_s: float) -> float:
+        """Seconds without a byte; 0 before the answer has begun."""
+        if not self._begun or self._fed != self._guarded_fed:
+            self._guarded_fed = self._fed
+            self._quiet_s = 0.0
+        else:
+            self._quiet_s += passed_s
+        return self._quiet_s
+
+    def say_broken(self) -> None:
+        """Tell the client, in its API, that there will be no more of the answer."""
+        if not self._failed:
+            self._exchange.write(self._writer.write(failure(BROKEN)))
+
+    def _take(self, events: list[Event]) -> None:
+        if self._begun:
+            self._hand_on(events)
+        else:
+            self._hold(events)
+        attempt = self._attempt
+        if attempt.ended:
+            return
+        if self._failed:
+            attempt.failed(FailureKind.RESET)
+        elif self._end is not None:
+            delivered = None if self._usage is not None else self._delivered
+            attempt.remember(lambda: self._end or b"")
+            attempt.finished(self._usage, delivered, self._exchange.finish)
+
+    def _hold(self, events: list[Event]) -> None:
+        """Nothing reaches the client before the answer begins."""
+        attempt = self._attempt
+        self._held += events
+        fault = next((event for event in self._held if isinstance(event, Failed)), None)
+        if fault is not None:
+            said = (fault.reason, fault.status, fault.message, fault.kind, fault.code, fault.param)
+            attempt.refused(BackendFault(*said))
+        elif any(is_token_event(event) for event in self._held):
+            held, self._held = self._held, []
+            self._begun = True
+            attempt.start_answer()
+            self._hand_on(held)
+            self._exchange.flush()  # the first token does not wait for the round to end
+            attempt.first_token()
+
+    def _hand_on(self, events: list[Event]) -> None:
+        """Write events, and look at those that say how the answer goes."""
+        data = self._write_all(events)
+        self._exchange.write(data)
+        for event in events:
+            if isinstance(event, Usage):
+                self._usage = event
+            elif isinstance(event, Failed):
+                self._failed = True
+            elif isinstance(event, Ended):
+                self._end = data
+            elif is_token_event(event):
+                self._delivered += 1
+
+
+class TranslatedWhole:
+    """A whole answer in one API, handed on in another, as a whole or as a stream: as the client asked."""
+
+    __slots__ = ("_attempt", "_pieces", "_prepared", "_size", "wants_framed")
+
+    def __init__(self, attempt: Attempt, prepared: Prepared) -> None:
+        self.wants_framed = False
+        self._attempt = attempt
+        self._prepared = prepared
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
+        """The head was read before this sink took over."""
+
+    def on_framed(self, block: bytes) -> None:
+        """Not asked for, but the same."""
+        self.on_data(unframe(block))
+
+    def on_data(self, data: bytes) -> None:
+        """Hold a piece."""
+        if self._attempt.ended:
+            return
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > MAX_WHOLE_BYTES:
+            self._attempt.failed(FailureKind.GARBAGE)
+
+    def on_end(self, explicit: bool) -> None:
+        """All of it is here, if it can be read."""
+        attempt = self._attempt
+        if attempt.ended:
+            return
+        try:
+            answer = APIS[self._prepared.api].read_answer(b"".join(self._pieces), self._prepared.tools)
+        except BackendError:
+            attempt.failed(FailureKind.GARBAGE)
+            return
+        request = attempt.request
+        exchange, neutral = request.exchange, request.neutral()
+        if not request.head.stream:
+            body = APIS[neutral.api].write_answer(answer, neutral, attempt.answer_id)
+            head = attempt.answer_head()
+            attempt.remember(lambda: body)
+            attempt.finished(answer.usage, None, lambda: exchange.respond(200, head, body))
+            return
+        attempt.first_token()
+        attempt.start_answer(b"text/event-stream")
+        stream = stream_writer(attempt).write_all(unfold(answer))
+        exchange.write(stream)
+        attempt.remember(lambda: stream)
+        attempt.finished(answer.usage, None, exchange.finish)
+
+    def on_failed(self, kind: FailedKind, message: str) -> None:
+        """The connection broke."""
+        if not self._attempt.ended:
+            self._attempt.failed(failure_kind(kind))
+
+    def delivered_tokens(self) -> int:
+        """Nothing of an answer that is not complete is of use."""
+        return 0
+
+    def quiet(self, passed_s: float) -> float:
+        """The engine's answer timeout guards it."""
+        return 0.0
+
+
+def stream_writer(attempt: Attempt) -> StreamWriter:
+    """What writes the stream that the client asked for."""
+    neutral = attempt.request.neutral()
+    return APIS[neutral.api].stream_writer(neutral, attempt.answer_id, int(time.time()))

@@ -1,0 +1,109 @@
+"""A gateway in front of emulated providers, all on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvloop
+from gateway_rig import ListLedger, read_answer
+
+from headrace import rng
+from headrace.config import load_fleet
+from headrace.emulate import Emulator
+from headrace.fleet import Fleet, OperatingPoint, Pool
+from headrace.gateway import start_gateway
+from headrace.policy import PolicyEngine
+
+MODEL = "gpt-oss-120b"
+CHAT = "/v1/chat/completions"
+GREETING = {"messages": [{"role": "user", "content": "hi"}]}
+Ask = Callable[..., Awaitable[tuple[int, dict[bytes, bytes], bytes, bool]]]
+
+
+def fleet_of(*dialects: str, lacks: tuple[str, ...] = ()) -> Fleet:
+    """A pool for each dialect, the first the quickest; backends b0, b1, ..."""
+    sample = load_fleet()
+    pool = next(pool for pool in sample.pools.values() if pool.backends[0].name == "cerebras-1")
+    pools = {f"p{i}": one_pool(pool, i, dialect, lacks) for i, dialect in enumerate(dialects)}
+    route = replace(sample.routes[0], pools=tuple(pools), model=None)
+    return replace(sample, pools=pools, shares={}, routes=(route,))
+
+
+def one_pool(pool: Pool, index: int, dialect: str, lacks: tuple[str, ...]) -> Pool:
+    point = OperatingPoint(0.001 * 10**index, 1e6, 0.0001)
+    deployment = replace(pool.deployment, name=f"d{index}", accelerator=None, observed=point)
+    backend = replace(pool.backends[0], name=f"b{index}", pool=f"p{index}", dialect=dialect, lacks=lacks)
+    return replace(pool, name=f"p{index}", deployment=deployment, backends=(backend,))
+
+
+def through(
+    scenario: Callable[[Ask, PolicyEngine], Awaitable[Any]],
+    *dialects: str,
+    script: Any = None,
+    with_ledger: bool = False,
+    lacks: tuple[str, ...] = (),
+) -> Any:
+    """What `scenario` returns, given how to ask a gateway in front of backends of these dialects, and its engine.
+
+    Args:
+        script: what the emulated model says.
+        with_ledger: the closed attempts are returned, too.
+    """
+
+    async def run() -> Any:
+        fleet = fleet_of(*dialects, lacks=lacks)
+        emulator = Emulator(fleet)
+        urls = await emulator.start(ephemeral=True)
+        pools = {
+            name: replace(pool, backends=tuple(replace(b, url=urls[b.name]) for b in pool.backends))
+            for name, pool in fleet.pools.items()
+        }
+        fleet = replace(fleet, pools=pools)
+        engine = PolicyEngine(fleet, rng.stream(0, "policy"))
+        ledger = ListLedger()
+        gateway = await start_gateway(fleet, engine, ledger, port=0, admin_port=None)
+
+        async def ask(
+            fault: str = "",
+            *,
+            path: str = CHAT,
+            headers: str = "",
+            raw: bytes | None = None,
+            tokens: int = 4,
+            **fields: Any,
+        ) -> tuple[int, dict[bytes, bytes], bytes, bool]:
+            body = raw
+            if body is None:
+                given = {"model": MODEL, **(GREETING if path == CHAT else {}), **fields}
+                body = json.dumps(given).encode()
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            head = f"POST {path} HTTP/1.1\r\nhost: h\r\nx-headrace-emulated-output-tokens: {tokens}\r\n{headers}"
+            head += f"x-headrace-emulated-fault: {fault}\r\n" if fault else ""
+            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            try:
+                return await asyncio.wait_for(read_answer(reader), 10)
+            finally:
+                writer.close()
+
+        async def post(url: str, path: str, body: bytes) -> None:
+            host = urlsplit(url)
+            reader, writer = await asyncio.open_connection(host.hostname, host.port)
+            writer.write(f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+            assert (await read_answer(reader))[0] == 200
+            writer.close()
+
+        try:
+            for url in urls.values() if script is not None else ():
+                await post(url, "/emulated/script", json.dumps(script).encode())
+            result = await scenario(ask, engine)
+            return (result, ledger.ended) if with_ledger else result
+        finally:
+            await gateway.close(0.0)
+            await emulator.stop()
+
+    return uvloop.run(run())

@@ -1,0 +1,91 @@
+"""Conversations of the Responses API that go on by an id: the state is the gateway's, whichever backend answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from emulated_rig import Ask, through
+from msgspec import Raw
+
+from headrace.errors import UnknownResponse
+from headrace.gateway.stored import ResponseStore
+from headrace.policy import PolicyEngine
+
+pytestmark = pytest.mark.usefixtures("backends_of_one_api")
+SCRIPT = [{"text": "one", "calls": [{"name": "f", "arguments": {"a": 1}}]}, {"text": "two"}, {"text": "three"}]
+TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+
+
+def response_of(body: bytes) -> dict[str, Any]:
+    if body.startswith(b"{"):
+        return dict(json.loads(body))
+    (last,) = [line for line in body.split(b"\n") if b'"type":"response.completed"' in line]
+    return dict(json.loads(last.removeprefix(b"data: "))["response"])
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("dialect", ["only-chat", "only-messages", "only-responses"])
+def test_a_conversation_goes_on_from_a_stored_answer(dialect: str, stream: bool) -> None:
+    async def scenario(ask: Ask, engine: PolicyEngine) -> None:
+        asked = {"path": "/v1/responses", "stream": stream, "tools": [TOOL], "max_output_tokens": 300}
+        _, _, body, _ = await ask(input="hi", **asked)
+        first = response_of(body)
+        (call,) = [item for item in first["output"] if item["type"] == "function_call"]
+        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "4"}
+        _, _, body, _ = await ask(input=[result], previous_response_id=first["id"], **asked)
+        second = response_of(body)
+        assert second["output"][0]["content"][0]["text"] == "two"
+        _, _, body, _ = await ask(input="and?", previous_response_id=second["id"], **asked)
+        assert response_of(body)["output"][0]["content"][0]["text"] == "three", "the whole conversation was sent"
+        _, _, body, _ = await ask(input=[result], previous_response_id=first["id"], **asked)
+        assert response_of(body)["output"][0]["content"][0]["text"] == "two", "an older answer is a place to go on, too"
+
+    through(scenario, dialect, script=SCRIPT)
+
+
+def test_what_was_not_to_be_stored_is_not_and_nobody_else_gets_at_what_was() -> None:
+    async def scenario(ask: Ask, engine: PolicyEngine) -> None:
+        asked = {"path": "/v1/responses", "max_output_tokens": 300}
+        kept = response_of((await ask(headers="authorization: Bearer a\r\n", input="hi", **asked))[2])
+        not_kept = response_of((await ask(headers="authorization: Bearer a\r\n", input="hi", store=False, **asked))[2])
+        for owner, response_id, expected in (("a", kept, 200), ("b", kept, 400), ("a", not_kept, 400)):
+            headers = f"authorization: Bearer {owner}\r\n"
+            status, _, body, _ = await ask(headers=headers, input="on", previous_response_id=response_id["id"], **asked)
+            assert status == expected
+            if status == 400:
+                error = json.loads(body)["error"]
+                assert (error["code"], error["param"]) == ("previous_response_not_found", "previous_response_id")
+
+    through(scenario, "only-chat", script=SCRIPT)
+
+
+def answer(response_id: str, text: str = "x") -> bytes:
+    return json.dumps(
+        {"id": response_id, "object": "response", "output": [{"type": "message", "content": text}]}
+    ).encode()
+
+
+def test_the_store_keeps_to_its_bounds_and_forgets_the_oldest_unused() -> None:
+    store = ResponseStore(max_entries=2, max_bytes=5000)
+    for name in ("resp_a", "resp_b"):
+        store.keep(b"o", b'{"input":"i"}', answer(name))
+    store.continued(b"o", "resp_a", b'{"previous_response_id":"resp_a"}')
+    store.keep(b"o", b'{"input":"i"}', answer("resp_c"))
+    with pytest.raises(UnknownResponse):
+        store.continued(b"o", "resp_b", b'{"previous_response_id":"resp_b"}')
+    assert len(store) == 2
+    store.keep(b"o", b'{"input":"i"}', answer("resp_d", "y" * 4200))
+    assert (len(store), store.size_bytes <= 5000) == (1, True)
+    store.keep(b"o", b'{"input":"i"}', answer("resp_e", "y" * 6000))
+    assert len(store) == 1, "what is too large for all of it drives nobody out"
+
+
+def test_items_go_on_as_they_came() -> None:
+    store = ResponseStore(max_entries=2, max_bytes=50_000)
+    store.keep(b"", b'{"input":[{"type":"x","n":1.50}]}', b'{"id": "resp_1","output":[{"type":"reasoning","z":[ 1 ]}]}')
+    body = store.continued(b"", "resp_1", b'{"previous_response_id":"resp_1","input":"on","temperature":0.10}')
+    said = b'{"type":"message","role":"user","content":"on"}'
+    expected = b'{"input":[{"type":"x","n":1.50},{"type":"reasoning","z":[ 1 ]},%b]' % said
+    assert Raw(body) == Raw(expected + b',"temperature":0.10}')
