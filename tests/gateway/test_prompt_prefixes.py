@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import emulated_rig
@@ -19,7 +18,7 @@ EXPLAIN = "x-headrace-explain: 1\r\n"
 
 
 @pytest.fixture(params=[None, 300.0])
-def cache_ttl_s(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[float | None]:
+def cache_ttl_s(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float | None:
     """Backends that find prefixes for so long; None: they keep nothing."""
     plain = emulated_rig.one_pool
 
@@ -30,7 +29,7 @@ def cache_ttl_s(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         return replace(made, deployment=replace(made.deployment, observed=observed))
 
     monkeypatch.setattr(emulated_rig, "one_pool", caching)
-    yield request.param
+    return request.param
 
 
 def test_a_longer_version_of_a_prompt_is_expected_to_find_it_where_it_went(cache_ttl_s: float | None) -> None:

@@ -46,8 +46,12 @@ def _row_prices(linear: Linear, fixed: Program, point: Point, limit: Limit) -> l
 
 
 def _usd(linear: Linear, fixed: Program, point: Point, limit: Limit) -> Floats:
-    """USD per unit of a limit, by row."""
-    usd: Floats = point.row_dual[fixed.rows[limit.rows]] * linear.money_usd / limit.per_row + 0.0  # no negative zero
+    """USD per unit of a limit, by row; 0 where integers alone are in it: the program's dual is any number then."""
+    rows = fixed.rows[limit.rows]
+    moves = np.abs(fixed.matrix[rows]) @ (fixed.lower < fixed.upper).astype(np.float64) > 0.0
+    usd: Floats = (
+        np.where(moves, point.row_dual[rows], 0.0) * linear.money_usd / limit.per_row + 0.0
+    )  # no negative zero
     return usd / linear.tables.seconds if limit.lasting else usd
 
 
