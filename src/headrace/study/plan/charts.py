@@ -15,6 +15,7 @@ from headrace.study.style import COLOURS
 HEIGHT_PX, BAR_PX, FRAME_PX = 300, 34, 90
 GOOD, BAD = "#2ca02c", "#d62728"
 MOST_ROWS = 12
+USD_AXIS = {"tickprefix": "$", "exponentformat": "B"}  # $5B, not $5G
 
 
 def mix_panel(answer: PlanAnswer) -> Panel:
@@ -65,7 +66,7 @@ def money_panel(title: str, parts: dict[str, float]) -> Panel:
         "hovertemplate": "%{y}: %{text}<extra></extra>",
     }
     height = FRAME_PX + BAR_PX * max(1, len(rows))
-    return Panel(title, {"data": [figure], "layout": _bars(height, {"tickformat": "$~s", "nticks": 4})})
+    return Panel(title, {"data": [figure], "layout": _bars(height, {**USD_AXIS, "nticks": 4})})
 
 
 def stages_panel(answer: PlanAnswer) -> Panel:
@@ -79,9 +80,7 @@ def stages_panel(answer: PlanAnswer) -> Panel:
         "marker": {"color": COLOURS[0]},
         "hovertemplate": "%{x}: %{text}<extra></extra>",
     }
-    return Panel(
-        "When it is spent", {"data": [figure], "layout": layout(HEIGHT_PX, {"type": "category"}, {"tickformat": "$~s"})}
-    )
+    return Panel("When it is spent", {"data": [figure], "layout": layout(HEIGHT_PX, {"type": "category"}, USD_AXIS)})
 
 
 def curve_panel(curve: Curve, time_has_value: bool) -> Panel:
@@ -107,7 +106,7 @@ def curve_panel(curve: Curve, time_has_value: bool) -> Panel:
         if expected and curve.best.get(case) is not None:
             traces.append(_cheapest(points, curve.best[case]))
     title = "Cost of the best plan at each share" + (", waiting counted as money" if time_has_value else "")
-    chart = layout(380, {"title": {"text": f"share of {unit_word(curve.of)}, %"}}, {"tickformat": "$~s"})
+    chart = layout(380, {"title": {"text": f"share of {unit_word(curve.of)}, %"}}, USD_AXIS)
     return Panel(title, {"data": traces, "layout": {**chart, **_legend()}})
 
 
@@ -129,9 +128,7 @@ def money_of_curve_panel(curve: Curve) -> Panel:
         for number, (name, values) in enumerate(parts)
         if any(values)
     ]
-    chart = layout(
-        380, {"title": {"text": f"share of {unit_word(curve.of)}, %"}}, {"tickformat": "$~s", "rangemode": "tozero"}
-    )
+    chart = layout(380, {"title": {"text": f"share of {unit_word(curve.of)}, %"}}, {**USD_AXIS, "rangemode": "tozero"})
     return Panel("What that cost is made of", {"data": traces, "layout": {**chart, **_legend()}})
 
 
@@ -204,7 +201,7 @@ def swings_panel(swings: Sequence[Swing], expected_usd: float) -> Panel:
     known.sort(key=lambda each: abs((each.high_usd or 0.0) - (each.low_usd or 0.0)))
     known = [each for each in known if each.low_usd != each.high_usd][-MOST_ROWS:]
     traces = [_side(known, side, expected_usd) for side in ("low", "high")]
-    chart = _bars(FRAME_PX + BAR_PX * max(1, len(known)), {"tickformat": "$~s", "nticks": 5})
+    chart = _bars(FRAME_PX + BAR_PX * max(1, len(known)), {**USD_AXIS, "nticks": 5})
     return Panel("Cost, one thing at a time", {"data": traces, "layout": {**chart, "barmode": "overlay"}})
 
 
@@ -248,7 +245,7 @@ def futures_panel(futures: FuturesAnswer) -> Panel:
         }
         for number, (name, values) in enumerate(rows)
     ]
-    chart = layout(HEIGHT_PX, {"title": {"text": "futures, cheapest first"}}, {"tickformat": "$~s"})
+    chart = layout(HEIGHT_PX, {"title": {"text": "futures, cheapest first"}}, USD_AXIS)
     return Panel("Cost in each sampled future", {"data": traces, "layout": {**chart, **_legend()}})
 
 

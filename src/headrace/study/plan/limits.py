@@ -47,7 +47,11 @@ def _rule_cost(desk: Desk, name: str, answer: RuleCost) -> RuleCost:
         return msgspec.structs.replace(answer, cost_usd=cost_usd)
     said, moved, amount = step
     moved_usd = desk.cost_usd(moved)
-    prices = [p.usd_per_unit for p in desk.plan.prices if p.name.startswith(f"{name}, ") or p.name == name]
+    prices = [
+        -p.usd_per_unit if p.name == f"{name}, at least" else p.usd_per_unit  # relaxed, that bound falls
+        for p in desk.plan.prices
+        if p.name.startswith(f"{name}, ") or p.name == name
+    ]
     return msgspec.structs.replace(
         answer,
         cost_usd=cost_usd,
@@ -67,8 +71,7 @@ def _step(desk: Desk, name: str) -> tuple[str, Problem, float] | None:
         shares = tuple(
             replace(each, at_least=lower, at_most=upper) if each.name == name else each for each in problem.shares
         )
-        amount = SHARE_STEP * _all_work(desk.built, rule.of) * (-1.0 if rule.at_least is not None else 1.0)
-        return "one percentage point", replace(problem, shares=shares), amount
+        return "one percentage point", replace(problem, shares=shares), SHARE_STEP * _all_work(desk.built, rule.of)
     if isinstance(rule, PowerRule):
         power = tuple(
             replace(each, max_w=tuple(w * (1.0 + AMOUNT_STEP) for w in each.max_w)) if each.name == name else each

@@ -36,8 +36,13 @@ def _verdict(curve: Curve) -> str:
     band, most = list(curve.best.values()), list(curve.pays_until.values())
     spread = "" if min(band) == max(band) else f" ({percent(min(band))} to {percent(max(band))} over the intervals)"
     wide = "" if min(most) == max(most) else f" ({percent(min(most))} to {percent(max(most))})"
+    none = next((point for point in curve.points.get(EXPECTED, []) if point.share == 0.0), None)
     pays = f"up to {percent(until)}{wide} it costs no more than none at all"
-    return f"<b>The cheapest is {percent(best)}{spread}; {pays}.</b>"
+    if none is not None and none.spent_usd is None:
+        pays = "with none of it no plan keeps the other rules"
+    tried = max(point.share for point in curve.points[EXPECTED] if point.spent_usd is not None)
+    end = ", the most that was tried" if best == tried else ""
+    return f"<b>The cheapest is {percent(best)}{spread}{end}; {pays}.</b>"
 
 
 def limits_section(answer: PlanAnswer) -> str:
