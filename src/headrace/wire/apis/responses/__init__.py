@@ -3,6 +3,7 @@
 from headrace.wire.apis.api import Api
 from headrace.wire.apis.responses.read_answer import ResponsesStreamReader, read_answer
 from headrace.wire.apis.responses.read_request import read_request
+from headrace.wire.apis.responses.socket import Create, SocketWriter, prepared, read_create, stream_id_of
 from headrace.wire.apis.responses.write_answer import ResponsesStreamWriter, write_answer
 from headrace.wire.apis.responses.write_request import write_request
 
@@ -17,4 +18,4 @@ RESPONSES = Api(
     stream_writer=ResponsesStreamWriter,
 )
 
-__all__ = ["RESPONSES"]
+__all__ = ["RESPONSES", "Create", "SocketWriter", "prepared", "read_create", "stream_id_of"]
