@@ -121,6 +121,8 @@ class Fittings:
         known = self._known.get(key)
         if known is None:
             known = self._made(*key)
+        if not known.plans and len(known.contexts) < 2 and request.controls is None:
+            return ()
         unfit: list[str] = []
         for plan in known.plans:
             try:

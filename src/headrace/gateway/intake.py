@@ -20,6 +20,7 @@ from headrace.policy.input_estimator import InputEstimator
 from headrace.wire import ApiName, Usage, decode_head, with_include_usage, with_model, without_controls
 from headrace.wire.apis.messages import read_count_request, write_count
 from headrace.wire.body import NULL
+from headrace.wire.head import ResponsesHead
 
 CREDENTIALS = (b"authorization", b"x-api-key")
 
@@ -54,8 +55,8 @@ class Intake:
         body_bytes = len(body)
         if head.headrace is not NULL:
             body = without_controls(body)
-        if head.goes_on_from is not None:
-            body = self.store.continued(owner_of(exchange), head.goes_on_from, body)
+        if isinstance(head, ResponsesHead) and head.previous_response_id is not None:
+            body = self.store.continued(owner_of(exchange), head.previous_response_id, body)
             body_bytes = len(body)
         if head.model != model:
             body = with_model(body, model)
@@ -82,7 +83,7 @@ class Intake:
         request.controls = controls
         if model in self._fallbacks:
             request.fallbacks = self._fallbacks[model]
-        if head.stored:
+        if isinstance(head, ResponsesHead) and head.store is not False:  # unless the client says no
             request.remember = self._remember(owner_of(exchange), body)
         return request
 

@@ -13,6 +13,8 @@ from headrace.errors import RequestError, UnknownModel
 from headrace.fleet import Fleet
 from headrace.workload import CLIENTS, DEFAULT_CLIENTS, WorkloadClass
 
+AGENT = b"user-agent"
+MAX_AGENTS = 1024  # kinds of clients whose class is remembered
 CLASS_HEADER = b"x-headrace-class"
 
 
@@ -36,7 +38,11 @@ class Recognizer:
         self._paths = {path.encode(): c.name for c in classes for path in c.match.paths}
         self._aliases = {alias: c.name for c in classes for alias in c.match.model_aliases}
         self._default = fleet.default_class or next(iter(fleet.classes))
-        self._clients = tuple(_client_marks(classes))
+        marks = tuple(_client_marks(classes))
+        self._agents = tuple((prefix, of) for name, prefix, of in marks if name == AGENT)
+        self._clients = tuple(mark for mark in marks if mark[0] != AGENT)
+        self._client_headers = frozenset(name for name, _, _ in self._clients)
+        self._class_of_agent: dict[bytes, str | None] = {}
         self._models = {name: name for name in fleet.models} | fleet.aliases
         for workload_class in classes:
             for alias in workload_class.match.model_aliases:
@@ -88,11 +94,17 @@ class Recognizer:
         return found
 
     def _client_class(self, headers: dict[bytes, bytes]) -> str | None:
-        for name, prefix, workload_class in self._clients:
-            value = headers.get(name)
-            if value is not None and value.startswith(prefix):
-                return workload_class
-        return None
+        agent = headers.get(AGENT, b"")
+        found = self._class_of_agent.get(agent, "")
+        if found == "":
+            found = next((of for prefix, of in self._agents if agent.startswith(prefix)), None)
+            if len(self._class_of_agent) < MAX_AGENTS:
+                self._class_of_agent[agent] = found
+        if found is not None or self._client_headers.isdisjoint(headers):
+            return found
+        return next(
+            (of for name, prefix, of in self._clients if name in headers and headers[name].startswith(prefix)), None
+        )
 
 
 def _client_marks(classes: tuple[WorkloadClass, ...]) -> Iterator[tuple[bytes, bytes, str]]:

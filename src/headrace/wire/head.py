@@ -48,16 +48,6 @@ class Head(msgspec.Struct, gc=False):
         """The client's ceiling of output tokens, over all its choices; None without one."""
         return None
 
-    @property
-    def goes_on_from(self) -> str | None:
-        """Id of the stored response that the conversation goes on from."""
-        return None
-
-    @property
-    def stored(self) -> bool:
-        """Whether the client may go on from the answer by its id."""
-        return False
-
 
 class ChatHead(Head, gc=False):
     """The head of a chat completion request, or of a legacy completion.
@@ -84,7 +74,7 @@ class ChatHead(Head, gc=False):
 
 
 class ResponsesHead(Head, gc=False):
-    """The head of a request of the Responses API."""
+    """The head of a request of the Responses API; without `store` the answer is stored."""
 
     max_output_tokens: int | None = None
     previous_response_id: str | None = None
@@ -94,16 +84,6 @@ class ResponsesHead(Head, gc=False):
     def output_ceiling(self) -> int | None:
         """The client's ceiling; None without one."""
         return None if self.max_output_tokens is None else max(self.max_output_tokens, 0)
-
-    @property
-    def goes_on_from(self) -> str | None:
-        """Id of the stored response that the conversation goes on from."""
-        return self.previous_response_id
-
-    @property
-    def stored(self) -> bool:
-        """Whether the client may go on from the answer by its id: unless it says no."""
-        return self.store is not False
 
 
 class MessagesHead(Head, gc=False):
