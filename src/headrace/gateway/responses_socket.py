@@ -184,7 +184,7 @@ class ResponsesSocket:
             return store.continued(self._owner, create.goes_on_from, create.body)
 
     def _keep(self, stream_id: str, create: Create, response: bytes) -> None:
-        if create.generate and decode_head("responses", create.body).stored:
+        if create.stored:
             return  # it is kept for longer than this connection
         before = self._kept.pop(stream_id, None)
         if before is not None:

@@ -9,9 +9,11 @@ from urllib.parse import unquote
 
 import msgspec
 
+from headrace import __version__
 from headrace.errors import BodyTooLarge, HeadraceError, RequestError, UnknownEndpoint
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.openapi import OpenApiPage
 from headrace.gateway.responses_socket import ResponsesSockets
 from headrace.gateway.telemetry import render
 from headrace.http import Exchange, Handler, Server, header_lines, wants_websocket
@@ -47,6 +49,7 @@ class Routes:
         self._limits = {name: float(value) for name, value in asdict(gateway.fleet.limits).items()}
         self._admin_fallback = admin_fallback
         self._sockets = ResponsesSockets(gateway)
+        self._page = OpenApiPage(ENDPOINTS, gateway.recognizer.model_names, __version__)
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
             b"/v1/messages/count_tokens": (b"POST", self._count_tokens),
@@ -54,6 +57,7 @@ class Routes:
             b"/": (b"GET", _health),  # coding tools knock here before they ask
             b"/health": (b"GET", _health),
             b"/metrics": (b"GET", self._metrics),
+            b"/openapi.json": (b"GET", self._openapi),
         }
         self._admin: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             b"/admin/state": (b"GET", self._state),
@@ -111,6 +115,9 @@ class Routes:
             exchange.respond(200, JSON, self._catalogue.one(name))
         except HeadraceError as error:
             self._gateway.refuse(exchange, error)
+
+    def _openapi(self, exchange: Exchange) -> None:
+        exchange.respond(200, JSON, self._page.body)
 
     def _metrics(self, exchange: Exchange) -> None:
         gateway = self._gateway

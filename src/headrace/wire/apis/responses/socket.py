@@ -72,11 +72,13 @@ class Create(NamedTuple):
         body: as it would be posted, for a stream, and without `previous_response_id`.
         goes_on_from: that id.
         generate: the model is to answer; else the state is only prepared.
+        stored: the answer is stored as one over HTTP is.
     """
 
     body: bytes
     goes_on_from: str | None
     generate: bool
+    stored: bool
 
 
 def stream_id_of(fields: Mapping[str, Raw]) -> str:
@@ -105,7 +107,8 @@ def read_create(fields: dict[str, Raw]) -> Create:
     goes_on_from = _read(fields, "previous_response_id", _texts, "a text")
     fields.pop("stream_id", None)
     fields["stream"] = Raw(b"true")
-    return Create(_encode(fields), goes_on_from, generate is not False)
+    stored = generate is not False and bytes(fields.get("store", NULL)) != b"false"
+    return Create(_encode(fields), goes_on_from, generate is not False, stored)
 
 
 def _read(fields: dict[str, Raw], name: str, decoder: msgspec.json.Decoder[T], what: str) -> T | None:
