@@ -73,6 +73,14 @@ class Live(NamedTuple):
         finally:
             writer.close()
 
+    async def get(self, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+        """Status, headers and body."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
+        status, headers, body, _ = await read_answer(reader)
+        writer.close()
+        return status, headers, body
+
 
 @asynccontextmanager
 async def emulated(

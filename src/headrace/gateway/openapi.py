@@ -105,13 +105,22 @@ class OpenApiPage:
 
     Args:
         paths: where each API is served.
-        models: every name that a client may ask for.
+        models, classes, pools: every name that a client may ask for.
         version: of headrace.
     """
 
-    def __init__(self, paths: dict[bytes, ApiName], models: tuple[str, ...], version: str) -> None:
+    def __init__(
+        self,
+        paths: dict[bytes, ApiName],
+        *,
+        models: Iterable[str],
+        classes: Iterable[str],
+        pools: Iterable[str],
+        version: str,
+    ) -> None:
         self._apis = {path.decode(): api for path, api in paths.items()}
-        self._models = models
+        self._models = {"type": "string", "enum": list(models)}
+        self._names: Json = {"class": {"enum": list(classes)}, "pool": {"enum": list(pools)}}
         self._version = version
         self._schemas: Json = {"Error": _ERROR, "MessagesError": _MESSAGES_ERROR, "Model": _MODEL}
 
@@ -150,6 +159,7 @@ class OpenApiPage:
         schemas.add(controls.Controls)
         self._schemas |= schemas.components
         fields = schemas.components["Controls"]["properties"]
+        fields |= {name: {"anyOf": [names, {"type": "null"}]} for name, names in self._names.items()}
         names = {field.name: field.encode_name for field in msgspec.structs.fields(controls.Controls)}
         return {
             header.decode(): {
@@ -165,7 +175,7 @@ class OpenApiPage:
         kind = embeddings.WireRequest if api == "embeddings" else APIS[api].wire_request
         content = _content(_ANSWERS[api])
         if api != "embeddings":
-            content["text/event-stream"] = {"schema": _TEXT}
+            content["text/event-stream"] = {}
         answer = {"description": "the answer", "headers": _answer_headers(), "content": content}
         return {
             "operationId": api,
@@ -190,7 +200,7 @@ class OpenApiPage:
         reference = schemas.add(kind)
         self._schemas |= schemas.components
         fields = self._schemas[f"{api}WireRequest"]["properties"]
-        fields["model"] = {"type": "string", "enum": list(self._models)}
+        fields["model"] = self._models
         fields["headrace"] = {"$ref": "#/components/schemas/Controls"}
         return reference
 

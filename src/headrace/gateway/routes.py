@@ -49,7 +49,10 @@ class Routes:
         self._limits = {name: float(value) for name, value in asdict(gateway.fleet.limits).items()}
         self._admin_fallback = admin_fallback
         self._sockets = ResponsesSockets(gateway)
-        self._page = OpenApiPage(ENDPOINTS, gateway.recognizer.model_names, __version__)
+        fleet, models = gateway.fleet, gateway.recognizer.model_names
+        self._page = OpenApiPage(
+            ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
+        )
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
             b"/v1/messages/count_tokens": (b"POST", self._count_tokens),
