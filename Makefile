@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
+.PHONY: setup compiled pure test-compiled run test fuzz lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,10 @@ test-compiled: setup
 	cd $(COPY) && HEADRACE_COMPILE=1 $(abspath $(BIN))/python setup.py --quiet build_ext --inplace --force
 	cd $(COPY) && HEADRACE_REQUIRE_COMPILED=1 HEADRACE_DATA=$${HEADRACE_DATA:-$(abspath ../shared/data)} \
 		PYTHONPATH=$(abspath $(COPY)/src) $(abspath $(BIN))/python -m pytest -n 2 $(addprefix tests/,$(AFFECTED))
+
+# The page that the gateway gives of itself, asked at random: 10,000 cases, others each time. Takes minutes.
+fuzz: setup
+	HEADRACE_FUZZ_CASES=$${HEADRACE_FUZZ_CASES:-10000} $(BIN)/python -m pytest -n 2 tests/gateway/test_fuzz.py
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks setup.py

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import uvloop
@@ -15,8 +16,8 @@ from gateway_rig import ListLedger, read_answer
 from headrace import rng
 from headrace.config import load_fleet
 from headrace.emulate import Emulator
-from headrace.fleet import Fleet, OperatingPoint, Pool
-from headrace.gateway import start_gateway
+from headrace.fleet import Fleet, Limits, OperatingPoint, Pool
+from headrace.gateway import RunningGateway, start_gateway
 from headrace.policy import PolicyEngine
 
 MODEL = "gpt-oss-120b"
@@ -41,6 +42,79 @@ def one_pool(pool: Pool, index: int, dialect: str, lacks: tuple[str, ...]) -> Po
     return replace(pool, name=f"p{index}", deployment=deployment, backends=(backend,))
 
 
+class Live(NamedTuple):
+    """A gateway in front of emulated providers, while it listens."""
+
+    gateway: RunningGateway
+    engine: PolicyEngine
+    ledger: ListLedger
+
+    async def ask(
+        self,
+        fault: str = "",
+        *,
+        path: str = CHAT,
+        headers: str = "",
+        raw: bytes | None = None,
+        tokens: int = 4,
+        **fields: Any,
+    ) -> tuple[int, dict[bytes, bytes], bytes, bool]:
+        """Status, headers, body, and whether the body came to a proper end."""
+        body = raw
+        if body is None:
+            given = {"model": MODEL, **(GREETING if path == CHAT else {}), **fields}
+            body = json.dumps(given).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        head = f"POST {path} HTTP/1.1\r\nhost: h\r\nx-headrace-emulated-output-tokens: {tokens}\r\n{headers}"
+        head += f"x-headrace-emulated-fault: {fault}\r\n" if fault else ""
+        writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        try:
+            return await asyncio.wait_for(read_answer(reader), 10)
+        finally:
+            writer.close()
+
+    async def get(self, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+        """Status, headers and body."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
+        status, headers, body, _ = await read_answer(reader)
+        writer.close()
+        return status, headers, body
+
+
+@asynccontextmanager
+async def emulated(
+    *dialects: str, script: Any = None, lacks: tuple[str, ...] = (), limits: Limits | None = None
+) -> AsyncIterator[Live]:
+    """A gateway in front of backends of these dialects; `script`: what the emulated model says."""
+    fleet = fleet_of(*dialects, lacks=lacks)
+    emulator = Emulator(fleet)
+    urls = await emulator.start(ephemeral=True)
+    pools = {
+        name: replace(pool, backends=tuple(replace(b, url=urls[b.name]) for b in pool.backends))
+        for name, pool in fleet.pools.items()
+    }
+    fleet = replace(fleet, pools=pools, limits=limits or fleet.limits)
+    engine = PolicyEngine(fleet, rng.stream(0, "policy"))
+    ledger = ListLedger()
+    gateway = await start_gateway(fleet, engine, ledger, port=0, admin_port=None)
+    try:
+        for url in urls.values() if script is not None else ():
+            await post(url, "/emulated/script", json.dumps(script).encode())
+        yield Live(gateway, engine, ledger)
+    finally:
+        await gateway.close(0.0)
+        await emulator.stop()
+
+
+async def post(url: str, path: str, body: bytes) -> None:
+    host = urlsplit(url)
+    reader, writer = await asyncio.open_connection(host.hostname, host.port)
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    assert (await read_answer(reader))[0] == 200
+    writer.close()
+
+
 def through(
     scenario: Callable[[Ask, PolicyEngine], Awaitable[Any]],
     *dialects: str,
@@ -56,54 +130,8 @@ def through(
     """
 
     async def run() -> Any:
-        fleet = fleet_of(*dialects, lacks=lacks)
-        emulator = Emulator(fleet)
-        urls = await emulator.start(ephemeral=True)
-        pools = {
-            name: replace(pool, backends=tuple(replace(b, url=urls[b.name]) for b in pool.backends))
-            for name, pool in fleet.pools.items()
-        }
-        fleet = replace(fleet, pools=pools)
-        engine = PolicyEngine(fleet, rng.stream(0, "policy"))
-        ledger = ListLedger()
-        gateway = await start_gateway(fleet, engine, ledger, port=0, admin_port=None)
-
-        async def ask(
-            fault: str = "",
-            *,
-            path: str = CHAT,
-            headers: str = "",
-            raw: bytes | None = None,
-            tokens: int = 4,
-            **fields: Any,
-        ) -> tuple[int, dict[bytes, bytes], bytes, bool]:
-            body = raw
-            if body is None:
-                given = {"model": MODEL, **(GREETING if path == CHAT else {}), **fields}
-                body = json.dumps(given).encode()
-            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            head = f"POST {path} HTTP/1.1\r\nhost: h\r\nx-headrace-emulated-output-tokens: {tokens}\r\n{headers}"
-            head += f"x-headrace-emulated-fault: {fault}\r\n" if fault else ""
-            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-            try:
-                return await asyncio.wait_for(read_answer(reader), 10)
-            finally:
-                writer.close()
-
-        async def post(url: str, path: str, body: bytes) -> None:
-            host = urlsplit(url)
-            reader, writer = await asyncio.open_connection(host.hostname, host.port)
-            writer.write(f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
-            assert (await read_answer(reader))[0] == 200
-            writer.close()
-
-        try:
-            for url in urls.values() if script is not None else ():
-                await post(url, "/emulated/script", json.dumps(script).encode())
-            result = await scenario(ask, engine)
-            return (result, ledger.ended) if with_ledger else result
-        finally:
-            await gateway.close(0.0)
-            await emulator.stop()
+        async with emulated(*dialects, script=script, lacks=lacks) as live:
+            result = await scenario(live.ask, live.engine)
+            return (result, live.ledger.ended) if with_ledger else result
 
     return uvloop.run(run())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -12,11 +10,8 @@ import httpx2
 import openai
 import pydantic
 import pytest
-from jsonschema import Draft202012Validator
 from openai.types.responses import ResponseStreamEvent
 from probes import BASES, PROBES, body
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
 from wire_rig import ANSWER_ID, API_NAMES, CHATTY, accepting, read_stream, recorded, send, write_stream
 
 from headrace.wire.apis import APIS, ApiName, embeddings
@@ -38,48 +33,11 @@ from headrace.wire.canonical import (
     unfold,
 )
 from headrace.wire.sse import EventReader
+from official import ANSWER_SCHEMAS, REQUEST_SCHEMAS, check, needs_openapi, without_fingerprint
 
-OPENAPI = Path(__file__).parents[3] / "shared" / "data" / "openai-openapi" / "openapi.json"
-needs_openapi = pytest.mark.skipif(not OPENAPI.exists(), reason=f"the official OpenAPI description is not at {OPENAPI}")
-REQUEST_SCHEMAS = {
-    "chat": "CreateChatCompletionRequest",
-    "completions": "CreateCompletionRequest",
-    "responses": "CreateResponse",
-}
-ANSWER_SCHEMAS = {
-    "chat": "CreateChatCompletionResponse",
-    "completions": "CreateCompletionResponse",
-    "responses": "Response",
-}
 # What the description does not have yet, or what OpenAI-compatible servers add to it.
 HI: Any = [{"role": "user", "content": "hi"}]
 BESIDE_THE_DESCRIPTION = {"top_k", "fields of one server"}
-
-
-@functools.cache
-def description() -> Registry[Any]:
-    page = as_json_schema(json.loads(OPENAPI.read_bytes()))
-    return Registry().with_resource("urn:openai", Resource(page, DRAFT202012))
-
-
-@functools.cache
-def schema(name: str) -> Draft202012Validator:
-    return Draft202012Validator({"$ref": f"urn:openai#/components/schemas/{name}"}, registry=description())
-
-
-def as_json_schema(node: Any) -> Any:
-    """OpenAPI's own words as JSON Schema's: `nullable` allows null; of `oneOf` a discriminator picks: any will do."""
-    if isinstance(node, list):
-        return [as_json_schema(inner) for inner in node]
-    if not isinstance(node, dict):
-        return node
-    found = {"anyOf" if key == "oneOf" else key: as_json_schema(inner) for key, inner in node.items()}
-    return {"anyOf": [found, {"type": "null"}]} if node.get("nullable") is True else found
-
-
-def check(name: str, body: bytes) -> None:
-    faults = [f"{list(fault.path)}: {fault.message[:300]}" for fault in schema(name).iter_errors(json.loads(body))]
-    assert not faults, f"{name}: {faults}"
 
 
 def spoken() -> list[list[Event]]:
@@ -133,11 +91,6 @@ def test_whole_answers_are_what_the_description_says(client: ApiName, events: li
 def test_a_response_says_again_what_was_asked_as_the_description_says(probe: str) -> None:
     request = APIS["responses"].read_request(body("responses", probe))
     check("Response", APIS["responses"].write_answer(fold(spoken()[0]), request, ANSWER_ID))
-
-
-def without_fingerprint(body: bytes) -> bytes:
-    """Chat answers have `system_fingerprint: null`, which an SDK needs and the description does not have."""
-    return body.replace(b'"system_fingerprint":null,', b"")
 
 
 @needs_openapi

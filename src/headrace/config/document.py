@@ -358,6 +358,10 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     default_max_output_tokens: Count | None = None
     stored_responses: Annotated[int, Meta(ge=0)] | None = None
     stored_response_bytes: Count | None = None
+    websocket_lanes: Count | None = None
+    websocket_queue: Annotated[int, Meta(ge=0)] | None = None
+    websocket_lifetime_s: Positive | None = None
+    websocket_idle_timeout_s: Positive | None = None
 
 
 class SignalsTable(Table, frozen=True, kw_only=True):

@@ -84,7 +84,7 @@ class ProviderChat:
 
     def whole(self, events: list[Event], reason: FinishReason, usage: Usage, times: Times) -> bytes:
         """The answer as one body."""
-        message: dict[str, Any] = {"role": "assistant", "content": _joined(events, TextDelta)}
+        message: dict[str, Any] = {"role": "assistant", "content": _joined(events, TextDelta), "refusal": None}
         thoughts, calls = _joined(events, ReasoningDelta), _calls(events)
         if self._reasoning and (thoughts or self._name == "sglang"):
             message[self._reasoning] = thoughts or None

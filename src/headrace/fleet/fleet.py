@@ -155,6 +155,10 @@ class Limits:
             none; at most half of the model's context is.
         stored_responses: answers of the Responses API that clients may go on from by their id; 0: none.
         stored_response_bytes: what these may take in memory, together.
+        websocket_lanes: responses that may be in progress at once on one WebSocket connection.
+        websocket_queue: requests that may wait there for their lane.
+        websocket_lifetime_s: a WebSocket connection takes no request when it is older.
+        websocket_idle_timeout_s: one that has not been used for so long is closed.
     """
 
     queue_depth: int = 1024
@@ -176,6 +180,10 @@ class Limits:
     default_max_output_tokens: int = 32_000
     stored_responses: int = 4096
     stored_response_bytes: int = 256 * 1024 * 1024
+    websocket_lanes: int = 16
+    websocket_queue: int = 32
+    websocket_lifetime_s: float = 3600.0
+    websocket_idle_timeout_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,10 @@ class Intake:
         self._estimators[request.workload_class].observe(request.body_bytes, usage.input_tokens)
 
     def _remember(self, owner: bytes, body: bytes) -> Callable[[Callable[[], bytes]], None]:
-        return lambda answer: self.store.keep(owner, body, answer())
+        def remember(answer: Callable[[], bytes]) -> None:
+            self.store.keep(owner, body, answer())
+
+        return remember
 
 
 def owner_of(exchange: Exchange) -> bytes:

@@ -9,11 +9,14 @@ from urllib.parse import unquote
 
 import msgspec
 
+from headrace import __version__
 from headrace.errors import BodyTooLarge, HeadraceError, RequestError, UnknownEndpoint
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.openapi import OpenApiPage
+from headrace.gateway.responses_socket import ResponsesSockets
 from headrace.gateway.telemetry import render
-from headrace.http import Exchange, Handler, Server, header_lines
+from headrace.http import Exchange, Handler, Server, header_lines, wants_websocket
 from headrace.wire import WIRE_ERRORS, ApiName, shaped_error
 
 TEXT = header_lines((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
@@ -24,6 +27,7 @@ ENDPOINTS: dict[bytes, ApiName] = {
     b"/v1/messages": "messages",
     b"/v1/embeddings": "embeddings",
 }
+RESPONSES = b"/v1/responses"
 MODELS = b"/v1/models/"
 ESTIMATED = JSON + header_lines((b"x-headrace-approximated", b"input_tokens"))
 _HEALTHY = b'{"status":"ok"}'
@@ -44,6 +48,11 @@ class Routes:
         self._catalogue = Catalogue(gateway.fleet, gateway.recognizer, gateway.fittings)
         self._limits = {name: float(value) for name, value in asdict(gateway.fleet.limits).items()}
         self._admin_fallback = admin_fallback
+        self._sockets = ResponsesSockets(gateway)
+        fleet, models = gateway.fleet, gateway.recognizer.model_names
+        self._page = OpenApiPage(
+            ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
+        )
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
             b"/v1/messages/count_tokens": (b"POST", self._count_tokens),
@@ -51,6 +60,7 @@ class Routes:
             b"/": (b"GET", _health),  # coding tools knock here before they ask
             b"/health": (b"GET", _health),
             b"/metrics": (b"GET", self._metrics),
+            b"/openapi.json": (b"GET", self._openapi),
         }
         self._admin: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             b"/admin/state": (b"GET", self._state),
@@ -85,6 +95,8 @@ class Routes:
             self._gateway.refuse(exchange, UnknownEndpoint(f"there is no endpoint {path!r}"), api)
         elif exchange.method == b"HEAD" and found[0] == b"GET":
             found[1](exchange)
+        elif exchange.path == RESPONSES and wants_websocket(exchange):
+            self._sockets.open(exchange)
         else:
             allowed = found[0].decode()
             self._gateway.telemetry.refuse("wrong_method")
@@ -106,6 +118,9 @@ class Routes:
             exchange.respond(200, JSON, self._catalogue.one(name))
         except HeadraceError as error:
             self._gateway.refuse(exchange, error)
+
+    def _openapi(self, exchange: Exchange) -> None:
+        exchange.respond(200, JSON, self._page.body)
 
     def _metrics(self, exchange: Exchange) -> None:
         gateway = self._gateway

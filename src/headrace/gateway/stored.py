@@ -96,27 +96,35 @@ class ResponseStore:
             raise UnknownResponse(message, "previous_response_id")
         self._entries.move_to_end((owner, response_id))
         fields = top_level(body)
-        del fields["previous_response_id"]
+        fields.pop("previous_response_id", None)
         items = (*entry.items(), *input_items(fields))
         fields["input"] = Raw(msgspec.json.encode(items))
         return msgspec.json.encode(fields)
 
-    def keep(self, owner: bytes, body: bytes, answer: bytes) -> None:
+    def keep(self, owner: bytes, body: bytes, answer: bytes) -> str | None:
         """Keep the answer to a request, whose body holds the whole conversation before it.
 
         Args:
             answer: a response object, or the end of a stream that holds one. Without an id it is not kept.
+
+        Returns:
+            The id that it is kept by; None: it is not.
         """
         found = _ID.search(answer)
         entry = _Entry(body, answer)
         if found is None or entry.size > self._max_bytes or not self._max_entries:
-            return
+            return None
         key = owner, found[1].decode()
         self._forget(key)
         self._entries[key] = entry
         self._bytes += entry.size
         while self._bytes > self._max_bytes or len(self._entries) > self._max_entries:
             self._forget(next(iter(self._entries)))
+        return key[1]
+
+    def forget(self, owner: bytes, response_id: str) -> None:
+        """Let go of an answer."""
+        self._forget((owner, response_id))
 
     def _forget(self, key: Key) -> None:
         entry = self._entries.pop(key, None)

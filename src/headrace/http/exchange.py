@@ -15,9 +15,13 @@ from asyncio import Transport
 from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from headrace.http.pump import LAST_CHUNK, unframe
+
+if TYPE_CHECKING:
+    from headrace.http.server import Server
+    from headrace.http.websocket import WebSocket
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -46,6 +50,9 @@ class Phase(IntEnum):
 _UNANSWERED, _STARTED, _ENDED, _GONE = Phase.UNANSWERED, Phase.STARTED, Phase.ENDED, Phase.GONE
 
 
+Successor: TypeAlias = "Callable[[Server, Transport, Callable[[bytes], None]], WebSocket]"
+
+
 class Owner(Protocol):
     """What an exchange needs of its connection."""
 
@@ -59,6 +66,9 @@ class Owner(Protocol):
 
     def flush(self) -> None:
         """Send what waits for the end of the round."""
+
+    def switched(self, successor: Successor) -> None:
+        """The connection speaks another protocol from here on."""
 
 
 class Exchange:
@@ -145,6 +155,15 @@ class Exchange:
         else:
             self._send(b"%scontent-length: %d\r\n\r\n%b" % (self._head_start(status, headers), len(body), body))
         self._end()
+
+    def switch(self, headers: bytes, successor: Successor) -> None:
+        """Answer 101: the connection is the successor's from here on, with what has come behind the request."""
+        if self._phase is not _UNANSWERED:
+            return
+        self._phase = _ENDED
+        self._forget()
+        self._send(b"%b%b%b\r\n" % (STATUS_LINES[101], self._owner.date_line, headers))
+        self._owner.switched(successor)
 
     def start(self, status: int, headers: bytes, content_length: int | None = None) -> None:
         """Begin an answer whose body comes in pieces. Without a length it is chunked (to HTTP/1.0: until close).
@@ -254,3 +273,23 @@ class Exchange:
     def _forget(self) -> None:
         """Let go of who listened: they hold this exchange too, and a cycle would keep its body until a collection."""
         self.on_gone = self.on_pause = self.on_resume = None
+
+
+class Nobody:
+    """Owner of an exchange after which the connection takes no more."""
+
+    def __init__(self, date_line: bytes) -> None:
+        self.date_line = date_line
+
+    def exchange_ended(self, keep_alive: bool) -> None:
+        """Nothing follows."""
+
+    def flush(self) -> None:
+        """The connection does."""
+
+    def switched(self, successor: Successor) -> None:
+        """A refusal is no upgrade."""
+
+    def splicer(self) -> Callable[[bytes], None]:
+        """A refusal is not streamed."""
+        raise AssertionError("a refusal is not streamed")

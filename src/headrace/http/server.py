@@ -20,6 +20,7 @@ from headrace.http.exchange import Exchange, header_lines
 from headrace.http.limits import HttpLimits
 from headrace.http.rounds import Rounds
 from headrace.http.server_connection import ServerConnection
+from headrace.http.websocket import WebSocket
 
 Handler = Callable[[Exchange], None]
 Refusal = Callable[[int, str, bytes], tuple[bytes, bytes]]
@@ -53,7 +54,7 @@ class Server:
         self.now_s = loop.time
         self._loop = loop
         self._listener: asyncio.Server | None = None
-        self._connections: dict[ServerConnection, None] = {}
+        self._connections: dict[ServerConnection | WebSocket, None] = {}
         self._emptied: asyncio.Event = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -115,7 +116,12 @@ class Server:
         if len(self._connections) > self.limits.max_connections or self.draining:
             connection.close_now()
 
-    def closed(self, connection: ServerConnection) -> None:
+    def replaced(self, connection: ServerConnection, successor: WebSocket) -> None:
+        """A client's connection speaks another protocol from here on."""
+        del self._connections[connection]
+        self._connections[successor] = None
+
+    def closed(self, connection: ServerConnection | WebSocket) -> None:
         """A client's connection is closed."""
         self._connections.pop(connection, None)
         if not self._connections:

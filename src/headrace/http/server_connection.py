@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from headrace.http.exchange import Exchange
+from headrace.http.exchange import Exchange, Nobody, Successor
 from headrace.http.plain_body import PlainBody
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class ServerConnection(asyncio.Protocol):
         "_reading_paused",
         "_receiving",
         "_refusal",
+        "_rest",
         "_send",
         "_server",
         "_target",
@@ -86,6 +87,7 @@ class ServerConnection(asyncio.Protocol):
         self._writing_paused = False
         self._continue_due = False
         self._plain_body: PlainBody | None = None
+        self._rest = b""
         self._head_bytes = 0
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
@@ -246,6 +248,21 @@ class ServerConnection(asyncio.Protocol):
         elif not self._dispatching:
             self._next()
 
+    def switched(self, successor: Successor) -> None:
+        """Another protocol takes over: transport, place in the server's list, and what came behind the request."""
+        self._active = None
+        self._closing = True
+        self._waiting.clear()
+        successive = successor(self._server, self._transport, self._send)
+        self._transport.set_protocol(successive)
+        self._server.replaced(self, successive)
+        if self._writing_paused:
+            successive.pause_writing()
+        elif self._reading_paused:
+            self._transport.resume_reading()
+        if self._rest:
+            successive.data_received(self._rest)
+
     def splicer(self) -> Callable[[bytes], None]:
         """What to call with blocks of a stream."""
         rounds = self._server.rounds
@@ -314,13 +331,14 @@ class ServerConnection(asyncio.Protocol):
             self._refusal = (status, message)
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """An upgrade was asked for: the request is answered without it, then the connection is closed."""
+        """An upgrade was asked for: unless a handler takes it, the connection is closed after the answer."""
         if self._waiting and b"transfer-encoding" in self._waiting[-1].headers:
             self._waiting.pop()
             self._refuse(400, "an upgrade is not offered; send the request without the upgrade header")
         elif self._waiting:
             self._receiving = _BODY
             self._plain_body = PlainBody(self._waiting.pop())
+            self._rest = rest[self._plain_body.missing_bytes :]
             self._feed_plain(self._plain_body, rest)
 
     def _feed_plain(self, body: PlainBody, data: bytes) -> None:
@@ -337,7 +355,7 @@ class ServerConnection(asyncio.Protocol):
             *(b"", b"", {}, b""),
             transport=self._transport,
             send=self._send,
-            owner=_Nobody(self.date_line),
+            owner=Nobody(self.date_line),
             keep_alive=False,
             http_1_0=False,
         )
@@ -374,23 +392,6 @@ class ServerConnection(asyncio.Protocol):
     def _close(self) -> None:
         self._server.flush()
         self._transport.close()
-
-
-class _Nobody:
-    """Owner of an exchange after which the connection takes no more."""
-
-    def __init__(self, date_line: bytes) -> None:
-        self.date_line = date_line
-
-    def exchange_ended(self, keep_alive: bool) -> None:
-        """Nothing follows."""
-
-    def flush(self) -> None:
-        """The connection does."""
-
-    def splicer(self) -> Callable[[bytes], None]:
-        """A refusal is not streamed."""
-        raise AssertionError("a refusal is not streamed")
 
 
 def _send_at_once(transport: Transport) -> None:

@@ -93,6 +93,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """One API, both directions. Functions that take bytes of a client raise RequestError, of a backend BackendError.
 
     Attributes:
+        wire_request: what a request is decoded with.
         stream_writer: takes the client's request, an id unique to this answer (letters and digits; each API puts its
             prefix before it) and the Unix time.
         write_answer: takes the answer, the request and such an id.
@@ -100,6 +101,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ApiName
     path: str
+    wire_request: type[msgspec.Struct]
     read_request: Callable[[bytes], Request]
     write_request: Callable[[Request, Accepts], Outgoing]
     read_answer: Callable[[bytes, ToolNames], Answer]

@@ -46,7 +46,9 @@ class EmbeddingAnswer(msgspec.Struct, frozen=True):
     usage: Usage | None = None
 
 
-class _Request(msgspec.Struct):
+class WireRequest(msgspec.Struct):
+    """The fields of a request that are read, as they are decoded."""
+
     model: str
     input: str | list[str | int | list[int]]
     encoding_format: str | None = None
@@ -66,11 +68,11 @@ class _Answer(msgspec.Struct):
     error: Raw = NULL
 
 
-_requests = msgspec.json.Decoder(_Request)
+_requests = msgspec.json.Decoder(WireRequest)
 _answers = msgspec.json.Decoder(_Answer)
 _arrays = msgspec.json.Decoder(list[float])
 _strings = msgspec.json.Decoder(str)
-_KNOWN = frozenset(_Request.__struct_fields__)
+_KNOWN = frozenset(WireRequest.__struct_fields__)
 _ENCODINGS = ("float", "base64")
 
 

@@ -96,7 +96,9 @@ class _ResponseFormat(msgspec.Struct):
     json_schema: _JsonSchema | None = None
 
 
-class _Request(msgspec.Struct):
+class WireRequest(msgspec.Struct):
+    """The fields of a request that are read, as they are decoded."""
+
     model: str
     messages: list[_Message]
     tools: list[ToolField] | None = None
@@ -127,8 +129,8 @@ class _Request(msgspec.Struct):
     store: bool | None = None
 
 
-_requests = msgspec.json.Decoder(_Request)
-_KNOWN = frozenset(_Request.__struct_fields__)
+_requests = msgspec.json.Decoder(WireRequest)
+_KNOWN = frozenset(WireRequest.__struct_fields__)
 _LEGACY = {"functions": "tools", "function_call": "tool_choice"}
 
 
@@ -178,7 +180,7 @@ def read_stop(stop: str | list[str] | None) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop or ())
 
 
-def _sampling(wire: _Request, fields: dict[str, Raw]) -> Sampling:
+def _sampling(wire: WireRequest, fields: dict[str, Raw]) -> Sampling:
     return Sampling(
         temperature=wire.temperature,
         top_p=wire.top_p,

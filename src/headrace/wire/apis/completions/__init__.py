@@ -7,11 +7,12 @@ from headrace.wire.apis.completions.answers import (
     read_answer,
     write_answer,
 )
-from headrace.wire.apis.completions.requests import read_request, write_request
+from headrace.wire.apis.completions.requests import WireRequest, read_request, write_request
 
 COMPLETIONS = Api(
     name="completions",
     path="/v1/completions",
+    wire_request=WireRequest,
     read_request=read_request,
     write_request=write_request,
     read_answer=read_answer,

@@ -22,7 +22,9 @@ from headrace.wire.head import StreamOptions
 _encode = msgspec.json.Encoder().encode
 
 
-class _Request(msgspec.Struct):
+class WireRequest(msgspec.Struct):
+    """The fields of a request that are read, as they are decoded."""
+
     model: str
     prompt: Raw = NULL
     max_tokens: int | None = None
@@ -41,9 +43,9 @@ class _Request(msgspec.Struct):
     user: str | None = None
 
 
-_requests = msgspec.json.Decoder(_Request)
+_requests = msgspec.json.Decoder(WireRequest)
 _prompts = msgspec.json.Decoder(str | list[str | int | list[int]] | None)
-_KNOWN = frozenset(_Request.__struct_fields__)
+_KNOWN = frozenset(WireRequest.__struct_fields__)
 
 
 def read_request(body: bytes) -> Request:

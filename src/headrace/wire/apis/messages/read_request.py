@@ -69,7 +69,9 @@ class _Metadata(msgspec.Struct):
     user_id: str | None = None
 
 
-class _Request(msgspec.Struct):
+class WireRequest(msgspec.Struct):
+    """The fields of a request that are read, as they are decoded."""
+
     model: str
     messages: list[_Message]
     max_tokens: int | None = None
@@ -87,10 +89,10 @@ class _Request(msgspec.Struct):
     service_tier: str | None = None
 
 
-_requests = msgspec.json.Decoder(_Request)
+_requests = msgspec.json.Decoder(WireRequest)
 _kinds = msgspec.json.Decoder(_Kind)
 _tools = msgspec.json.Decoder(_Tool)
-_KNOWN = frozenset(_Request.__struct_fields__)
+_KNOWN = frozenset(WireRequest.__struct_fields__)
 # Anthropic's `any` is OpenAI's `required`; `tool` names one.
 _MODES = {"auto": AUTO, "any": ToolChoice("required"), "none": ToolChoice("none")}
 
@@ -135,7 +137,7 @@ def read_count_request(body: bytes) -> Request:
     )
 
 
-def _turns(wire: _Request) -> Iterator[Turn]:
+def _turns(wire: WireRequest) -> Iterator[Turn]:
     system = read_content(wire.system, "system")
     if system:
         yield Turn("system", system)

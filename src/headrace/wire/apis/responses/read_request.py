@@ -30,7 +30,9 @@ class _Reasoning(msgspec.Struct):
     summary: str | None = None
 
 
-class _Request(msgspec.Struct):
+class WireRequest(msgspec.Struct):
+    """The fields of a request that are read, as they are decoded."""
+
     model: str
     input: str | list[Raw] = ""
     instructions: str | None = None
@@ -54,8 +56,8 @@ class _Request(msgspec.Struct):
     previous_response_id: str | None = None
 
 
-_requests = msgspec.json.Decoder(_Request)
-_KNOWN = frozenset(_Request.__struct_fields__)
+_requests = msgspec.json.Decoder(WireRequest)
+_KNOWN = frozenset(WireRequest.__struct_fields__)
 _SEALED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -99,7 +101,7 @@ def read_request(body: bytes) -> Request:
     )
 
 
-def _turns(wire: _Request) -> tuple[Turn, ...]:
+def _turns(wire: WireRequest) -> tuple[Turn, ...]:
     turns = [Turn("system", (Text(wire.instructions),))] if wire.instructions else []
     if isinstance(wire.input, str):
         if wire.input:
