@@ -29,6 +29,8 @@ TIMEOUT_S = 120.0
 KEY = "client-key"
 BROKEN = ("cut", "polite")
 MANY = 60
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+NOWHERE = "http://127.0.0.1:9"  # the proxy of everything that is not on this machine
 KEPT_FROM_CLIENTS = ("PYTHONPATH", "VIRTUAL_ENV", "OPENAI_", "ANTHROPIC_", "CLAUDE", "NODE_OPTIONS")
 
 
@@ -73,13 +75,15 @@ class Client:
 
 
 def run(command: list[str], *, home: Path, work: Path, **environment: str) -> Ended:
-    """Run a client to its end; it knows no home and no keys but these."""
+    """Run a client to its end; it knows no home and no keys but these, and reaches nothing but this machine."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(KEPT_FROM_CLIENTS)}
-    given = {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), **environment}
+    kept |= {"PWD": str(work), "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "NO_COLOR": "1", "DO_NOT_TRACK": "1"}
+    kept |= dict.fromkeys(PROXIES, NOWHERE)
+    kept |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
     process = subprocess.Popen(
         command,
         cwd=work,
-        env={**given, "NO_COLOR": "1", "DO_NOT_TRACK": "1"},
+        env={**kept, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
