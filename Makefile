@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test fuzz lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
+.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
 
 setup: $(STAMP)
 
@@ -32,7 +32,14 @@ run: setup
 	$(BIN)/headrace up
 
 test: setup
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 -m 'not clients' tests
+
+# Real clients (docs/clients.md), each into an environment of its own outside of this tree, kept between runs.
+clients: setup
+	$(BIN)/python tests/clients/install.py
+
+test-clients: clients
+	$(BIN)/python -m pytest -n 2 -m clients -rs tests/clients
 
 # Both builds give the same bytes, and the compiled one passes the tests: in a copy, which leaves this tree as it is.
 test-compiled: setup

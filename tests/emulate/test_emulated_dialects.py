@@ -179,7 +179,7 @@ def test_first_chunks_and_odd_fields_are_those_of_the_provider() -> None:
     assert streamed("vllm").events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert all(event["obfuscation"] for event in streamed("openai").events[:-2])
     assert "reasoning_content" in streamed("sglang").events[2]["choices"][0]["delta"]
-    assert all("system_fingerprint" in event for event in streamed("cerebras").events[:-1])
+    assert all(isinstance(event["system_fingerprint"], str) for event in streamed("cerebras").events[:-1])
 
 
 QUOTA = Quota(requests_per_day=100, requests_per_minute=50, tokens_per_minute=9000, true_up=False)

@@ -183,3 +183,9 @@ def test_tokens_are_counted_by_estimate_and_the_client_is_told() -> None:
     status, headers, body, _ = through(lambda ask, _: ask(**asked), "only-chat")
     assert (status, headers[b"x-headrace-approximated"]) == (200, b"input_tokens")
     assert 100 < json.loads(body)["input_tokens"] < 1300
+
+
+def test_the_prefix_that_groqs_sdk_puts_before_every_path_is_understood() -> None:
+    asked = {"path": "/openai/v1/chat/completions", "messages": [{"role": "user", "content": "hi"}]}
+    status, _, body, _ = through(lambda ask, _: ask(**asked), "only-messages")
+    assert (status, json.loads(body)["object"]) == (200, "chat.completion")

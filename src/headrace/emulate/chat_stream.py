@@ -44,7 +44,7 @@ class ProviderChat:
         self._dialect = dialect
         self._name = dialect.name.partition("-")[0]
         self._head = {"id": answer_id, "object": "chat.completion.chunk", "created": 0, "model": model}
-        self._head |= {"system_fingerprint": None}
+        self._head |= {"system_fingerprint": "fp_emulated"}
         self._include_usage = include_usage
         self._with_done = with_done
         self._reasoning = dialect.reasoning[0] if dialect.reasoning else None
@@ -64,7 +64,8 @@ class ProviderChat:
                 call = {"index": self._call, "id": event.call_id, "type": "function", "function": function}
                 return self._delta({"tool_calls": [call]})
             case ToolCallDelta(text):
-                return self._delta({"tool_calls": [{"index": self._call, "function": {"arguments": text}}]})
+                kind = {"type": "function"} if self._name == "cerebras" else {}  # its SDK wants it each time
+                return self._delta({"tool_calls": [{"index": self._call, **kind, "function": {"arguments": text}}]})
         return b""
 
     def end(self, reason: FinishReason, usage: Usage, times: Times) -> bytes:

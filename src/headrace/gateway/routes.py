@@ -28,6 +28,7 @@ ENDPOINTS: dict[bytes, ApiName] = {
     b"/v1/embeddings": "embeddings",
 }
 RESPONSES = b"/v1/responses"
+GROQ = b"/openai"  # Groq's SDK puts it before every path, whatever its base URL
 MODELS = b"/v1/models/"
 ESTIMATED = JSON + header_lines((b"x-headrace-approximated", b"input_tokens"))
 _HEALTHY = b'{"status":"ok"}'
@@ -55,6 +56,8 @@ class Routes:
         )
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
+            **{GROQ + path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
+            GROQ + b"/v1/models": (b"GET", self._list_models),
             b"/v1/messages/count_tokens": (b"POST", self._count_tokens),
             b"/v1/models": (b"GET", self._list_models),
             b"/": (b"GET", _health),  # coding tools knock here before they ask

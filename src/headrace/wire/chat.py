@@ -9,6 +9,11 @@ import msgspec
 from headrace.wire.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
+# How answers begin: id, time and model go in. The fingerprint is text because the SDK of Cerebras takes a chunk without
+# it, or with null, for a whole answer, in which `delta` is a dict (cerebras_cloud_sdk 1.91.0).
+SIGNED = b'"model":%b,"system_fingerprint":"fp_headrace",'
+CHUNK = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,' + SIGNED
+COMPLETION = b'{"id":%b,"object":"chat.completion","created":%d,' + SIGNED
 
 
 def _text(value: str) -> bytes:
@@ -34,10 +39,7 @@ def chat_chunk(
     delta = b'"role":"assistant"' if role else b""
     if content is not None:
         delta += b'%b"content":%b' % (b"," if role else b"", _text(content))
-    return (
-        b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"system_fingerprint":null,'
-        b'"choices":[{"index":0,"delta":{%b},"logprobs":null,"finish_reason":%b}]}\n\n'
-    ) % (
+    return (CHUNK + b'"choices":[{"index":0,"delta":{%b},"logprobs":null,"finish_reason":%b}]}\n\n') % (
         _text(chunk_id),
         created_s,
         _text(model),
@@ -64,10 +66,7 @@ def chat_usage_chunk(
     chunk_id: str, model: str, created_s: int, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0
 ) -> bytes:
     """The extra chunk with the usage of a stream, as a server-sent event."""
-    return (
-        b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"system_fingerprint":null,'
-        b'"choices":[],"usage":%b}\n\n'
-    ) % (
+    return (CHUNK + b'"choices":[],"usage":%b}\n\n') % (
         _text(chunk_id),
         created_s,
         _text(model),
@@ -88,8 +87,9 @@ def chat_completion(
 ) -> bytes:
     """A whole answer as a JSON body."""
     return (
-        b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"system_fingerprint":null,"choices":[{"index":0,'
-        b'"message":{"role":"assistant","content":%b},"logprobs":null,"finish_reason":%b}],"usage":%b}'
+        COMPLETION
+        + b'"choices":[{"index":0,"message":{"role":"assistant","content":%b},'
+        + b'"logprobs":null,"finish_reason":%b}],"usage":%b}'
     ) % (
         _text(completion_id),
         created_s,

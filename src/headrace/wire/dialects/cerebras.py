@@ -124,7 +124,7 @@ CEREBRAS = Dialect(
         "`frequency_penalty`, `presence_penalty`, `logit_bias`, `parallel_tool_calls`: in its SDK, 400 in guides; "
         f"passed. What a model takes is in `supported_parameters` of /public/v1/models/ID, which needs no key ({SDK}).",
         f"`reasoning_effort` on a model other than gpt-oss was seen refused with `wrong_api_format` ({SEEN}).",
-        "Its SDK calls GET /v1/tcp_warming first, and reads a chunk without `system_fingerprint` as the wrong type.",
+        "Its SDK calls GET /v1/tcp_warming first, and reads a chunk without a `system_fingerprint` as the wrong type.",
     ),
     sources={
         "auth": SDK,

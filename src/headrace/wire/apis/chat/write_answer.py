@@ -33,7 +33,7 @@ from headrace.wire.canonical import (
     ToolCallStarted,
     Usage,
 )
-from headrace.wire.chat import DONE, chat_usage
+from headrace.wire.chat import CHUNK, COMPLETION, DONE, chat_usage
 
 _encode = msgspec.json.Encoder().encode
 _NOTHING = b""
@@ -81,9 +81,7 @@ class ChatStreamWriter:
         return b"".join([writers[type(event)](event) for event in events])
 
     def _write_start(self, event: Started) -> bytes:
-        self._head = (
-            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"system_fingerprint":null,'
-        ) % (
+        self._head = CHUNK % (
             _encode(self._id),
             event.created_s or self._created_s,
             _encode(event.model or self._model),
@@ -128,8 +126,9 @@ class ChatStreamWriter:
 
     def _write_arguments(self, event: ToolCallDelta) -> bytes:
         kind, what = (b"custom", b"input") if self._custom.get(event.choice) else (b"function", b"arguments")
-        call = b'"tool_calls":[{"index":%d,"%b":{"%b":%b}}]'
-        return self._chunk(event.choice, call % (self._calls.get(event.choice, 0), kind, what, _encode(event.text)))
+        call = b'"tool_calls":[{"index":%d,"type":"%b","%b":{"%b":%b}}]'  # the SDK of Cerebras wants `type` each time
+        index = self._calls.get(event.choice, 0)
+        return self._chunk(event.choice, call % (index, kind, kind, what, _encode(event.text)))
 
     def _write_finish(self, event: Finished) -> bytes:
         return self._chunk(event.choice, _NOTHING, finish=_encode(event.reason))
@@ -150,15 +149,12 @@ def _nothing(event: Event) -> bytes:
 
 def write_answer(answer: Answer, request: Request, answer_id: str) -> bytes:
     """A whole chat completion."""
-    return (
-        b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"system_fingerprint":null,"choices":[%b]%b}'
-        % (
-            _encode("chatcmpl-" + answer_id),
-            answer.created_s,
-            _encode(answer.model or request.model),
-            b",".join(_choice(choice, index) for index, choice in enumerate(answer.choices)),
-            b"" if answer.usage is None else b',"usage":' + chat_usage(answer.usage),
-        )
+    return (COMPLETION + b'"choices":[%b]%b}') % (
+        _encode("chatcmpl-" + answer_id),
+        answer.created_s,
+        _encode(answer.model or request.model),
+        b",".join(_choice(choice, index) for index, choice in enumerate(answer.choices)),
+        b"" if answer.usage is None else b',"usage":' + chat_usage(answer.usage),
     )
 
 
