@@ -180,3 +180,9 @@ async def text(port: int, path: str) -> str:
     answer = (await reader.read()).decode()
     writer.close()
     return answer.partition("\r\n\r\n")[2]
+
+
+def test_fields_that_are_null_are_as_if_they_were_not_there() -> None:
+    nulls = {"stream": None, "stream_options": None, "max_tokens": None}
+    status, _, answer = on_emulator(lambda port: chat(port, 1, **nulls))
+    assert (status, answer["choices"][0]["message"]["refusal"]) == (200, None)

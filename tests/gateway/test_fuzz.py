@@ -93,7 +93,7 @@ def test_every_answer_is_one_that_the_page_describes(gateway: Background, schema
     @given(cases_of(schema, operation_id))
     def ask(case: Case) -> None:
         case.headers.update(EMULATED)
-        response = case.call(base_url=gateway.base_url, session=session, timeout=20)
+        response = case.call(base_url=gateway.base_url, session=session, timeout=120)
         assert response.status_code in HANDLED, response.text
         case.validate_response(response, checks=CHECKS)
         assert gateway.faults == []
@@ -125,9 +125,9 @@ def test_every_message_over_a_websocket_is_answered_or_closes_it(gateway: Backgr
 def last_of(connection: ClientConnection) -> object:
     """How an answer ends: the status of an error, else the kind of the last event, or why the connection was closed."""
     try:
-        event = json.loads(connection.recv(20))
+        event = json.loads(connection.recv(120))
         while event["type"] != "error" and event["type"] not in ENDS:
-            event = json.loads(connection.recv(20))
+            event = json.loads(connection.recv(120))
     except ConnectionClosed as closed:
         return f"closed: {closed.rcvd.code if closed.rcvd is not None else None}"
     return event["status"] if event["type"] == "error" else event["type"]

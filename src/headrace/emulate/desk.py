@@ -198,7 +198,7 @@ class Desk:
         content = body.content()
         wanted = self._length(exchange, token_count(content))
         writer = self._chat_writer(body.model, body.include_usage, with_done)
-        return body.model, Order(exchange, content, body.stream, body.ceiling, wanted, writer)
+        return body.model, Order(exchange, content, bool(body.stream), body.ceiling, wanted, writer)
 
     def _neutral(self, exchange: Exchange, api: str, with_done: bool) -> tuple[str, Order]:
         wire = APIS[api]  # type: ignore[index]  # `embeddings` is none of these

@@ -18,7 +18,7 @@ class _Message(msgspec.Struct):
 
 
 class _StreamOptions(msgspec.Struct):
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class ChatBody(msgspec.Struct):
@@ -26,7 +26,7 @@ class ChatBody(msgspec.Struct):
 
     model: str
     messages: list[_Message]
-    stream: bool = False
+    stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -39,7 +39,7 @@ class ChatBody(msgspec.Struct):
     @property
     def include_usage(self) -> bool:
         """Whether a usage chunk is asked for."""
-        return self.stream_options is not None and self.stream_options.include_usage
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def content(self) -> bytes:
         """All message content, one after the other."""

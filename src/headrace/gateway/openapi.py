@@ -92,7 +92,9 @@ _MODEL = _object(
 )
 _ERROR = _object(
     ["error"],
-    error=_object(["message", "type"], message=_TEXT, type=_TEXT, param={}, code={"type": ["string", "null"]}),
+    error=_object(
+        ["message", "type"], message=_TEXT, type=_TEXT, param={}, code={"type": ["string", "integer", "null"]}
+    ),
 )
 _MESSAGES_ERROR = _object(
     ["type", "error"], type={"const": "error"}, error=_object(["type", "message"], type=_TEXT, message=_TEXT)
