@@ -77,7 +77,13 @@ class Client:
 def run(command: list[str], *, home: Path, work: Path, **environment: str) -> Ended:
     """Run a client to its end; it knows no home and no keys but these, and reaches nothing but this machine."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(KEPT_FROM_CLIENTS)}
-    kept |= {"PWD": str(work), "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "NO_COLOR": "1", "DO_NOT_TRACK": "1"}
+    kept |= {
+        "PWD": str(work),
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "NO_COLOR": "1",
+        "DO_NOT_TRACK": "1",
+    }
     kept |= dict.fromkeys(PROXIES, NOWHERE)
     kept |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
     process = subprocess.Popen(

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-from rig import KEY, ONLY_MESSAGES, PASSED, PROXIES, Client, Ended, Served, run
+from rig import KEY, ONLY_MESSAGES, PASSED, PROXIES, Client
 
 TASK = "Make made.txt say two."
 MADE = "made.txt"
@@ -104,7 +103,15 @@ def qwen(client: Client, url: str, model: str, home: Path, work: Path) -> tuple[
     (home / ".qwen" / "settings.json").write_text('{"privacy": {"usageStatisticsEnabled": false}}')
     environment = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": KEY, "OPENAI_MODEL": model}
     direct = dict.fromkeys(PROXIES, "")  # it would ask the proxy for this machine, too
-    return [client.binary("qwen"), "--auth-type", "openai", "--yolo", "--telemetry=false", "-p", TASK], environment | direct
+    return [
+        client.binary("qwen"),
+        "--auth-type",
+        "openai",
+        "--yolo",
+        "--telemetry=false",
+        "-p",
+        TASK,
+    ], environment | direct
 
 
 def aider(client: Client, url: str, model: str, home: Path, work: Path) -> tuple[list[str], dict[str, str]]:

@@ -33,7 +33,7 @@ from headrace.wire.canonical import (
     unfold,
 )
 from headrace.wire.sse import EventReader
-from official import ANSWER_SCHEMAS, REQUEST_SCHEMAS, check, needs_openapi, without_fingerprint
+from official import ANSWER_SCHEMAS, REQUEST_SCHEMAS, check, needs_openapi
 
 # What the description does not have yet, or what OpenAI-compatible servers add to it.
 HI: Any = [{"role": "user", "content": "hi"}]
