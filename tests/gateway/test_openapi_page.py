@@ -11,7 +11,7 @@ import uvloop
 from emulated_rig import Live, emulated
 from jsonschema import Draft202012Validator
 
-from headrace.gateway.routes import Routes
+from headrace.gateway.routes import GROQ, Routes
 
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
@@ -34,7 +34,11 @@ def test_every_endpoint_is_described_and_nothing_else() -> None:
         async with emulated("openai", "anthropic") as live:
             page = await page_of(live)
             routes = Routes(live.gateway.gateway)
-            served = {(path.decode(), method.decode().lower()) for path, (method, _) in routes._public.items()}
+            served = {
+                (path.decode(), method.decode().lower())
+                for path, (method, _) in routes._public.items()
+                if not path.startswith(GROQ)  # the same once more, where one SDK looks for it
+            }
             served |= {("/v1/models/{model}", "get"), ("/v1/responses", "get")}
             assert {(path, method) for path, item in page["paths"].items() for method in item} == served
             operations = [operation["operationId"] for item in page["paths"].values() for operation in item.values()]
