@@ -32,7 +32,7 @@ GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: x"}
 APPLY_PATCH = {"type": "custom", "name": "apply_patch", "description": "Edit.", "format": GRAMMAR}
 READ = {"type": "function", "name": "read", "parameters": {"type": "object"}, "strict": False}
 FILES = {"type": "namespace", "name": "files", "description": "Files.", "tools": [READ]}
-CODEX = {
+CODEX: dict[str, Any] = {
     "model": "m",
     "input": [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "be good"}]},
@@ -64,6 +64,16 @@ def named(at: int, call_id: str, name: str) -> bytes:
 
 STOP = chunk({}, "stop")
 DONE = b"data: [DONE]\n\n"
+
+
+def test_tools_that_are_offered_in_an_item_are_tools() -> None:
+    """Codex does so with its newest models (0.169)."""
+    more = {"type": "additional_tools", "role": "developer", "tools": [APPLY_PATCH, FILES]}
+    asked = CODEX | {"input": [more, *CODEX["input"]], "tools": [READ]}
+    request = APIS["responses"].read_request(json.dumps(asked).encode())
+    sent = json.loads(APIS["chat"].write_request(request, accepting()).body)
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["read", "apply_patch", "files__read"]
+    assert len(sent["messages"]) == len(CODEX["input"])
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

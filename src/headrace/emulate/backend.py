@@ -169,13 +169,11 @@ class EmulatedBackend:
         elif fault.error is not None:
             exchange.write(answer.said.writer.error(fault.error))
             exchange.finish()
-        elif fault.what == POLITE:
-            exchange.finish()
         elif fault.what != STALL:
             if not answer.stream:
-                exchange.start(200, JSON, 1000)
+                exchange.start(200, JSON, None if fault.what == POLITE else 1000)
                 exchange.write(b'{"id":')
-            exchange.abort()
+            exchange.finish() if fault.what == POLITE else exchange.abort()
         return True
 
     def _finish(self, answer: Answer, now_s: float) -> None:

@@ -84,10 +84,12 @@ def step_events(step: Step, request: Request, answer_id: str) -> list[tuple[Even
 def _call_events(
     call: ScriptedCall, offered: tuple[tuple[str | None, Tool], ...], call_id: str
 ) -> list[tuple[Event, ...]]:
-    namespace, tool = next(((n, t) for n, t in offered if getattr(t, "name", None) == call.name), (None, None))
+    named = ((namespace, tool, getattr(tool, "name", None) or "") for namespace, tool in offered)
+    here = (found for found in named if found[2] == call.name or found[2].endswith(f"__{call.name}"))
+    namespace, tool, name = next(here, (None, None, call.name))
     custom = isinstance(tool, CustomTool)
     text = call.input if custom and call.input is not None else _arguments(call)
-    started = ToolCallStarted(call_id, call.name, custom, namespace)
+    started = ToolCallStarted(call_id, name, custom, namespace)
     deltas: list[tuple[Event, ...]] = [(ToolCallDelta(piece),) for piece in _pieces(text)]
     return [(started,), *deltas[:-1], (*(deltas[-1] if deltas else ()), ToolCallDone())]
 

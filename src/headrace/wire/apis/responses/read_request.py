@@ -9,7 +9,7 @@ from headrace.errors import RequestError
 from headrace.wire.apis.responses.items import read_item
 from headrace.wire.apis.responses.tools import read_choice, read_tools
 from headrace.wire.body import NULL, decode_body, given, top_level
-from headrace.wire.canonical import ReasoningOptions, Request, ResponseFormat, Sampling, Text, Turn, merged
+from headrace.wire.canonical import Opaque, ReasoningOptions, Request, ResponseFormat, Sampling, Text, Turn, merged
 
 
 class _Format(msgspec.Struct):
@@ -54,7 +54,12 @@ class _Request(msgspec.Struct):
     previous_response_id: str | None = None
 
 
+class _MoreTools(msgspec.Struct):
+    tools: list[Raw]
+
+
 _requests = msgspec.json.Decoder(_Request)
+_more_tools = msgspec.json.Decoder(_MoreTools)
 _KNOWN = frozenset(_Request.__struct_fields__)
 _SEALED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -74,11 +79,12 @@ def read_request(body: bytes) -> Request:
         extra["tool_choice"] = wire.tool_choice
     include = wire.include or []
     text = wire.text or _Text()
+    turns, more_tools = _turns(wire)
     return Request(
         api="responses",
         model=wire.model,
-        turns=_turns(wire),
-        tools=read_tools(wire.tools or []),
+        turns=turns,
+        tools=read_tools([*(wire.tools or []), *more_tools]),
         tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls,
         response_format=_response_format(text.format),
@@ -99,16 +105,24 @@ def read_request(body: bytes) -> Request:
     )
 
 
-def _turns(wire: _Request) -> tuple[Turn, ...]:
+def _turns(wire: _Request) -> tuple[tuple[Turn, ...], list[Raw]]:
+    """The turns, and the tools that are offered among them, as Codex does with its newest models."""
     turns = [Turn("system", (Text(wire.instructions),))] if wire.instructions else []
+    tools: list[Raw] = []
     if isinstance(wire.input, str):
         if wire.input:
             turns.append(Turn("user", (Text(wire.input),)))
     else:
-        turns += [read_item(item, f"input[{at}]") for at, item in enumerate(wire.input)]
+        for at, item in enumerate(wire.input):
+            turn = read_item(item, f"input[{at}]")
+            match turn.parts:
+                case (Opaque(_, "additional_tools"),):
+                    tools += decode_body(_more_tools, item, "additional tools", f"input[{at}]").tools
+                case _:
+                    turns.append(turn)
     if not turns and wire.previous_response_id is None:
         raise RequestError("input: there is none; send text or a list of items", "input")
-    return merged(turns)
+    return merged(turns), tools
 
 
 def _reasoning(wire: _Reasoning, sealed: bool) -> ReasoningOptions:
