@@ -39,7 +39,7 @@ clients: setup
 	$(BIN)/python tests/clients/install.py
 
 test-clients: clients
-	$(BIN)/python -m pytest -n 2 -m clients -rs tests/clients
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m clients -rs tests/clients
 
 # Both builds give the same bytes, and the compiled one passes the tests: in a copy, which leaves this tree as it is.
 test-compiled: setup

@@ -41,6 +41,9 @@ def _params(options: argparse.Namespace) -> xllamacpp.CommonParams:
     params.cache_ram_mib = 0
     if not options.cache:
         params.n_ctx_checkpoints = 0  # they serve the cache only, and cut every prompt into three steps
+    if options.embeddings:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.ui = False
     params.verbosity = 1
     return params
@@ -52,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=8, help="requests served together")
     parser.add_argument("--context", type=int, default=2048, help="tokens of one slot")
     parser.add_argument("--threads", type=int, default=1, help="leave a core for the client")
+    parser.add_argument("--embeddings", action="store_true", help="serve embeddings, too: the mean over the tokens")
     parser.add_argument("--cache", action="store_true", help="keep the prompt cache on")
     return parser.parse_args()
 

@@ -28,7 +28,6 @@ PASSED, ONLY_CHAT, ONLY_MESSAGES = "glm-4.6", "gpt-oss-120b", "minimax-m2"
 TIMEOUT_S = 120.0
 KEY = "client-key"
 BROKEN = ("cut", "polite")
-MANY = 60
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 NOWHERE = "http://127.0.0.1:9"  # the proxy of everything that is not on this machine
 KEPT_FROM_CLIENTS = ("PYTHONPATH", "VIRTUAL_ENV", "OPENAI_", "ANTHROPIC_", "CLAUDE", "NODE_OPTIONS")
@@ -110,23 +109,24 @@ class Served:
 
     Attributes:
         url: where it serves, without `/v1`.
+        backends: where its emulated backends are, by name.
     """
 
-    def __init__(self, url: str, backends: list[str], ledger: Path) -> None:
+    def __init__(self, url: str, backends: dict[str, str], ledger: Path) -> None:
         self.url = url
-        self._backends = backends
+        self.backends = backends
         self._ledger = ledger
         self._read = 0
 
     def say(self, *steps: dict[str, Any]) -> None:
         """What the models say from now on, turn by turn; and nothing goes wrong any more."""
         self._tell("script", list(steps))
-        self.break_streams("")
+        self.go_wrong()
         self.attempts()
 
-    def break_streams(self, fault: str, times: int = MANY) -> None:
-        """The next requests fail like this (docs/emulator.md)."""
-        self._tell("faults", [fault] * times if fault else [])
+    def go_wrong(self, *faults: str) -> None:
+        """What is to go wrong with the next requests, one each (docs/emulator.md)."""
+        self._tell("faults", list(faults))
 
     def attempts(self) -> list[Entry]:
         """What was asked of backends since the last time, as the ledger has it."""
@@ -135,7 +135,7 @@ class Served:
         return new
 
     def _tell(self, what: str, body: object) -> None:
-        for backend in self._backends:
+        for backend in self.backends.values():
             request = urllib.request.Request(f"{backend}/emulated/{what}", json.dumps(body).encode())
             urllib.request.urlopen(request, timeout=TIMEOUT_S).close()
 
@@ -175,7 +175,7 @@ def served(folder: Path) -> Iterator[Served]:
         command(folder, "emulate", str(fleet)) as emulated,
         command(folder, "serve", str(fleet), "--port", "0", "--admin-port", "0") as found,
     ):
-        yield Served(found["url"].removesuffix("/v1"), list(emulated["backends"].values()), folder / found["ledger"])
+        yield Served(found["url"].removesuffix("/v1"), emulated["backends"], folder / found["ledger"])
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
 """Coding tools do a task: a scripted model asks for their tools, and a file on the disk is really changed.
 
-With each of them, too: a stream that breaks once is noticed, and one that breaks every time does not end as an answer.
-A `polite` end, without an error of HTTP's, is what four clients took for a whole answer before there was a headrace.
+The same task again with a backend whose first stream breaks: none of them may take the piece for the whole. What passes
+breaks politely, as if all were well, which some clients believe where no gateway is between.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rig import KEY, ONLY_MESSAGES, PASSED, PROXIES, Client
+import pytest
+from rig import KEY, ONLY_MESSAGES, PASSED, PROXIES, Client, Ended, Served, run
+
+from headrace.ledger import Entry
 
 TASK = "Make made.txt say two."
 MADE = "made.txt"
@@ -27,16 +30,19 @@ class Tool(NamedTuple):
         models: what it is pointed at: a name that passes and one that is translated.
         start: writes its configuration and gives command and environment; takes the URL, model, home and work folder.
         script: the model's turns, given the model and the work folder.
-        attempts: attempts that the task takes, at least; the tool may ask for a title besides.
-        gives_up: how it ends when every stream breaks: its exit code, and what it says.
+        attempts: attempts that the task takes, at least: a tool may ask for a title besides.
+        at_once: requests that it sends together at its beginning.
+        asks_again: it sends a request again whose answer broke.
     """
 
-    client: str
     models: tuple[str, str]
     start: Callable[[Client, str, str, Path, Path], tuple[list[str], dict[str, str]]]
     script: Callable[[str, Path], list[dict[str, Any]]]
     attempts: int
+    at_once: int = 1
+    asks_again: bool = True
     workload_class: str = "coding"
+    says: str = DONE
 
 
 def codex(client: Client, url: str, model: str, home: Path, work: Path) -> tuple[list[str], dict[str, str]]:
@@ -114,6 +120,11 @@ def qwen(client: Client, url: str, model: str, home: Path, work: Path) -> tuple[
     ], environment | direct
 
 
+def qwen_script(model: str, work: Path) -> list[dict[str, Any]]:
+    """A conversation of its begins with a turn of the model's that no model has spoken."""
+    return [ANSWER, *writes("run_shell_command", is_background=False)]
+
+
 def aider(client: Client, url: str, model: str, home: Path, work: Path) -> tuple[list[str], dict[str, str]]:
     (work / MADE).write_text("one\n")
     quiet = ("--no-git", "--no-analytics", "--no-check-update", "--no-show-model-warnings", "--no-show-release-notes")
@@ -122,33 +133,64 @@ def aider(client: Client, url: str, model: str, home: Path, work: Path) -> tuple
     return command, {"OPENAI_API_BASE": f"{url}/v1", "OPENAI_API_KEY": KEY}
 
 
+def aider_script(model: str, work: Path) -> list[dict[str, Any]]:
+    return [{"text": f"{MADE}\n```\ntwo\n```\n"}]
+
+
+def writes(tool: str, **more: Any) -> list[dict[str, Any]]:
+    """Turns of a model that writes the file at once."""
+    return [{"text": "I make it.", "calls": [{"name": tool, "arguments": {**WRITE, **more}}]}, ANSWER]
+
+
 TOOLS = {
-    "codex": Tool("codex", ("gpt-5.5", "gpt-5.6-sol"), codex, codex_script, 4),
-    "claude-code": Tool("claude-code", ("claude-opus-4-6", "claude-sonnet-4-6"), claude, claude_script, 4),
-    "opencode": Tool(
-        "opencode",
-        (PASSED, ONLY_MESSAGES),
-        opencode,
-        lambda model, work: [{"text": "I make it.", "calls": [{"name": "bash", "arguments": WRITE}]}, ANSWER],
-        2,
-    ),
-    "qwen-code": Tool(
-        "qwen-code",
-        (PASSED, ONLY_MESSAGES),
-        qwen,
-        lambda model, work: [
-            {"text": "It begins with a turn of the model's."},
-            {"calls": [{"name": "run_shell_command", "arguments": {**WRITE, "is_background": False}}]},
-            ANSWER,
-        ],
-        2,
-    ),
-    "aider": Tool(
-        "aider",
-        (PASSED, ONLY_MESSAGES),
-        aider,
-        lambda model, work: [{"text": f"{MADE}\n```\ntwo\n```\n"}],
-        1,
-        "chat",
-    ),
+    "codex": Tool(("gpt-5.5", "gpt-5.6-sol"), codex, codex_script, 4),
+    "claude-code": Tool(("claude-opus-4-6", "claude-sonnet-4-6"), claude, claude_script, 4),
+    "opencode": Tool((PASSED, ONLY_MESSAGES), opencode, lambda model, work: writes("bash"), 2, at_once=2),
+    "qwen-code": Tool((PASSED, ONLY_MESSAGES), qwen, qwen_script, 2, asks_again=False),
+    "aider": Tool((PASSED, ONLY_MESSAGES), aider, aider_script, 1, workload_class="chat", says="Applied edit"),
 }
+EVERY = [(name, model) for name, tool in TOOLS.items() for model in tool.models]
+
+
+def use(name: str, model: str, running: Served, home: Path, *faults: str) -> tuple[Ended, str | None, list[Entry]]:
+    """How the tool ended, what the file says then, and what was asked of backends."""
+    tool, client, work = TOOLS[name], Client(name), home.parent / "work"
+    work.mkdir()
+    running.say(*tool.script(model, work))
+    running.go_wrong(*faults)
+    command, environment = tool.start(client, running.url, model, home, work)
+    ended = run(command, home=home, work=work, **environment)
+    made = work / MADE
+    return ended, made.read_text() if made.exists() else None, running.attempts()
+
+
+@pytest.mark.parametrize(("name", "model"), EVERY)
+def test_does_its_task(running: Served, home: Path, name: str, model: str) -> None:
+    ended, made, attempts = use(name, model, running, home)
+    assert (ended.code, made) == (0, "two\n"), ended
+    assert TOOLS[name].says in ended.out
+    assert len(attempts) >= TOOLS[name].attempts
+    assert {(each.status, each.workload_class) for each in attempts} == {("completed", TOOLS[name].workload_class)}
+    at = "every-api" if model == TOOLS[name].models[0] else "only-"
+    assert all(each.backend.startswith(at) for each in attempts)
+
+
+@pytest.mark.parametrize(("name", "model"), EVERY)
+def test_notices_a_stream_that_breaks(running: Served, home: Path, name: str, model: str) -> None:
+    tool = TOOLS[name]
+    fault = "polite@1" if model == tool.models[0] else "cut@1"
+    ended, made, attempts = use(name, model, running, home, *[fault] * tool.at_once)
+    assert sum(each.status == "failed" for each in attempts) == tool.at_once
+    if tool.asks_again:
+        assert (ended.code, made) == (0, "two\n"), ended
+        assert tool.says in ended.out
+    else:
+        assert (ended.code, made) == (1, None), ended
+        assert "API Error" in ended.err
+
+
+def test_codex_gives_up_where_every_stream_breaks(running: Served, home: Path) -> None:
+    ended, made, attempts = use("codex", TOOLS["codex"].models[0], running, home, *["polite@1"] * 10)
+    assert (ended.code, made) == (1, None)
+    assert "turn.failed" in ended.out
+    assert len(attempts) == 6, "once, and five times again"

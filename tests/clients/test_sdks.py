@@ -131,3 +131,11 @@ def test_litellm(running: Served, home: Path) -> None:
             **dict.fromkeys(("chat after tools", "messages after tools"), AFTER),
         }
         assert notices(broken, chat="MidStreamFallbackError", messages="MidStreamFallbackError")
+
+
+def test_without_a_gateway_a_polite_end_is_taken_for_a_whole_answer(running: Served, home: Path) -> None:
+    """What all of the above would be worth nothing without: the fault is one that a client does not see by itself."""
+    running.say(*SCRIPT)
+    url = running.backends["only-chat"]
+    found = Client("cerebras").program("chat_sdk.py", "cerebras", url, ONLY_CHAT, home=home).json
+    assert found[ONLY_CHAT]["broken"]["polite"] == {"chat": "whole"}

@@ -29,7 +29,7 @@ def chat() -> dict[str, Any]:
         "chat": whole.choices[0].message.content,
         "usage": whole.usage.completion_tokens > 0,
         "chat stream": text_of(client.chat.completions.create(model=MODEL, messages=QUESTION, stream=True)),
-        "raw header": raw.headers["x-headrace-backend"],
+        "raw header": raw.headers.get("x-headrace-backend"),
     }
 
 

@@ -7,7 +7,6 @@ from headrace.wire.dialects.dialect import (
     COMPLETIONS,
     EMBEDDINGS,
     MESSAGES,
-    RESPONSES,
     Auth,
     Continuation,
     Dialect,
@@ -26,7 +25,6 @@ LLAMA_CPP = Dialect(
     paths={
         "chat": CHAT,
         "completions": COMPLETIONS,
-        "responses": RESPONSES,
         "messages": MESSAGES,
         "embeddings": EMBEDDINGS,
     },
@@ -72,6 +70,8 @@ LLAMA_CPP = Dialect(
         f"The last chunk carries `timings` ({SERVER}).",
         f"`error.code` is a number, on a 404 too ({SERVER}).",
         f"A last assistant message is continued; two of them, or one with tool calls, are an error ({SERVER}).",
+        "Its Responses streams have no `output_index` and `content_index`, without which openai's `responses.stream()` "
+        f"fails: so Responses is translated for it ({TRIED}, openai 3.57.0).",
         "Tools need --jinja (" + SERVER + "); without a template that has them, tool_choice is ignored (tried).",
     ),
     sources={
