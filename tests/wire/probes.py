@@ -201,6 +201,7 @@ RESPONSES: dict[str, dict[str, Any]] = {
     "namespaces of tools": {
         "tools": [{"type": "namespace", "name": "files", "description": "Files.", "tools": [_function()]}]
     },
+    "tools in an item of the input": _input({"type": "additional_tools", "role": "developer", "tools": [_function()]}),
     "web_search tool": {"tools": [{"type": "web_search"}, _function()]},
     "tool_choice: required": {"tools": [_function()], "tool_choice": "required"},
     "tool_choice: a function": {"tools": [_function()], "tool_choice": {"type": "function", "name": "f"}},
