@@ -17,12 +17,14 @@ from headrace.policy import (
     AttemptFailed,
     Cancel,
     Dispatch,
+    DispatchReason,
     End,
     Enqueue,
     FailureKind,
     Finished,
     FirstToken,
     FleetChanged,
+    Outcome,
     PolicyEngine,
     Reject,
     RejectReason,
@@ -117,6 +119,20 @@ def test_what_fails_after_the_first_byte_is_not() -> None:
     actions = driver.send(AttemptFailed(first.attempt_id, FailureKind.RESET, committed=True))
     assert only(End, actions).request_id == 1
     assert not any(isinstance(action, Dispatch) for action in actions)
+
+
+def test_what_the_client_has_of_an_answer_is_gone_on_from_elsewhere() -> None:
+    driver = Driver(fleet_of(3))
+    first = only(Dispatch, driver.arrive(1))
+    driver.send(FirstToken(first.attempt_id))
+    broken = AttemptFailed(first.attempt_id, FailureKind.RESET, True, output_tokens=5, resumable=True, unfit=("b1",))
+    second = only(Dispatch, driver.send(broken))
+    assert (first.reason, second.reason) == (DispatchReason.FIRST, DispatchReason.RESCUE)
+    assert second.backend not in (first.backend, "b1")
+    assert second.expected_output_tokens == first.expected_output_tokens - 5.0
+    actions = driver.send(AttemptFailed(second.attempt_id, FailureKind.RESET, True, output_tokens=1, resumable=True))
+    assert only(End, actions).outcome is Outcome.FAILED
+    assert not any(isinstance(action, Reject) for action in actions), "nothing can be said to who has a part"
 
 
 def test_a_backend_that_failed_twice_is_left_alone_and_then_probed_with_one_request() -> None:

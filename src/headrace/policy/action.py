@@ -27,6 +27,14 @@ class RejectReason(StrEnum):
     UNFIT = "unfit"  # no candidate can give what the request asks for
 
 
+class DispatchReason(StrEnum):
+    """Why an attempt is made."""
+
+    FIRST = "first"
+    RETRY = "retry"  # an attempt before it failed, and nothing of it reached the client
+    RESCUE = "rescue"  # an attempt before it failed, and this one goes on from what the client has
+
+
 class Action(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """Base of all actions."""
 
@@ -39,6 +47,7 @@ class Dispatch(Action, frozen=True, gc=False, tag=True, array_like=True):
         outside_score_usd: best score outside the steered share's pools, without the share's price; None without one.
         cost_usd: expected marginal cost here; `outside_cost_usd`: on that best outside backend.
         expected_output_tokens: the prediction that the scores used.
+        reason: why it is made.
     """
 
     request_id: int
@@ -49,6 +58,7 @@ class Dispatch(Action, frozen=True, gc=False, tag=True, array_like=True):
     expected_output_tokens: float
     outside_score_usd: float | None = None
     outside_cost_usd: float | None = None
+    reason: DispatchReason = DispatchReason.FIRST
 
 
 class Cancel(Action, frozen=True, gc=False, tag=True, array_like=True):

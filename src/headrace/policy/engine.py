@@ -6,7 +6,7 @@ same object, so what was simulated is what runs.
 
     Arrived --> Dispatch ----------------> FirstToken --> Finished ----> End(completed)
        |  \\        ^  |                        |
-       |   \\       |  +-- AttemptFailed -------+--(bytes delivered)----> End(failed)
+       |   \\       |  +-- AttemptFailed -------+--(bytes delivered, and nobody can go on)--> End(failed)
        |    \\      |            |
        |     \\     +--- retry --+--(no try left, or no backend left)--> Reject, End(failed)
        |      \\    |
@@ -28,7 +28,18 @@ from random import Random
 
 from headrace.errors import InvariantError
 from headrace.fleet import Fleet
-from headrace.policy.action import AnyAction, Cancel, Dispatch, End, Enqueue, Outcome, Reject, RejectReason, SetTimer
+from headrace.policy.action import (
+    AnyAction,
+    Cancel,
+    Dispatch,
+    DispatchReason,
+    End,
+    Enqueue,
+    Outcome,
+    Reject,
+    RejectReason,
+    SetTimer,
+)
 from headrace.policy.admission import WaitingRoom, due, no_backend, refusal, retry_after_s
 from headrace.policy.backend_states import backend_states
 from headrace.policy.breaker import Probe
@@ -244,7 +255,10 @@ class PolicyEngine:
         used_input = request.input_tokens if attempt.first_token_s is not None else 0
         self._release(attempt, used_input, event.output_tokens)
         if event.committed:
-            return self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
+            if not event.resumable:
+                return self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
+            request.resume(event.output_tokens)
+            request.shun(request.candidates.named(event.unfit))
         if refused:
             request.refused_by(backend)
         return self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
@@ -316,6 +330,7 @@ class PolicyEngine:
             output_tokens,
             outside_score_usd,
             None if outside is None else outside.cost_usd(input_tokens, output_tokens, outside_cached),
+            _reason(request),
         )
         return [dispatch, *self._expect(now_s, attempt)]
 
@@ -435,6 +450,8 @@ class PolicyEngine:
         return [SetTimer(QUEUE_TIMER, due_s)]
 
     def _reject(self, request: RequestState, reason: RejectReason, retry_s: float) -> list[AnyAction]:
+        if request.resumes:  # its client has a part of an answer: nothing can be said but that it breaks off
+            return self._end(request, Outcome.FAILED)
         outcome = Outcome.FAILED if request.tries else Outcome.REJECTED
         return [Reject(request.request_id, reason, retry_s), *self._end(request, outcome)]
 
@@ -450,3 +467,10 @@ class PolicyEngine:
             self._chooser.limits.lost(request)
         del self._requests[request.request_id]
         return [End(request.request_id, outcome)]
+
+
+def _reason(request: RequestState) -> DispatchReason:
+    """Why an attempt is made that has just been counted."""
+    if request.resumes:
+        return DispatchReason.RESCUE
+    return DispatchReason.FIRST if request.attempts == 1 else DispatchReason.RETRY

@@ -81,9 +81,10 @@ class AttemptFailed(Event, frozen=True, gc=False, tag=True, array_like=True):
     """An attempt failed.
 
     Attributes:
-        committed: bytes of its answer have reached the client, so no other backend can take over.
+        committed: bytes of its answer have reached the client, so no other backend can begin anew.
         retry_after_s: what the backend asked for.
         output_tokens: tokens that it had produced by then, as far as they were counted.
+        resumable: another backend can go on from what the client has; `unfit`: those that cannot.
     """
 
     attempt_id: int
@@ -91,6 +92,8 @@ class AttemptFailed(Event, frozen=True, gc=False, tag=True, array_like=True):
     committed: bool = False
     retry_after_s: float | None = None
     output_tokens: int = 0
+    resumable: bool = False
+    unfit: tuple[str, ...] = ()
 
 
 class ClientGone(Event, frozen=True, gc=False, tag=True, array_like=True):

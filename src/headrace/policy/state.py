@@ -23,6 +23,7 @@ class RequestState:
         unfit: bit mask of the backends that cannot serve it.
         attempt: the live attempt; None while it waits in the queue.
         attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
+        resumes: what is dispatched next goes on from what the client has.
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
@@ -42,6 +43,7 @@ class RequestState:
         "queued_s",
         "refusals",
         "request_id",
+        "resumes",
         "streamed",
         "tenant",
         "tried",
@@ -79,6 +81,7 @@ class RequestState:
         self.prompt: Prompt | None = None
         self.hits: dict[int, int] | None = None
         self.refusals = 0
+        self.resumes = False
         self.due_s: float = inf
 
     @property
@@ -90,6 +93,12 @@ class RequestState:
         """Its last attempt was turned away by a healthy backend that is full: it may ask there again."""
         self.refusals += 1
         self.tried &= ~(1 << backend.index)
+
+    def resume(self, output_tokens: int) -> None:
+        """So many tokens of its answer have reached the client: what comes next reads them and goes on from there."""
+        self.resumes = True
+        self.input_tokens += output_tokens
+        self.expected_output_tokens = max(self.expected_output_tokens - output_tokens, 1.0)
 
     def shun(self, mask: int) -> None:
         """The backends of this bit mask cannot serve it."""
