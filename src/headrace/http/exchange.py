@@ -202,7 +202,7 @@ class Exchange:
 
     def raw_sender(self) -> Callable[[bytes], None]:
         """What to call with many blocks of whole chunks: `write_raw`, or what it comes to once the body has begun."""
-        return self._owner.splicer() if self._splice else self.write_raw
+        return self._send if self._splice else self.write_raw
 
     def flush(self) -> None:
         """Send what has been written now, and not at the end of the round."""
@@ -259,8 +259,12 @@ class Exchange:
         head = self._head
         if head is not None:
             self._head = None
-            self._splice = self._chunked and not self._no_body
             data = head + data
+            if self._chunked and not self._no_body:
+                self._splice = True
+                self._send(data)
+                self._send = self._owner.splicer()  # the first piece begins a stream, what follows makes a round busy
+                return
         if data:
             self._send(data)
 
