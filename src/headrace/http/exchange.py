@@ -12,10 +12,11 @@ from __future__ import annotations
 import socket
 import struct
 from asyncio import Transport
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+from urllib.parse import quote
 
 from headrace.http.pump import LAST_CHUNK, unframe
 
@@ -24,12 +25,24 @@ if TYPE_CHECKING:
     from headrace.http.websocket import WebSocket
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
+MAX_VALUE_BYTES = 2048
+_PLAIN = "!#$&'()*+-./:;<=>?@[]^_`{|}~"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def header_lines(*pairs: tuple[bytes, bytes]) -> bytes:
     """Header lines as they go on the wire, each ended by CRLF."""
     return b"".join(b"%s: %s\r\n" % pair for pair in pairs)
+
+
+def header_value(texts: Iterable[str]) -> bytes:
+    """Texts that may come from anybody as one header's value, with commas between.
+
+    What is not printable ASCII is percent-encoded: a line end would begin another header, or the body. A list that is
+    too long for a header ends with `...`.
+    """
+    value = ", ".join(quote(text, safe=_PLAIN) for text in texts)
+    return (value if len(value) <= MAX_VALUE_BYTES else value[: MAX_VALUE_BYTES - 3] + "...").encode()
 
 
 def status_line(status: int) -> bytes:
