@@ -65,7 +65,7 @@ class Emulator:
             backend.desk.script = script
 
     def trouble(self, faults: Iterable[str]) -> None:
-        """What goes wrong with the requests to come, one each, whichever backend gets them (`fault` has the grammar)."""
+        """What goes wrong with the requests to come, one each, whichever backend gets them (see `fault`)."""
         shared = deque(faults)
         for backend in self.backends.values():
             backend.desk.faults = shared
