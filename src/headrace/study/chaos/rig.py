@@ -15,6 +15,7 @@ from headrace import rng
 from headrace.emulate import Emulator
 from headrace.emulate.script import ScriptedCall, Step
 from headrace.fleet import Backend, Fleet
+from headrace.fleet.dialect_check import spoken_dialect
 from headrace.gateway import RunningGateway, start_gateway
 from headrace.http import ConnectionPool
 from headrace.ledger import UsageLedger
@@ -24,6 +25,8 @@ from headrace.study.chaos.client import Reply, ask
 from headrace.study.chaos.scenario import Place, Scenario
 from headrace.study.up import with_urls
 from headrace.wire import ApiName
+from headrace.wire.dialects import COMPATIBLE
+from headrace.wire.dialects.vllm import VLLM
 
 TEXT = (
     "A headrace leads a share of a river onto the wheel: fast, and without losing a drop of it on its way there. " * 2
@@ -36,10 +39,13 @@ _NAME, _TEXT = "measure", {"type": "object", "properties": {"what": {"type": "st
 
 
 def impatient(fleet: Fleet) -> Fleet:
-    """The fleet, all of it emulated, with time guards so short that a scenario is over in seconds."""
-    limits = replace(fleet.limits, first_byte_timeout_s=GUARD_S, answer_timeout_s=3 * GUARD_S, idle_timeout_s=GUARD_S)
+    """The fleet, all of it emulated, with time guards so short that a scenario is over in seconds.
+
+    Backends of which the fleet says no dialect speak vLLM's: it is what most of them run.
+    """
+    limits = replace(fleet.limits, first_byte_timeout_s=GUARD_S, answer_timeout_s=3 * GUARD_S, stall_timeout_s=GUARD_S)
     pools = {
-        name: replace(pool, backends=tuple(replace(b, emulated=True) for b in pool.backends))
+        name: replace(pool, backends=tuple(replace(b, emulated=True, dialect=_dialect(b)) for b in pool.backends))
         for name, pool in fleet.pools.items()
     }
     return replace(fleet, pools=pools, limits=limits)
@@ -119,9 +125,8 @@ def request_body(api: ApiName, model: str, scenario: Scenario) -> bytes:
     return json.dumps(body).encode()
 
 
-def backends_of(fleet: Fleet, pool: str) -> tuple[Backend, ...]:
-    """The backends of a pool."""
-    return fleet.pools[pool].backends
+def _dialect(backend: Backend) -> str:
+    return VLLM.name if spoken_dialect(backend) is COMPATIBLE else backend.dialect
 
 
 def _tool(api: ApiName) -> dict[str, Any]:
