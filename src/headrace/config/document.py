@@ -353,6 +353,8 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     backoff_base_s: Positive | None = None
     backoff_cap_s: Positive | None = None
     rescue: bool | None = None
+    hedge_budget: NotNegative | None = None
+    hedge_quantile: Annotated[float, Meta(gt=0, lt=1)] | None = None
     prefix_index_entries: Annotated[int, Meta(ge=0)] | None = None
     max_body_bytes: Count | None = None
     max_head_bytes: Count | None = None

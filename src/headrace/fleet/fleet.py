@@ -148,6 +148,9 @@ class Limits:
         backoff_base_s: where nobody else is left, a backend is asked again after a random part of this; it doubles with
             every try, up to `backoff_cap_s`.
         rescue: whether an answer that broke off is gone on with elsewhere; else its request has failed.
+        hedge_budget: what second attempts, beside first ones that are late, may add to the marginal cost of all
+            requests, as a fraction; 0: there are none.
+        hedge_quantile: of the time to a first token beside what was predicted; what takes longer is late.
         prefix_index_entries: prompt blocks, and sessions, of which the policy remembers the backend; 0: none.
         max_body_bytes: largest request body.
         max_head_bytes: largest request head.
@@ -177,6 +180,8 @@ class Limits:
     backoff_base_s: float = 0.25
     backoff_cap_s: float = 8.0
     rescue: bool = True
+    hedge_budget: float = 0.02
+    hedge_quantile: float = 0.95
     prefix_index_entries: int = 65_536
     max_body_bytes: int = 16 * 1024 * 1024
     max_head_bytes: int = 32 * 1024
