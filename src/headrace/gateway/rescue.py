@@ -15,7 +15,6 @@ and no end follows. A client that reads comments is told of the seam by one: `: 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -63,10 +62,10 @@ class Rescue:
 
     __slots__ = ("_closing", "bodies", "fault", "first", "obstacle", "progress", "seam", "several", "usage", "writer")
 
-    def __init__(self, progress: Progress, writer: StreamWriter, closing: Callable[[], bytes]) -> None:
+    def __init__(self, progress: Progress, writer: StreamWriter, closing: bytes | None = None) -> None:
         """
         Args:
-            closing: what is missing of the stream once its finish reason has passed.
+            closing: what is missing of the stream once its finish reason has passed; None: the writer knows.
         """
         self.progress = progress
         self.writer = writer
@@ -83,7 +82,7 @@ class Rescue:
 
         Args:
             ceiling: the client's, of output tokens.
-            input_tokens: of the request, as far as they are known.
+            input_tokens: of the request, estimated: said where the backend has not come to say what it counted.
         """
         progress = self.progress
         if progress.failed is not None or self.fault is not None:
@@ -92,18 +91,18 @@ class Rescue:
             return self.seam
         if self.several:
             return None
+        used = progress.usage or Usage(input_tokens, progress.tokens)
         if progress.finished is not None:
-            return self.seam + self._closing()
+            return self.seam + (self.writer.write_all([used, Ended()]) if self._closing is None else self._closing)
         if self.obstacle or ceiling is None or progress.tokens < ceiling:
             return None
-        used = progress.usage or Usage(input_tokens, progress.tokens)
         return self.seam + self.first + self.writer.write_all([Finished("length"), used, Ended()])
 
     def broke_again(self, usage: Usage | None) -> None:
         """A backend that went on has broken off, too; `usage`: what it has said of its cost."""
         self.usage = usage
         self.obstacle = self.progress.obstacle()
-        self._closing = lambda: self.writer.write(Ended())
+        self._closing = None
 
     def opening_words(self, backend: str) -> bytes:
         """What is sent before the first words of the backend that goes on."""
@@ -122,7 +121,7 @@ def rescue_of_stream(request: GatewayRequest, delivered: Delivered, answer_id: s
     seam = delivered.close()
     neutral = _neutral(request)
     writer, first = delivered.writer(neutral, answer_id, int(time.time()))
-    rescue = Rescue(delivered.progress, writer, lambda: delivered.closing)
+    rescue = Rescue(delivered.progress, writer, delivered.closing)
     rescue.seam, rescue.first = seam, first
     rescue.obstacle = obstacle(request.body) or delivered.obstacle()
     rescue.several = request.head.choices > 1
@@ -131,7 +130,7 @@ def rescue_of_stream(request: GatewayRequest, delivered: Delivered, answer_id: s
 
 def rescue_of_translation(request: GatewayRequest, progress: Progress, writer: StreamWriter) -> Rescue:
     """The rescue of a stream that headrace wrote itself."""
-    rescue = Rescue(progress, writer, lambda: writer.write(Ended()))
+    rescue = Rescue(progress, writer)
     rescue.obstacle = obstacle(request.body) or progress.obstacle()
     rescue.several = request.head.choices > 1
     return rescue

@@ -8,9 +8,9 @@ client's connection is closed without an end, because an answer that was cut off
 The blocks of a stream are kept by reference. Nobody looks at them unless the stream breaks or its client goes away:
 then they are read, and say what was delivered. Of a long stream the older blocks are read on the way and become text.
 
-Two things make it possible to go on where a stream stopped. Only whole lines are handed on, so no client is left with
-half an event. And an event that carries an error is not handed on at all: one look at each block finds it, for inside
-a string its quotes would be escaped.
+Two things make it possible to go on where a stream stopped. No client is left with half a line: what does not come as
+whole chunks of whole lines is handed on as whole events. And an event that carries an error is not handed on at all:
+one look at each block finds it, for inside a string its quotes would be escaped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from headrace.policy import FailureKind
 from headrace.wire import FINISH_MARKS, UsageFilter, stream_error
 from headrace.wire.apis.errors import said_failure
 from headrace.wire.resume import Delivered
-from headrace.wire.splices import SPLICES, errors_apart, token_estimate
+from headrace.wire.splices import SPLICES, errors_apart, is_whole, token_estimate
 
 if TYPE_CHECKING:
     from headrace.gateway.attempt import Attempt
@@ -87,7 +87,7 @@ class StreamAnswer:
         self._filter: UsageFilter | None = None
         self._end: list[bytes] = []  # payload since the finish reason passed by, if events are watched
         self._shown: list[bytes] = []  # of this, what was handed on
-        self._held: list[bytes] = []  # the beginning of a line whose end has not come
+        self._held: list[bytes] = []  # the beginning of an event whose end has not come
         self._delivered: Delivered | None = None  # what was let go of, read
         self._measured = 0  # of the kept blocks, those whose tokens are in `_spoken`
         self._spoken = 0
@@ -126,14 +126,14 @@ class StreamAnswer:
             self._framed_preamble = None
             self._begin(data)
             return
-        lines = self._whole_lines(data)
-        if not lines or (lines.find(_ERROR) >= 0 and self._fails(lines)):
+        events = self._whole_events(data)
+        if not events or (events.find(_ERROR) >= 0 and self._fails(events)):
             return
         if not self._watch:
-            self._keep(lines)
-            self._attempt.request.exchange.write(lines)
+            self._keep(events)
+            self._attempt.request.exchange.write(events)
         else:
-            self._filtered(lines)
+            self._filtered(events)
 
     def on_end(self, explicit: bool) -> None:
         """The body is complete; whether the answer is, its last events say."""
@@ -147,7 +147,7 @@ class StreamAnswer:
         last = self._last_bytes() + rest
         end = self._splice.end(self._opening, last, self._finish_passed)
         finished = end.finished or (self._filter is not None and self._filter.watching_events)
-        if finished and not end.failed and (explicit or end.done):
+        if finished and not end.failed and (explicit or end.done) and is_whole(rest):
             exchange = attempt.request.exchange
             exchange.write(rest if self._filter is None else self._filter.feed(rest) + self._filter.flush())
             delivered = None if end.usage is not None else self.delivered_tokens()
@@ -199,6 +199,9 @@ class StreamAnswer:
                 self._framed_preamble += block
             self._begin(unframe(block))
             return
+        if self._held:
+            self.on_data(unframe(block))
+            return
         # Whole lines again, after data that was not: no mark can reach over the line's end.
         self._filter = None
         self._splicing = True
@@ -231,23 +234,24 @@ class StreamAnswer:
         else:
             self._preamble = preamble
 
-    def _whole_lines(self, data: bytes) -> bytes:
-        """What can be handed on of these bytes and those that were held: whole lines."""
-        end = data.rfind(b"\n") + 1
-        if not end:
-            self._held.append(data)
-            return b""
-        if self._held:
-            lines = b"".join((*self._held, data[:end]))
+    def _whole_events(self, data: bytes) -> bytes:
+        """What can be handed on of these bytes and those that were held: whole events."""
+        before = self._held[-1][-2:] if self._held else b""  # a blank line may be cut anywhere
+        window = before + data
+        end = max(window.rfind(b"\n\n") + 2, window.rfind(b"\n\r\n") + 3) - len(before)
+        if window.find(b"\n\n") < 0 and window.find(b"\n\r\n") < 0:
+            end = 0
+        rest = data[end:]
+        events = b"".join((*self._held, data[:end])) if end else b""
+        if end:
             self._held.clear()
-        else:
-            lines = data if end == len(data) else data[:end]
-        if end < len(data):
-            self._held.append(data[end:])
-        return lines
+        if rest:
+            self._held.append(rest)
+        self._splicing = not self._held and self._filter is None
+        return events
 
     def _fails(self, payload: bytes) -> bool:
-        """Whether an event in these lines carries an error: what is before it is handed on, and the answer broken."""
+        """Whether one of these events carries an error: what is before it is handed on, and the answer broken."""
         before, event = errors_apart(payload)
         if not event:
             return False

@@ -34,7 +34,7 @@ class TranslatedStream:
 
     __slots__ = (
         *("_attempt", "_begun", "_delivered", "_end", "_exchange", "_feed", "_fed", "_guarded_fed", "_held", "_kept"),
-        *("_measured", "_plain", "_progress", "_quiet_s", "_reader", "_rescue", "_seam", "_spoken", "_usage"),
+        *("_measured", "_over", "_plain", "_progress", "_quiet_s", "_reader", "_rescue", "_seam", "_spoken", "_usage"),
         *("_write_all", "_writer", "wants_framed"),
     )
 
@@ -55,6 +55,7 @@ class TranslatedStream:
         self._progress = Progress(attempt.rescue_max_bytes) if self._rescue is None else self._rescue.progress
         self._kept: list[Event] = []  # what was handed on and is not in `_progress` yet
         self._begun = False
+        self._over = False  # the body has ended
         self._plain = False  # events are handed on as they are
         self._held: list[Event] = []  # what came before the answer began
         self._usage: Usage | None = None
@@ -87,6 +88,7 @@ class TranslatedStream:
     def on_end(self, explicit: bool) -> None:
         """The body is complete; whether the answer is, its events say."""
         if not self._attempt.ended:
+            self._over = True
             self._take(self._reader.close(explicit))
 
     def on_failed(self, kind: FailedKind, message: str) -> None:
@@ -177,7 +179,7 @@ class TranslatedStream:
             elif is_token_event(event):
                 self._delivered += 1
         if fault is not None:
-            self._attempt.fault = fault
+            self._attempt.fault = None if self._over else fault  # at its end nobody said it: it was found
             self._attempt.failed(FailureKind.CUT)
 
 

@@ -35,6 +35,9 @@ class Place(Protocol):
     def see(self, data: bytes) -> None:
         """The data of one more event; never raises."""
 
+    def complete(self, name: str) -> bytes:
+        """Data for an event of this name that changes nothing, or is the last; empty: there is none."""
+
     def writer(self, request: Request, answer_id: str, created_s: int) -> tuple[StreamWriter, bytes]:
         """What writes the rest, and what it has to say before anything else."""
 
@@ -75,6 +78,10 @@ class ChunkPlace:
             given = {name: value for name, value in named.items() if bytes(value) != b"null"}
             self._head = b"data: %b," % _encode(given)[:-1]
 
+    def complete(self, name: str) -> bytes:
+        """Chunks have no names."""
+        return b""
+
     def writer(self, request: Request, answer_id: str, created_s: int) -> tuple[StreamWriter, bytes]:
         """Chunks with the answer's head."""
         made = (ChatStreamWriter if request.api == "chat" else CompletionsStreamWriter)(request, answer_id, created_s)
@@ -93,16 +100,17 @@ class _MessagesEvent(msgspec.Struct):
     content_block: _Block | None = None
 
 
+_STOP = b'{"type":"message_stop"}'
 _messages_events = msgspec.json.Decoder(_MessagesEvent)
 
 
 class MessagesPlace:
     """Messages: blocks, of which one may be open."""
 
-    closing = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
     obstacle = ""
 
     def __init__(self) -> None:
+        self.closing = b"event: message_stop\ndata: %b\n\n" % _STOP
         self._begun = False
         self._index = -1
         self._open = ""
@@ -118,6 +126,15 @@ class MessagesPlace:
             self._index, self._open = event.index, event.content_block.type if event.content_block else ""
         elif event.type == "content_block_stop":
             self._open = ""
+
+    def complete(self, name: str) -> bytes:
+        """A piece without text, or the last event."""
+        if name == "message_stop":
+            self.closing = b""
+            return _STOP
+        if name != "content_block_delta" or self._open != "text":
+            return b""
+        return b'{"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":""}}' % self._index
 
     def writer(self, request: Request, answer_id: str, created_s: int) -> tuple[StreamWriter, bytes]:
         """Go on in the text that is open, or begin the next block."""
@@ -186,6 +203,16 @@ class ResponsesPlace:
                 handler(event)
         except NOT_JSON:
             return
+
+    def complete(self, name: str) -> bytes:
+        """A piece without text."""
+        if name != "response.output_text.delta" or self._stage != _PART or self._item.type != "message":
+            return b""
+        number, self._sequence = self._sequence, self._sequence + 1
+        return (
+            b'{"type":"response.output_text.delta","item_id":%b,"output_index":%d,"content_index":0,"delta":"",'
+            b'"logprobs":[],"sequence_number":%d}'
+        ) % (_encode(self._item.id), len(self._items), number)
 
     def writer(self, request: Request, answer_id: str, created_s: int) -> tuple[StreamWriter, bytes]:
         """Go on in the text of the message that is open, or begin the next item."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.wire.backend_error import event_error
-from headrace.wire.usage import BROKEN_OFF, StreamEnd, Usage, event_data, stream_end
+from headrace.wire.usage import BROKEN_OFF, DONE_DATA, StreamEnd, Usage, event_data, stream_end
 
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _PIECE = re.compile(
@@ -74,6 +74,18 @@ def errors_apart(payload: bytes) -> tuple[bytes, bytes]:
             return payload[:start], data
         start = end
     return payload, b""
+
+
+def is_whole(rest: bytes) -> bool:
+    """Whether what a stream ends with, without the blank line that ends an event, is an event all the same, or none."""
+    data = event_data(rest)
+    if not data or data == DONE_DATA:
+        return not rest.strip() or bool(data)
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 def _gave_up(data: bytes) -> bool:
