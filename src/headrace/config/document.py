@@ -386,6 +386,7 @@ TOP_LEVEL = (
     "budgets",
     "routes",
     "limits",
+    "ledger",
     "signals",
     "aliases",
     "fallbacks",

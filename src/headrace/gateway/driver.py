@@ -26,6 +26,7 @@ from headrace.gateway.intake import Intake
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
+from headrace.ledger import fleet_terms
 from headrace.policy import (
     AnyAction,
     AnyEvent,
@@ -34,6 +35,7 @@ from headrace.policy import (
     Cancel,
     ClientGone,
     Dispatch,
+    DispatchReason,
     End,
     EngineView,
     Enqueue,
@@ -49,6 +51,7 @@ from headrace.policy import (
 from headrace.wire import ApiName, Usage, encode_error, shaped_error, wire_error
 from headrace.wire.prompt_blocks import BLOCK_TOKENS, prompt_blocks
 
+FIRST = DispatchReason.FIRST.value
 JSON = header_lines((b"content-type", b"application/json"))
 
 
@@ -103,6 +106,7 @@ class Gateway:
         self.run_id = run_id.encode()
         self._ledger = ledger
         self._books = Books(ledger, journal, self.telemetry)
+        ledger.agree(fleet_terms(fleet))
         ledger.defer(self.rounds.wake)
         self._clock = clock
         self._start_s = clock()
@@ -229,6 +233,8 @@ class Gateway:
             now_s,
             input_tokens=request.input_tokens,
             reserved_output_tokens=request.max_output_tokens,
+            api=request.api,
+            reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
         )
         attempt.send()
 
@@ -365,7 +371,7 @@ class Gateway:
                 attempt.failed(FailureKind.TIMEOUT)
         for link in self.links.values():
             link.pool.warm_up()
-        self._books.try_again()
+        self._books.maintain()
 
     async def close(self) -> None:
         """Cancel what is still live, as if each client had gone, and close every connection to a backend."""
