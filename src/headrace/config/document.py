@@ -395,6 +395,7 @@ TOP_LEVEL = (
     "budgets",
     "routes",
     "limits",
+    "ledger",
     "signals",
     "aliases",
     "fallbacks",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.fleet.commitment import Budget, Commitment
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
+from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.signals import Signals
 
@@ -211,6 +212,7 @@ class Fleet:
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
+        ledger: how the gateway keeps its usage ledger.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
     """
@@ -225,6 +227,7 @@ class Fleet:
     default_class: str = ""
     policy: str = "prices"
     signals: Signals | None = None
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from headrace.gateway.recognition import Recognizer
 from headrace.gateway.rescuer import Rescuer
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
+from headrace.ledger import fleet_terms
 from headrace.policy import (
     AnyAction,
     AnyEvent,
@@ -36,6 +37,7 @@ from headrace.policy import (
     Cancel,
     ClientGone,
     Dispatch,
+    DispatchReason,
     End,
     EngineView,
     Enqueue,
@@ -51,6 +53,7 @@ from headrace.policy import (
 from headrace.wire import ApiName, Usage, encode_error, shaped_error, wire_error
 from headrace.wire.prompt_blocks import BLOCK_TOKENS, prompt_blocks
 
+FIRST = DispatchReason.FIRST.value
 JSON = header_lines((b"content-type", b"application/json"))
 
 
@@ -107,6 +110,7 @@ class Gateway:
         self._ledger = ledger
         self._rescuer = Rescuer(self.fittings, self.telemetry)
         self._books = Books(ledger, journal, self.telemetry)
+        ledger.agree(fleet_terms(fleet))
         ledger.defer(self.rounds.wake)
         self._clock = clock
         self._start_s = clock()
@@ -232,6 +236,8 @@ class Gateway:
             now_s,
             input_tokens=request.input_tokens,
             reserved_output_tokens=request.max_output_tokens,
+            api=request.api,
+            reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
         )
         attempt.send()
 
@@ -378,7 +384,7 @@ class Gateway:
                 attempt.failed(kind)
         for link in self.links.values():
             link.pool.warm_up()
-        self._books.try_again()
+        self._books.maintain()
 
     async def close(self) -> None:
         """Cancel what is still live, as if each client had gone, and close every connection to a backend."""
