@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
+.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week soak clean
 
 setup: $(STAMP)
 
@@ -109,6 +109,10 @@ bench-vidur: setup
 # Six million requests: minutes.
 bench-week: setup
 	$(BIN)/python benchmarks/week.py
+
+# Half an hour of mixed traffic with faults, and what the gateway holds meanwhile.
+soak: setup
+	$(BIN)/python benchmarks/soak.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

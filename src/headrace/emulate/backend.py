@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from headrace.emulate.answer import Answer
 from headrace.emulate.desk import EMULATED, JSON, Desk, Order
 from headrace.emulate.fault import (
@@ -40,12 +42,29 @@ SHORTEST_WAIT_S = 0.001
 NO_CHUNK = b"zz\r\n"
 
 
+class Served(msgspec.Struct):
+    """What a backend has served, by its own count.
+
+    Attributes:
+        taken: requests that it began to answer; each has completed, was broken off by one side, or is on its way.
+        completed: answers whose end was sent; `output_tokens`: of these.
+        broken_off_tokens: sent of answers that have no end.
+    """
+
+    taken: int = 0
+    completed: int = 0
+    output_tokens: int = 0
+    broken_off: int = 0
+    broken_off_tokens: int = 0
+
+
 class EmulatedBackend:
     """Serves one model on one model server in real time.
 
     Attributes:
         desk: takes requests, scripts and lists of faults.
         lateness: seconds by which tokens were sent after they were due.
+        served: what it has served.
     """
 
     def __init__(
@@ -70,6 +89,7 @@ class EmulatedBackend:
         self.name = name
         self._model = model
         self.lateness = QuantileSketch()
+        self.served = Served()
         self.desk = Desk(name, model, seed, dialect, quota, self._take)
         self._server = server
         self._clock = clock
@@ -83,6 +103,8 @@ class EmulatedBackend:
         """Answer one request: `http.server`'s handler."""
         if (exchange.method, exchange.path) == (b"GET", b"/metrics"):
             exchange.respond(200, TEXT, self._metrics())
+        elif (exchange.method, exchange.path) == (b"GET", b"/emulated/served"):
+            exchange.respond(200, JSON, msgspec.json.encode(self.served))
         else:
             self.desk.handle(exchange)
 
@@ -114,6 +136,7 @@ class EmulatedBackend:
             return
         self.desk.admitted(now_s, order)
         self._answers[job_id] = answer = order.answer(str(job_id))
+        self.served.taken += 1
         answer.submitted_s = now_s
         order.exchange.on_gone = lambda: self._gone(job_id)
         self._wake_later(now_s)
@@ -143,7 +166,9 @@ class EmulatedBackend:
         exchange.finish()
 
     def _gone(self, job_id: int) -> None:
-        if self._answers.pop(job_id, None) is not None:
+        answer = self._answers.pop(job_id, None)
+        if answer is not None:
+            self._broken_off(answer)
             now_s = self._clock()
             self._advance(now_s)
             self._server.abort(now_s, job_id)
@@ -191,6 +216,7 @@ class EmulatedBackend:
             return False
         answer.fault = None
         self._answers.pop(job_id, None)
+        self._broken_off(answer)
         self._server.abort(self._clock(), job_id)
         exchange = answer.exchange
         exchange.on_gone = None
@@ -211,7 +237,13 @@ class EmulatedBackend:
             exchange.finish() if fault.what == POLITE else exchange.abort()
         return True
 
+    def _broken_off(self, answer: Answer) -> None:
+        self.served.broken_off += 1
+        self.served.broken_off_tokens += answer.sent
+
     def _finish(self, answer: Answer, now_s: float) -> None:
+        self.served.completed += 1
+        self.served.output_tokens += answer.output_tokens
         exchange, usage, times = answer.exchange, answer.usage, answer.times(now_s)
         exchange.on_gone = None
         if not answer.stream:

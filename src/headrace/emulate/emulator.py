@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -21,7 +21,11 @@ from headrace.wire.dialects import Dialect
 class Emulator:
     """Emulated backends in one event loop."""
 
-    def __init__(self, fleet: Fleet, seed: int = 0) -> None:
+    def __init__(self, fleet: Fleet, seed: int = 0, only: Collection[str] | None = None) -> None:
+        """
+        Args:
+            only: names of the backends to emulate; None: every one that the fleet says is emulated.
+        """
         started_s = time.monotonic()
         self.backends: dict[str, EmulatedBackend] = {}
         self._urls: dict[str, str] = {}
@@ -29,7 +33,7 @@ class Emulator:
         for pool in fleet.pools.values():
             curve = speed_curve(pool.deployment)
             for backend in pool.backends:
-                if backend.emulated:
+                if backend.emulated and (only is None or backend.name in only):
                     self._urls[backend.name] = backend.url
                     dialect = spoken_dialect(backend)
                     deployment = reserving(pool.deployment, dialect)

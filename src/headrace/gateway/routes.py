@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -142,6 +143,7 @@ class Routes:
             "engine": gateway.engine.view(),
             "requests_live": gateway.requests_live,
             "attempts_live": gateway.attempts_live,
+            "tasks": len(asyncio.all_tasks()),
             "client_connections": 0 if self.server is None else self.server.connections,
             "pools": {name: repr(link.pool) for name, link in gateway.links.items()},
             "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(gateway.telemetry.requests.items())},
