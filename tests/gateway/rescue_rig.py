@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
-from gateway_rig import SSE_HEAD, chunk
+import pytest
+from gateway_rig import SSE_HEAD, RunRig, chunk
 
 from headrace import rng
 from headrace.fleet import Fleet, Limits
@@ -16,6 +18,7 @@ from headrace.policy import PolicyEngine
 from headrace.wire import ApiName
 from headrace.wire.apis import APIS
 from headrace.wire.canonical import Ended, Event, Finished, Request, Started, Text, TextDelta, Turn, Usage
+from headrace.wire.dialects import COMPATIBLE, DIALECTS, Continuation
 
 INPUT_TOKENS = 12
 PIECES = ["The ", "first ", "of ", '"many" ', "rivers,\n\n", "die Flüsse, ", "川 ", "\\ and ", "so ", "on", "."]
@@ -241,3 +244,35 @@ READERS: dict[ApiName, Callable[[bytes], Told]] = {
     "messages": read_messages,
     "responses": read_responses,
 }
+
+
+ANY_PATHS = {**COMPATIBLE.paths, "messages": "/v1/messages"}
+# The client's API, the one that its backends speak besides chat, and how they go on.
+PAIRS: list[tuple[ApiName, tuple[ApiName, ...], Continuation]] = [
+    ("chat", ("chat",), Continuation.TRAILING_ASSISTANT),
+    ("chat", ("chat",), Continuation.CONTINUE_FLAG),
+    ("completions", ("completions",), Continuation.NONE),
+    ("responses", ("responses", "chat"), Continuation.CONTINUE_FLAG),
+    ("messages", ("messages",), Continuation.TRAILING_ASSISTANT),
+    ("messages", ("messages", "chat"), Continuation.CONTINUE_FLAG),
+    ("responses", ("chat",), Continuation.TRAILING_ASSISTANT),
+    ("messages", ("chat",), Continuation.TRAILING_ASSISTANT),
+    ("chat", ("messages",), Continuation.TRAILING_ASSISTANT),
+    ("responses", ("messages",), Continuation.TRAILING_ASSISTANT),
+]
+
+
+def add_dialects(monkeypatch: pytest.MonkeyPatch) -> None:
+    for spoken in {apis for _, apis, _ in PAIRS}:
+        for how in Continuation:
+            name = f"{'-'.join(spoken)}-{how}"
+            paths = {api: ANY_PATHS[api] for api in spoken}
+            monkeypatch.setitem(DIALECTS, name, replace(COMPATIBLE, name=name, paths=paths, continuation=how))
+
+
+def backends(apis: tuple[ApiName, ...], how: Continuation, **more: Any) -> list[dict[str, Any]]:
+    return [{"dialect": f"{'-'.join(apis)}-{how}", **more}] * 2
+
+
+def rescued(run_rig: RunRig, scenario: Any, model: ScriptedModel, *pair: Any, **more: Any) -> None:
+    run_rig(scenario, model, model, settings=backends(*pair, **more), limits=PATIENT, engine_for=real_engine)

@@ -163,21 +163,26 @@ class TranslatedStream:
 
     def _hand_on(self, events: list[Event]) -> None:
         """Write events, and look at those that say how the answer goes; an error is not written."""
-        fault = next((event for event in events if isinstance(event, Failed)), None)
-        if fault is not None:
-            events = events[: events.index(fault)]
-        data = self._write_all(events)
-        self._exchange.write(data)
-        self._kept += events
+        fault: Failed | None = None
+        ended = False
         for event in events:
             if type(event) is TextDelta:  # most are
                 self._delivered += 1
             elif isinstance(event, Usage):
                 self._usage = event if self._seam is None else self._seam.usage
             elif isinstance(event, Ended):
-                self._end = data
+                ended = True
+            elif isinstance(event, Failed):
+                fault = event
             elif is_token_event(event):
                 self._delivered += 1
+        if fault is not None:
+            events = events[: events.index(fault)]
+        data = self._write_all(events)
+        self._exchange.write(data)
+        self._kept += events
+        if ended:
+            self._end = data
         if fault is not None:
             self._attempt.fault = None if self._over else fault  # at its end nobody said it: it was found
             self._attempt.failed(FailureKind.CUT)

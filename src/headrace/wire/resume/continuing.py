@@ -15,7 +15,7 @@ from msgspec import Raw
 from headrace.errors import RequestError
 from headrace.wire.api import ApiName
 from headrace.wire.body import NOT_JSON, NULL, top_level
-from headrace.wire.dialects import Continuation, Dialect
+from headrace.wire.dialects import Continuation, Dialect, ErrorShape
 from headrace.wire.dialects.capability import CAPABILITIES, PREFILL
 from headrace.wire.resume.progress import Progress
 
@@ -88,7 +88,7 @@ def continued(body: bytes, api: ApiName, dialect: Dialect, progress: Progress) -
     if api == "completions":
         fields["prompt"] = _longer_prompt(fields, text)
         return _encode(fields), ""
-    if api == "messages":  # Anthropic's API refuses a last message that ends in white space
+    if dialect.error_shape is ErrorShape.ANTHROPIC:  # it refuses a last message that ends in white space
         text, trimmed = text.rstrip(), text[len(text.rstrip()) :]
     flagged = dialect.continuation is Continuation.CONTINUE_FLAG
     given = flagged and bytes(fields.get("continue_final_message", b"false")) == b"true"
