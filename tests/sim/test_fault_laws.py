@@ -92,6 +92,8 @@ def fleets(draw: st.DrawFn) -> Fleet:
         retry_burst=draw(st.integers(0, 3)),
         breaker_failures=draw(st.integers(1, 3)),
         breaker_cooldown_s=draw(st.floats(0.5, 5.0)),
+        outlier_error_rate=1.0,
+        outlier_ttft_ratio=1000.0,
     )
     shares = {}
     if len(pools) > 1 and draw(st.booleans()):
@@ -181,6 +183,7 @@ class Breaker:
     in_flight: int = 0
     rests_until_s: float = -inf
     tripped: bool = False
+    tripped_s: float = -inf
     probe: int | None = None
     window: int = 0
     unanswered: set[int] = field(default_factory=set)
@@ -199,8 +202,11 @@ class Breaker:
         if self.tripped and attempt_id != self.probe:
             self.unanswered.discard(attempt_id)
             return
+        closes = self.tripped
         self.tripped, self.probe, self.failures = False, None, 0
-        if attempt_id in self.unanswered and self.window:
+        if closes:
+            self.window = 2
+        elif attempt_id in self.unanswered and self.window:
             self.window = 2 * self.window if self.window < WIDEST else 0
         self.unanswered.discard(attempt_id)
 
@@ -215,7 +221,7 @@ class Breaker:
             self.cooldown_s = self.limits.breaker_cooldown_s
         self.failures += 1
         if attempt_id == self.probe or self.failures >= self.limits.breaker_failures:
-            self.tripped, self.probe, self.window = True, None, 0
+            self.tripped, self.probe, self.window, self.tripped_s = True, None, 0, now_s
             self.rests_until_s = max(self.rests_until_s, now_s + self.cooldown_s)
 
     def released(self, attempt_id: int) -> None:
@@ -274,6 +280,16 @@ class Books:
         fresh = Breaker(self.limits, self.limits.breaker_cooldown_s)
         return self.breakers.setdefault((worker, backend), fresh)
 
+    def failed(self, now_s: float, attempt_id: int) -> None:
+        """By a backend's fault; when most of its pool break at once, the others are asked with care."""
+        self.breaker_of(attempt_id).failed(now_s, attempt_id)
+        worker, pool = attempt_id % self.case.workers, self.backend_of[attempt_id].rpartition("-")[0]
+        members = [self.breaker(worker, name) for name in self.room if name.startswith(pool)]
+        fallen = [b for b in members if b.tripped and now_s - b.tripped_s <= self.limits.domain_window_s]
+        if self.breaker_of(attempt_id).tripped_s == now_s and 2 * len(fallen) > len(members) > 1:
+            for each in members:
+                each.window = each.window if each.tripped else 1
+
     def breaker_of(self, attempt_id: int) -> Breaker:
         return self.breaker(attempt_id % self.case.workers, self.backend_of[attempt_id])
 
@@ -292,7 +308,7 @@ class Books:
                 self.refused.add(self.request_of[attempt_id])
                 self.tried[self.request_of[attempt_id]].discard(self.backend_of[attempt_id])
             else:
-                breaker.failed(now_s, attempt_id)
+                self.failed(now_s, attempt_id)
                 if event.kind in PASSES:
                     self.passing.setdefault(self.request_of[attempt_id], set()).add(self.backend_of[attempt_id])
             return
@@ -311,7 +327,7 @@ class Books:
             if overtaken:
                 breaker.released(action.attempt_id)
             else:
-                breaker.failed(now_s, action.attempt_id)
+                self.failed(now_s, action.attempt_id)
         elif isinstance(action, Enqueue):
             self.waiting[action.request_id] = None
         elif isinstance(action, End):

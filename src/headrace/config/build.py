@@ -323,6 +323,7 @@ class _Builder:
             max_kv_fraction=table.max_kv_fraction,
             kv_starting_price_usd=table.kv_starting_price_usd,
             assumed_w=table.assumed_w,
+            domain=table.domain,
         )
 
     def _build_classes(self) -> dict[str, WorkloadClass | None]:

@@ -260,6 +260,7 @@ class PoolTable(Table, frozen=True, kw_only=True):
     max_kv_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
     kv_starting_price_usd: NotNegative = 0.0
     assumed_w: Positive | None = None
+    domain: Text | None = None
 
 
 class SloTable(Table, frozen=True, kw_only=True):
@@ -348,6 +349,9 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     retry_budget: NotNegative | None = None
     retry_burst: Annotated[int, Meta(ge=0)] | None = None
     breaker_failures: Count | None = None
+    outlier_error_rate: Annotated[float, Meta(gt=0, le=1)] | None = None
+    outlier_ttft_ratio: Annotated[float, Meta(gt=1)] | None = None
+    domain_window_s: Positive | None = None
     breaker_cooldown_s: Positive | None = None
     breaker_cooldown_max_s: Positive | None = None
     backoff_base_s: Positive | None = None

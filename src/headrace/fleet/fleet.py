@@ -54,6 +54,7 @@ class Pool:
         max_kv_fraction: how much of its KV room the pool should hold at most, kept by a price; None: no limit.
         kv_starting_price_usd: what that price starts from, in USD per token-second; at least 0.
         assumed_w: power of one replica at the meter, for shares of power; None: as its accelerator's figures say.
+        domain: what fails as one with others of the same name; None: its accelerator's vendor, if it has one.
     """
 
     name: str
@@ -63,6 +64,13 @@ class Pool:
     max_kv_fraction: float | None = None
     kv_starting_price_usd: float = 0.0
     assumed_w: float | None = None
+    domain: str | None = None
+
+    @property
+    def failure_domain(self) -> str:
+        """What fails as one: as declared, its accelerator's vendor, or, where nobody knows that, the pool."""
+        chip = self.deployment.accelerator
+        return self.domain or (self.name if chip is None else chip.vendor)
 
     @property
     def finds_prefixes(self) -> bool:
@@ -145,6 +153,10 @@ class Limits:
         max_attempts: tries per request, the first included.
         retry_budget: retries per request dispatched, long-run; `retry_burst` may be spent at once.
         breaker_failures: consecutive failures that open a breaker.
+        outlier_error_rate: a backend that fails at least so often, as a fraction, and far more often than the others of
+            its pool, is not asked for a cooldown; 1: never.
+        outlier_ttft_ratio: the same for one whose first tokens take so many times what was predicted.
+        domain_window_s: when most backends of one vendor break within this, the others are asked with care.
         breaker_cooldown_s: first cooldown; it doubles up to `breaker_cooldown_max_s`.
         backoff_base_s: where nobody else is left, a backend is asked again after a random part of this; it doubles with
             every try, up to `backoff_cap_s`.
@@ -180,6 +192,9 @@ class Limits:
     retry_budget: float = 0.2
     retry_burst: int = 10
     breaker_failures: int = 3
+    outlier_error_rate: float = 0.25
+    outlier_ttft_ratio: float = 4.0
+    domain_window_s: float = 10.0
     breaker_cooldown_s: float = 2.0
     breaker_cooldown_max_s: float = 60.0
     backoff_base_s: float = 0.25

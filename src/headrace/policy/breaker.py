@@ -8,7 +8,9 @@ The rule it protects: an open breaker is never picked, and a half-open one has a
 
 A backend that only says "full, come back later" is paused, not failed: it is healthy. When the pause is over there may
 be a thousand who wait for it, and room for one. So it is asked as TCP asks a congested path: one attempt at a time
-until an answer begins, then two, four, and so on, and from one again when it refuses. Beyond `WIDEST` nobody counts.
+until an answer begins, then two, four, and so on, and from one again when it refuses. Beyond `WIDEST` nobody counts. A
+breaker that has just closed lets them come in the same way, from two on. Who is an outlier of its pool is for
+`health.py` to say.
 Source of the slow start: V. Jacobson, "Congestion Avoidance and Control", SIGCOMM (1988).
 """
 
@@ -102,6 +104,7 @@ class Breaker:
                 self._answered(probe)
                 return
             self.tripped = False
+            self.window = 2  # one answer has begun: not everybody at once
             self._cooldown_s = self._base_s
             self.allows_from_s = self.blocked_until_s
         elif probe:
@@ -118,9 +121,19 @@ class Breaker:
             return
         self._failures += 1
         if probe is Probe.HEALTH or self._failures >= self._limit:
-            self.tripped = True
-            self.window = 0
-            self.blocked_until_s = self.allows_from_s = max(self.blocked_until_s, now_s + self._cooldown_s)
+            self.trip(now_s)
+
+    def trip(self, now_s: float) -> None:
+        """Open for a cooldown; the next attempt is a probe."""
+        self.tripped = True
+        self.window = 0
+        self.blocked_until_s = self.allows_from_s = max(self.blocked_until_s, now_s + self._cooldown_s)
+
+    def pace(self) -> None:
+        """Others that fail with this one have: it is asked one attempt at a time until an answer begins."""
+        self.window = 1
+        if self._unanswered:
+            self.allows_from_s = inf
 
     def released(self, probe: Probe) -> None:
         """An attempt ended and proved nothing (it was cancelled): the next one probes."""

@@ -55,6 +55,7 @@ from headrace.policy.event import (
     TimerFired,
 )
 from headrace.policy.explain import Explained, explained
+from headrace.policy.health import Health
 from headrace.policy.hedge import Hedging
 from headrace.policy.intake import Intake
 from headrace.policy.learning import learn
@@ -66,7 +67,7 @@ from headrace.policy.pricing import BackendState
 from headrace.policy.retry import PASSES, Backoff, RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
-from headrace.policy.state import AttemptState, RequestState
+from headrace.policy.state import RequestState
 from headrace.policy.timers import BACKOFF_TIMER, HEDGE_TIMER, QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
 from headrace.policy.view import BackendView, EngineView, ShareView
 
@@ -97,7 +98,9 @@ class PolicyEngine:
         self._board = SignalBoard(fleet.signals, self._backends)
         self._attempts = Attempts(self._chooser, self._board)
         self._timers = Timers(fleet)
-        self._hedging = Hedging(fleet, self._chooser, self._backends) if fleet.limits.hedge_budget else None
+        self._health = Health(fleet, self._backends)
+        self._hedging = Hedging(fleet, self._chooser, self._backends, self._attempts, self._timers)
+        self._hedges = fleet.limits.hedge_budget > 0.0
         self._now_s = 0.0
 
     def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
@@ -182,12 +185,13 @@ class PolicyEngine:
         attempt.first_token_s = now_s
         attempt.waits = False
         backend, probe, attempt.probe = attempt.backend, attempt.probe, Probe.NOTHING
-        backend.first_token(attempt.prefill_s, attempt.ttft_s, now_s - attempt.dispatched_s)
-        backend.breaker.succeeded(probe)
-        if self._hedging is not None:
-            self._hedging.answered(attempt, now_s - attempt.dispatched_s)
-        if attempt.request.hedge is not None:
-            return self._won(now_s, attempt) + self._serve_queue(now_s)
+        waited_s = now_s - attempt.dispatched_s
+        backend.first_token(attempt.prefill_s, attempt.ttft_s, waited_s, probe is Probe.HEALTH)
+        self._health.answered(now_s, attempt, probe)
+        if self._hedges:
+            self._hedging.answered(attempt, waited_s)
+            if attempt.request.hedge is not None:
+                return self._hedging.won(now_s, attempt) + self._serve_queue(now_s)
         return self._serve_queue(now_s) if probe else []  # the breaker is closed, or the window wider
 
     def _finished(self, now_s: float, event: Finished) -> list[AnyAction]:
@@ -195,8 +199,8 @@ class PolicyEngine:
         if attempt is None:
             return []
         request = attempt.request
-        lost = [] if request.hedge is None else self._won(now_s, attempt)
-        attempt.backend.breaker.succeeded(attempt.probe)
+        lost = [] if request.hedge is None else self._hedging.won(now_s, attempt)
+        self._health.finished(attempt)
         learn(now_s, attempt, event, self._intake.predictor)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = event.output_tokens if event.output_tokens is not None else request.expected_output_tokens
@@ -211,22 +215,18 @@ class PolicyEngine:
         if attempt is None:
             return []
         request, backend = attempt.request, attempt.backend
-        lost = self._won(now_s, attempt) if event.committed and request.hedge is not None else []
+        lost = self._hedging.won(now_s, attempt) if event.committed and request.hedge is not None else []
+        self._health.failed(now_s, attempt, event)
         refused = event.kind is FailureKind.OVERLOADED
-        if refused:
-            backend.breaker.refused(now_s, event.retry_after_s, attempt.probe)
-        elif event.kind is FailureKind.UNFIT:
-            backend.breaker.released(attempt.probe)
+        if event.kind is FailureKind.UNFIT:
             request.shun(request.candidates.in_pool(backend.pool))
-        else:
-            backend.breaker.failed(now_s, attempt.probe)
-            backend.observe_outcome(failed=True)
         used_input = request.input_tokens if attempt.first_token_s is not None else 0
         self._attempts.end(now_s, attempt, used_input, event.output_tokens)
         if event.committed:
             if not (event.resumable and self._limits.rescue):
                 return lost + self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
             self._resume(request, event)
+            request.apart = self._health.domain(backend)
         request.failed_by(backend, event.kind in PASSES)
         if refused:
             request.refused_by(backend)
@@ -265,8 +265,8 @@ class PolicyEngine:
             return self._serve_queue(now_s)
         if timer_id == BACKOFF_TIMER:
             return self._end_pauses(now_s)
-        if timer_id == HEDGE_TIMER and self._hedging is not None:
-            return self._hedge(now_s, self._hedging)
+        if timer_id == HEDGE_TIMER:
+            return self._hedging.begin(now_s, self._health.suspects)
         if timer_id == SIGNAL_TIMER and self._board.weigh(now_s):
             return self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s)
         return []
@@ -286,32 +286,7 @@ class PolicyEngine:
             reason = DispatchReason.RESCUE if request.resumes else DispatchReason.RETRY
         attempt, dispatch = self._attempts.begin(now_s, request, choice, reason)
         actions = [dispatch, *self._timers.expect(now_s, attempt)]
-        if self._hedging is not None:
-            late_s = self._hedging.expect(now_s, attempt, dispatch.cost_usd)
-            if late_s is not None:
-                actions += self._timers.by(HEDGE_TIMER, late_s)
-        return actions
-
-    def _hedge(self, now_s: float, hedging: Hedging) -> list[AnyAction]:
-        """Dispatch a second attempt beside each one that is late, where that is worth it; see when the next is."""
-        actions: list[AnyAction] = []
-        for attempt in hedging.late(now_s):
-            request = attempt.request
-            choice = hedging.choose(now_s, attempt, 0) if request.tries < self._limits.max_attempts else None
-            if choice is not None:
-                hedge, dispatch = self._attempts.begin(now_s, request, choice, DispatchReason.HEDGE)
-                actions += [dispatch, *self._timers.expect(now_s, hedge)]
-        return actions + self._timers.by(HEDGE_TIMER, hedging.next_s())
-
-    def _won(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
-        """Of two attempts this one answers: the other is cancelled."""
-        request = attempt.request
-        loser = request.attempt if request.hedge is attempt else request.hedge
-        if loser is None:
-            return []
-        if self._hedging is not None:
-            self._hedging.lost(now_s, loser, attempt)
-        return [self._attempts.cancel(now_s, loser)]
+        return actions + self._hedging.expect(now_s, attempt, dispatch.cost_usd) if self._hedges else actions
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 
@@ -369,7 +344,10 @@ class PolicyEngine:
     def _try_again(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Another backend that can end in time, now or when one is free; else, after a pause, one that failed it."""
         request.tried |= request.late(now_s)
-        choice = self._chooser.choose(now_s, request)
+        apart = self._health.suspects | request.apart
+        choice = self._chooser.choose_apart(now_s, request, apart) if apart else None
+        if choice is None:
+            choice = self._chooser.choose(now_s, request)
         if choice is not None:
             return self._dispatch(now_s, request, choice)
         other = due(now_s, request, self._limits.queue_timeout_s) is not None

@@ -30,9 +30,12 @@ from math import exp
 from typing import Final
 
 from headrace.fleet import Fleet
+from headrace.policy.action import AnyAction, DispatchReason
+from headrace.policy.attempts import Attempts
 from headrace.policy.choice import Choice, Chooser
 from headrace.policy.pricing import BackendState
 from headrace.policy.state import AttemptState
+from headrace.policy.timers import HEDGE_TIMER, Timers
 
 STEP: Final = 0.05
 HIGHEST: Final = 10.0  # times the prediction; the factors of prices end there too
@@ -70,13 +73,33 @@ class Lateness:
 
 
 class Hedging:
-    """Says which attempts are late, and where a second one is worth it."""
+    """Makes a second attempt where that is worth it, and ends the one that loses."""
 
-    __slots__ = ("_budget", "_chooser", "_free", "_heap", "_lateness", "_left")
+    __slots__ = (
+        "_attempts",
+        "_budget",
+        "_chooser",
+        "_free",
+        "_heap",
+        "_lateness",
+        "_left",
+        "_max_attempts",
+        "_timers",
+    )
 
-    def __init__(self, fleet: Fleet, chooser: Chooser, backends: tuple[BackendState, ...]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        chooser: Chooser,
+        backends: tuple[BackendState, ...],
+        attempts: Attempts,
+        timers: Timers,
+    ) -> None:
         limits = fleet.limits
         self._chooser = chooser
+        self._attempts = attempts
+        self._timers = timers
+        self._max_attempts = limits.max_attempts
         self._budget = limits.hedge_budget
         self._free = not any(backend.cost_usd(1.0, 1.0) for backend in backends)
         self._left = 0.0  # of the budget
@@ -87,20 +110,45 @@ class Hedging:
         }
         self._heap: list[tuple[float, int, AttemptState]] = []  # what answers or ends is passed over
 
-    def expect(self, now_s: float, attempt: AttemptState, cost_usd: float) -> float | None:
-        """Note when an attempt would be late, and what its cost allows; returns when to look, if that is the first."""
-        request, backend = attempt.request, attempt.backend
-        cost = cost_usd
+    def expect(self, now_s: float, attempt: AttemptState, cost_usd: float) -> list[AnyAction]:
+        """Note when an attempt would be late, and what its cost allows; see to it that somebody looks then."""
+        request = attempt.request
         if self._free:
-            cost = backend.alone_s(request.input_tokens, request.expected_output_tokens)
-        self._left = KEPT * self._left + self._budget * cost
+            cost_usd = attempt.backend.alone_s(request.input_tokens, request.expected_output_tokens)
+        self._left = KEPT * self._left + self._budget * cost_usd
         lateness = self._lateness.get(request.workload_class.name)
         if lateness is None or not request.streamed or request.resumes or len(request.candidates.backends) == 1:
-            return None
+            return []
         due_s = now_s + lateness.factor * attempt.ttft_s
-        heap = self._heap
-        heappush(heap, (due_s, attempt.attempt_id, attempt))
-        return due_s if heap[0][2] is attempt else None
+        heappush(self._heap, (due_s, attempt.attempt_id, attempt))
+        return self._timers.by(HEDGE_TIMER, due_s) if self._heap[0][2] is attempt else []
+
+    def begin(self, now_s: float, apart: int) -> list[AnyAction]:
+        """Make a second attempt beside each one that is late, where that is worth it; see when the next is.
+
+        Args:
+            apart: bit mask of backends that it should rather not go to.
+        """
+        actions: list[AnyAction] = []
+        for attempt in self._late(now_s):
+            request = attempt.request
+            choice = self._choose(now_s, attempt, apart) if request.tries < self._max_attempts else None
+            if choice is not None:
+                hedge, dispatch = self._attempts.begin(now_s, request, choice, DispatchReason.HEDGE)
+                actions += [dispatch, *self._timers.expect(now_s, hedge)]
+        return actions + self._timers.by(HEDGE_TIMER, self._next_s())
+
+    def won(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
+        """Of two attempts this one answers: the other is cancelled, and what was reserved too much comes back."""
+        request = attempt.request
+        first, second = request.attempt, request.hedge
+        if first is None or second is None:
+            return []
+        loser = first if attempt is second else second
+        self.answered(loser, now_s - loser.dispatched_s)
+        if loser is second:
+            self._left += self._reserve(first, second.backend) - self._cost(second.backend, request.input_tokens, 0.0)
+        return [self._attempts.cancel(now_s, loser)]
 
     def answered(self, attempt: AttemptState, waited_s: float) -> None:
         """An attempt's first token came after so long, or another's came first."""
@@ -108,29 +156,25 @@ class Hedging:
         if lateness is not None and attempt.request.streamed:
             lateness.observe(attempt.ttft_s, waited_s)
 
-    def next_s(self) -> float | None:
+    def _next_s(self) -> float | None:
         """When the next attempt that waits is late; None: none does."""
         heap = self._heap
         while heap and not heap[0][2].waits:
             heappop(heap)
         return heap[0][0] if heap else None
 
-    def late(self, now_s: float) -> list[AttemptState]:
+    def _late(self, now_s: float) -> list[AttemptState]:
         """Attempts that are late and alone; looked at again when they are twice as late."""
         found = []
-        while (due_s := self.next_s()) is not None and due_s <= now_s:
+        while (due_s := self._next_s()) is not None and due_s <= now_s:
             attempt = heappop(self._heap)[2]
             if attempt.request.hedge is None:
                 heappush(self._heap, (2.0 * now_s - attempt.dispatched_s, attempt.attempt_id, attempt))
                 found.append(attempt)
         return found
 
-    def choose(self, now_s: float, attempt: AttemptState, apart: int) -> Choice | None:
-        """Where a second attempt is worth its price and within the budget, on other silicon if there is any; else None.
-
-        Args:
-            apart: bit mask of backends that it should rather not go to.
-        """
+    def _choose(self, now_s: float, attempt: AttemptState, apart: int) -> Choice | None:
+        """Where a second attempt is worth its price and within the budget: on other silicon if there is any."""
         request = attempt.request
         pool = request.candidates.in_pool(attempt.backend.pool)
         choice = self._chooser.choose_apart(now_s, request, pool | apart)
@@ -143,13 +187,6 @@ class Hedging:
             return None
         self._left -= reserve
         return choice
-
-    def lost(self, now_s: float, attempt: AttemptState, won: AttemptState) -> None:
-        """One of two attempts was overtaken by the other: what that costs less than was reserved comes back."""
-        self.answered(attempt, now_s - attempt.dispatched_s)
-        request = attempt.request
-        if attempt.attempt_id > won.attempt_id:  # the second one
-            self._left += self._reserve(won, attempt.backend) - self._cost(attempt.backend, request.input_tokens, 0.0)
 
     def _worth(self, now_s: float, first: AttemptState, second: BackendState) -> bool:
         request = first.request

@@ -214,6 +214,10 @@ class BackendState:
     def load_elsewhere(self, elsewhere: Elsewhere | None) -> None:
         """Something else is known of what others put on it."""
         self.elsewhere = elsewhere
+        self.touched()
+
+    def touched(self) -> None:
+        """Something happened to it: its coefficients, and whether it may be picked, are to be worked out again."""
         self.ready = False
         self.stale[self.index] = True
 
@@ -351,18 +355,22 @@ class BackendState:
 
     # -- observation -------------------------------------------------------------------------------------------------
 
-    def first_token(self, prefill_s: float, predicted_s: float, observed_s: float) -> None:
-        """An attempt's prompt is processed: correct the TTFT factor; `predicted_s` was made with that of its time."""
+    def first_token(self, prefill_s: float, predicted_s: float, observed_s: float, anew: bool = False) -> None:
+        """An attempt's prompt is processed: correct the TTFT factor; `predicted_s` was made with that of its time.
+
+        Args:
+            anew: it has been away: what was learnt before counts no more.
+        """
         self.prefill_backlog_s -= prefill_s
         if predicted_s > 0.0:
-            self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s)
+            self.ttft_factor = _corrected(self.ttft_factor, observed_s / predicted_s, 1.0 if anew else LEARNING_RATE)
         self.ready = False
         self.stale[self.index] = True
 
     def observe_tpot(self, predicted_s: float, observed_s: float) -> None:
         """Correct the TPOT factor by one attempt; `gave_back` follows."""
         if predicted_s > 0.0:
-            self.tpot_factor = _corrected(self.tpot_factor, observed_s / predicted_s)
+            self.tpot_factor = _corrected(self.tpot_factor, observed_s / predicted_s, LEARNING_RATE)
 
     def observe_hit(self, predicted_tokens: float, cached_tokens: float) -> None:
         """Correct the hit factor by one answer, whose backend says what it found in its cache."""
@@ -385,8 +393,8 @@ def first_step_s(curve: SpeedCurve, in_flight: int) -> float:
     return curve.overhead_s(0.0, in_flight + 1) + curve.prefill_fixed_s + carrier_s
 
 
-def _corrected(factor: float, ratio: float) -> float:
+def _corrected(factor: float, ratio: float, rate: float) -> float:
     """The factor, moved towards `ratio` of itself; both are bounded."""
     bounded = LOWEST_FACTOR if ratio < LOWEST_FACTOR else HIGHEST_FACTOR if ratio > HIGHEST_FACTOR else ratio
-    moved = factor * (1.0 + LEARNING_RATE * (bounded - 1.0))
+    moved = factor * (1.0 + rate * (bounded - 1.0))
     return LOWEST_FACTOR if moved < LOWEST_FACTOR else HIGHEST_FACTOR if moved > HIGHEST_FACTOR else moved

@@ -25,6 +25,7 @@ class RequestState:
         attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
         delivered_tokens: of its answer, those that the client has from attempts that broke off: they are in
             `input_tokens` now. `resumes`: what is dispatched next goes on from there.
+        apart: bit mask of the backends that fail with the one that broke off its answer: it rather goes elsewhere.
         passing: bit mask of the backends that failed it in a way that may pass.
         backs_off_s: until when it waits before one of them is asked again; None while it does not.
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
@@ -34,6 +35,7 @@ class RequestState:
     """
 
     __slots__ = (
+        "apart",
         "arrived_s",
         "attempt",
         "attempts",
@@ -92,6 +94,7 @@ class RequestState:
         self.resumes = False
         self.delivered_tokens = 0
         self.passing = 0
+        self.apart = 0
         self.backs_off_s: float | None = None
         self.due_s: float = inf
 
