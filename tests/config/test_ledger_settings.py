@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from headrace.config import fleet_text, parse_fleet, sample_fleet_text
@@ -9,6 +12,7 @@ from headrace.config.ledger import LedgerTable
 from headrace.errors import ConfigError
 from headrace.fleet import Fsync, LedgerSettings
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs/ledger.md").read_text()
 FULL = """
 [ledger]
 fsync = "interval"
@@ -41,3 +45,9 @@ def test_what_is_set_is_kept_and_the_rest_has_its_default() -> None:
 def test_what_nobody_could_use_is_refused(line: str, fault: str) -> None:
     with pytest.raises(ConfigError, match=fault):
         parse_fleet(f"{sample_fleet_text()}\n[ledger]\n{line}\n", "x")
+
+
+def test_the_page_shows_every_setting_and_its_default() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert parse_fleet(sample_fleet_text() + block, "x").ledger == LedgerSettings()
+    assert set(re.findall(r"^(?:# )?(\w+) = ", block, re.MULTILINE)) == set(LedgerTable.__struct_fields__)

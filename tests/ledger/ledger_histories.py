@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from headrace.ledger import AttemptStatus, UsageLedger
+from headrace.ledger import AttemptStatus, Terms, UsageLedger
+
+FAST = Terms(0, 0, "fäst-0", "fast", "m", 1e-6, 1e-7, 5e-6)
 
 
 def open_one(ledger: UsageLedger, attempt_id: int, reserved: int | None = 500) -> None:

@@ -19,7 +19,7 @@ from headrace.errors import HeadraceError
 
 COMMANDS = (
     *("calibrate", "catalog", "chaos", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
-    *("replay", "serve", "simulate", "study", "up", "validate"),
+    *("replay", "serve", "simulate", "study", "up", "usage", "validate"),
 )
 
 

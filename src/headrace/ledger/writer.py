@@ -106,7 +106,7 @@ class UsageLedger:
             raise
         self._durable = Durability(self.settings.fsync, self.settings.fsync_interval_s, self._fd)
         self._settles = self.settings.fsync is Fsync.ALWAYS
-        self._segment, self._begun_bytes = 1, 0
+        self._segment, self._begun_bytes, self._head_bytes = 1, 0, 0
         self._before_bytes = os.fstat(self._fd).st_size  # of this file, before `written_bytes`
 
     def opened(
@@ -272,13 +272,14 @@ class UsageLedger:
             wake()
 
     def _is_due(self) -> bool:
-        """Whether this file is to be followed by another one; one without a record of its own is not."""
+        """Whether this file is to be followed by another one: not while most of it is its head."""
         settings, written = self.settings, self._durable.written_bytes - self._begun_bytes
         if written == 0 or not settings.rotates:
             return False
         if settings.rotate_daily and _today() != self._day:
             return True
-        return settings.rotate_bytes is not None and self._before_bytes + written >= settings.rotate_bytes
+        large = settings.rotate_bytes is not None and self._before_bytes + written >= settings.rotate_bytes
+        return large and written >= self._head_bytes
 
     def _rotate(self) -> None:
         self.flush()  # to the end of a line
@@ -288,7 +289,8 @@ class UsageLedger:
         path = next_file(self.path)
         self._fd = put_in_place(path, content, sync=self.settings.fsync is not Fsync.NEVER)
         self.path, self._segment, self._day = path, self._segment + 1, _today()
-        self._before_bytes, self._begun_bytes = len(content), self._durable.written_bytes
+        self._before_bytes = self._head_bytes = len(content)
+        self._begun_bytes = self._durable.written_bytes
         self._durable.follow(self._fd)
 
 
