@@ -31,7 +31,8 @@ from headrace.wire.dialects.vllm import VLLM
 TEXT = (
     "A headrace leads a share of a river onto the wheel: fast, and without losing a drop of it on its way there. " * 2
 )
-SAYS = (Step(text=TEXT, calls=(ScriptedCall("measure", {"what": "the river", "where": "above the weir"}),)),)
+SAYS = (Step(text=TEXT),)
+CALLS = (Step(calls=(ScriptedCall("measure", {"what": "the river", "where": "above the weir"}),)),)
 GUARD_S = 1.0
 TIMEOUT_S = 15.0
 SETTLE_S = 3.0
@@ -86,14 +87,14 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(fleet: Fleet, victim: str | None = None, place: Place | None = None) -> AsyncIterator[Rig]:
-    """A system of its own; `victim` cannot be reached, for the reason that `place` gives."""
+async def rig(fleet: Fleet, scenario: Scenario, victim: str | None = None) -> AsyncIterator[Rig]:
+    """A system of its own; `victim` cannot be reached, where the scenario says so."""
     emulator = Emulator(fleet)
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as folder:
         urls = await emulator.start(ephemeral=True)
-        if victim is not None and place is not None:
-            urls[victim] = _nowhere(place, urls[victim])
-        emulator.say(SAYS)
+        if victim is not None and scenario.place is not None:
+            urls[victim] = _nowhere(scenario.place, urls[victim])
+        emulator.say(CALLS if scenario.calls else SAYS)
         live = with_urls(fleet, urls)
         path = Path(folder) / "ledger.jsonl"
         with UsageLedger(path) as ledger:

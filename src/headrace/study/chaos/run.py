@@ -55,11 +55,11 @@ async def run_scenarios(
 async def run_scenario(fleet: Fleet, scenario: Scenario, api: ApiName) -> Verdict:
     """Run one scenario; `fleet` is as `impatient` makes it."""
     calm = replace(scenario, leaves_after=None)
-    async with rig(fleet) as quiet:
+    async with rig(fleet, scenario) as quiet:
         reference = await quiet.ask(api, calm)
         (first,) = quiet.attempts()
     started_s = time.monotonic()
-    async with rig(fleet, first.backend, scenario.place) as live:
+    async with rig(fleet, scenario, first.backend) as live:
         live.emulator.trouble(scenario.troubles)
         replies = await _asked(live, fleet, scenario, api)
         settled = await live.settled()
