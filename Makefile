@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week soak clean
+.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week soak clean chaos-real
 
 setup: $(STAMP)
 
@@ -93,6 +93,11 @@ bench-planned: setup
 bench-local: setup
 	$(BIN)/python -m pip install --quiet --editable '.[local]'
 	$(BIN)/python -u benchmarks/local.py
+
+# A real model killed in mid-answer a hundred times: the client reads one answer. Minutes.
+chaos-real: setup
+	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	$(BIN)/python -u benchmarks/chaos_real.py
 
 # The simulator beside the live system on the emulator: 90 minutes with the defaults, on a machine that does nothing else.
 bench-live: setup
