@@ -118,7 +118,7 @@ def _http_limits(fleet: Fleet) -> HttpLimits:
         max_body_bytes=limits.max_body_bytes,
         max_head_bytes=limits.max_head_bytes,
         head_timeout_s=limits.head_timeout_s,
-        write_timeout_s=limits.idle_timeout_s,
+        write_timeout_s=limits.write_timeout_s,
     )
 
 

@@ -46,6 +46,7 @@ class Telemetry:
         "output_tokens",
         "refused",
         "requests",
+        "rescues",
         "sources",
         "ttft",
     )
@@ -56,6 +57,7 @@ class Telemetry:
         self.requests: dict[tuple[str, str], int] = {}
         self.attempts: dict[tuple[str, str], int] = {}
         self.refused: dict[str, int] = {}
+        self.rescues: dict[str, int] = {}
         self.ledger_faults = 0
         self.sources: list[Callable[[], Iterable[Metric]]] = []
         self.input_tokens = dict.fromkeys(backend_names, 0)
@@ -75,6 +77,15 @@ class Telemetry:
         """Count an attempt's end."""
         key = (backend, outcome)
         self.attempts[key] = self.attempts.get(key, 0) + 1
+
+    def rescued(self, outcome: str) -> None:
+        """Count what became of an answer that broke off after its client had a part of it.
+
+        Args:
+            outcome: `completed` by another backend; `ended`: nothing but its last words was missing; `broken`: no
+                backend went on to its end; `impossible`: none could.
+        """
+        self.rescues[outcome] = self.rescues.get(outcome, 0) + 1
 
     def used(self, backend: str, input_tokens: int, output_tokens: int, cached_input_tokens: int) -> None:
         """Count tokens as the backend counted them."""
@@ -111,6 +122,9 @@ def _counters(lines: list[str], telemetry: Telemetry) -> None:
     refused = [((("reason", label),), n) for label, n in sorted(telemetry.refused.items())]
     _family(lines, "headrace_requests_total", "counter", "Requests ended.", requests)
     _family(lines, "headrace_attempts_total", "counter", "Attempts ended.", attempts)
+    rescues = [((("outcome", outcome),), n) for outcome, n in sorted(telemetry.rescues.items())]
+    text = "Answers that broke off after their client had a part: completed, ended, broken or impossible."
+    _family(lines, "headrace_rescues_total", "counter", text, rescues)
     _family(lines, "headrace_refused_total", "counter", "Refused before becoming a request.", refused)
     text = "Failed writes, syncs and rotations of the usage ledger; records that are not written wait in memory."
     _family(lines, "headrace_ledger_faults_total", "counter", text, [((), telemetry.ledger_faults)])

@@ -12,10 +12,11 @@ from __future__ import annotations
 import socket
 import struct
 from asyncio import Transport
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+from urllib.parse import quote
 
 from headrace.http.pump import LAST_CHUNK, unframe
 
@@ -24,12 +25,24 @@ if TYPE_CHECKING:
     from headrace.http.websocket import WebSocket
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
+MAX_VALUE_BYTES = 2048
+_PLAIN = "!#$&'()*+-./:;<=>?@[]^_`{|}~"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def header_lines(*pairs: tuple[bytes, bytes]) -> bytes:
     """Header lines as they go on the wire, each ended by CRLF."""
     return b"".join(b"%s: %s\r\n" % pair for pair in pairs)
+
+
+def header_value(texts: Iterable[str]) -> bytes:
+    """Texts that may come from anybody as one header's value, with commas between.
+
+    What is not printable ASCII is percent-encoded: a line end would begin another header, or the body. A list that is
+    too long for a header ends with `...`.
+    """
+    value = ", ".join(quote(text, safe=_PLAIN) for text in texts)
+    return (value if len(value) <= MAX_VALUE_BYTES else value[: MAX_VALUE_BYTES - 3] + "...").encode()
 
 
 def status_line(status: int) -> bytes:
@@ -227,11 +240,25 @@ class Exchange:
         self._splice = False
         self._forget()
         if self._until_close:
-            raw = self._transport.get_extra_info("socket")
-            if raw is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self._transport.abort()
+            self._reset_connection()
         self._owner.exchange_ended(False)
+
+    def reset(self) -> None:
+        """Reset the connection: what was written and not yet read is lost."""
+        if self._phase >= _ENDED:
+            return
+        self._phase = _ENDED
+        self._splice = False
+        self._forget()
+        self._owner.flush()
+        self._reset_connection()
+        self._owner.exchange_ended(False)
+
+    def _reset_connection(self) -> None:
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
 
     def gone(self) -> None:
         """The connection is lost: called by the server."""
