@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week soak clean chaos-real
+.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week soak bad-day clean chaos-real
 
 setup: $(STAMP)
 
@@ -118,6 +118,10 @@ bench-week: setup
 # Half an hour of mixed traffic with faults, and what the gateway holds meanwhile.
 soak: setup
 	$(BIN)/python benchmarks/soak.py
+
+# Everything that may happen to a gateway, in twenty minutes (needs redis-server).
+bad-day: setup
+	$(BIN)/python -u benchmarks/bad_day.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
