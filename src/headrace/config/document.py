@@ -387,6 +387,7 @@ TOP_LEVEL = (
     "routes",
     "limits",
     "signals",
+    "peers",
     "aliases",
     "fallbacks",
 )

@@ -10,6 +10,7 @@ from headrace.fleet.commitment import Budget, Commitment
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.model import Model
+from headrace.fleet.peers import Peers
 from headrace.fleet.signals import Signals
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
@@ -193,6 +194,7 @@ class Fleet:
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
+        peers: how several engines over this fleet tell each other what they do.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
     """
@@ -207,6 +209,7 @@ class Fleet:
     default_class: str = ""
     policy: str = "prices"
     signals: Signals | None = None
+    peers: Peers = field(default_factory=Peers)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)

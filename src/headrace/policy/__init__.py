@@ -22,12 +22,15 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeerLoad,
+    PeersReported,
     PeriodResumed,
     SignalReceived,
     TimerFired,
 )
 from headrace.policy.explain import Explained
 from headrace.policy.limit import LimitView
+from headrace.policy.peers import summed
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
@@ -66,6 +69,8 @@ __all__ = [
     "LengthPredictor",
     "LimitView",
     "Outcome",
+    "PeerLoad",
+    "PeersReported",
     "PeriodResumed",
     "Picker",
     "PickerMaker",
@@ -77,4 +82,5 @@ __all__ = [
     "ShareView",
     "SignalReceived",
     "TimerFired",
+    "summed",
 ]

@@ -128,6 +128,14 @@ class Breaker:
             self.allows_from_s = self.blocked_until_s
         self._answered(probe)
 
+    def be_careful(self) -> None:
+        """Somebody else had trouble with it: while it is closed, ask as after a refusal, but at once."""
+        if self.tripped or self.window == 1:
+            return
+        self.window = 1
+        if self._unanswered:
+            self.allows_from_s = inf  # until the others are answered
+
     def refused(self, now_s: float, retry_after_s: float | None, probe: Probe) -> None:
         """The backend is full and asked not to be asked for so long; None: it did not say how long."""
         pause_s = FULL_S if retry_after_s is None else max(retry_after_s, SHORTEST_PAUSE_S)

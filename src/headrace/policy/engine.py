@@ -61,12 +61,14 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeersReported,
     PeriodResumed,
     SignalReceived,
     TimerFired,
 )
 from headrace.policy.explain import Explained, explained
 from headrace.policy.learning import learn
+from headrace.policy.peers import own_loads
 from headrace.policy.picked import chooser
 from headrace.policy.policies import PRICES, Policy
 from headrace.policy.pool_shares import share_meters
@@ -144,6 +146,8 @@ class PolicyEngine:
                 return self._client_gone(now_s, event)
             case SignalReceived():
                 return self._signal_received(now_s, event)
+            case PeersReported():
+                return self._peers_reported(now_s, event)
             case TimerFired():
                 return self._timer_fired(now_s, event)
             case FleetChanged():
@@ -165,6 +169,12 @@ class PolicyEngine:
             shares=[ShareView.of(share) for share in self._shares],
             limits=self._chooser.limit_views(self._now_s),
         )
+
+    def report(self) -> PeersReported:
+        """What other engines over the same fleet are to know of this one."""
+        limits = self._chooser.limits
+        used = () if limits is None else limits.used()
+        return PeersReported(self._now_s, 1, own_loads(self._backends), used)
 
     def explain(self, now_s: float, event: Arrived) -> list[Explained]:
         """What each candidate would cost this request now, the cheapest first; changes nothing."""
@@ -280,6 +290,13 @@ class PolicyEngine:
         believed = self._board.received(now_s, event)
         return self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
 
+    def _peers_reported(self, now_s: float, event: PeersReported) -> list[AnyAction]:
+        believed = self._board.reported(now_s, event)
+        if self._chooser.limits is not None:
+            self._chooser.limits.used_elsewhere(now_s, dict(event.used))
+        actions = self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
+        return actions + self._serve_queue(now_s)
+
     def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
         self._timers.discard(event.timer_id)
         if event.timer_id in self._deadlines:
@@ -289,8 +306,10 @@ class PolicyEngine:
         if event.timer_id == WAKE_TIMER:
             self._wakes_s = inf
             return self._serve_queue(now_s)
-        if event.timer_id == SIGNAL_TIMER and self._board.weigh(now_s):
-            return self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s)
+        if event.timer_id == SIGNAL_TIMER:
+            again = self._board.weigh(now_s)
+            later = self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s) if again else []
+            return later + self._serve_queue(now_s)
         return []
 
     def _fleet_changed(self, now_s: float, event: FleetChanged) -> list[AnyAction]:

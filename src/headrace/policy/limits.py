@@ -89,6 +89,15 @@ class PricedLimits:
             if paced.path == event.limit:
                 paced.pace.resume(now_s, event.elapsed_s, event.used)
 
+    def used_elsewhere(self, now_s: float, used: Mapping[str, float]) -> None:
+        """Other engines say what they used of commitments and budgets, by path; of those not named, nothing."""
+        for paced in self._paced:
+            paced.used_elsewhere(now_s, used.get(paced.path, 0.0))
+
+    def used(self) -> tuple[tuple[str, float], ...]:
+        """What this engine used of each in the present period, by path."""
+        return tuple((paced.path, paced.pace.used - paced.pace.elsewhere) for paced in self._paced)
+
     def views(self, now_s: float) -> list[LimitView]:
         """Every limit now."""
         held = [kv.view() for kv in self._kv] + [slo.view() for slo in self._slo]

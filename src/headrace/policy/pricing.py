@@ -217,6 +217,18 @@ class BackendState:
         self.ready = False
         self.stale[self.index] = True
 
+    def limit_to(self, limit: int) -> None:
+        """It may have so many attempts of ours in flight."""
+        self.limit = limit
+        self.ready = False
+        self.stale[self.index] = True
+
+    def be_careful(self) -> None:
+        """Another engine has trouble with it."""
+        self.breaker.be_careful()
+        self.ready = False
+        self.stale[self.index] = True
+
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
         return not self.drained and self.breaker.allows(now_s)
