@@ -31,7 +31,7 @@ from headrace.policy import (
     SetTimer,
     TimerFired,
 )
-from headrace.policy.deadline import WAKE_TIMER
+from headrace.policy.timers import WAKE_TIMER
 
 Kind = TypeVar("Kind")
 SAMPLE = load_fleet()
@@ -252,4 +252,4 @@ def test_deadlines_of_what_has_ended_do_not_pile_up() -> None:
     for request_id in range(500):
         dispatch = only(Dispatch, driver.arrive(request_id, streamed=False))
         driver.send(Finished(dispatch.attempt_id, 100, 10))
-    assert sum(map(len, driver.engine._deadlines.values())) <= 1
+    assert sum(map(len, driver.engine._timers.deadlines.values())) <= 1

@@ -43,7 +43,7 @@ from headrace.policy import (
     TimerFired,
     summed,
 )
-from headrace.policy.deadline import SIGNAL_TIMER
+from headrace.policy.timers import SIGNAL_TIMER
 from headrace.workload import WorkloadClass
 
 POINT = OperatingPoint(ttft_s=0.1, input_tokens_per_s=1e4, tpot_s=0.01)

@@ -7,15 +7,8 @@ them. What has ended or begun to answer is passed over at its head, so the queue
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
 
 from headrace.policy.state import AttemptState
-
-FIRST_BYTE_TIMER: Final = 1
-QUEUE_TIMER: Final = 2
-ANSWER_TIMER: Final = 3
-WAKE_TIMER: Final = 4
-SIGNAL_TIMER: Final = 5
 
 
 class Deadlines:

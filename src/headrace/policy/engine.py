@@ -22,8 +22,6 @@ A backend that is only full says when to come back: who has nowhere else to go w
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import inf
 from random import Random
 
 from headrace.errors import InvariantError
@@ -31,27 +29,17 @@ from headrace.fleet import Fleet
 from headrace.policy.action import (
     AnyAction,
     Cancel,
-    Dispatch,
-    DispatchReason,
     End,
     Enqueue,
     Outcome,
     Reject,
     RejectReason,
-    SetTimer,
 )
 from headrace.policy.admission import WaitingRoom, due, no_backend, refusal, retry_after_s
+from headrace.policy.attempts import Attempts
 from headrace.policy.backend_states import backend_states
 from headrace.policy.breaker import Probe
 from headrace.policy.choice import Choice
-from headrace.policy.deadline import (
-    ANSWER_TIMER,
-    FIRST_BYTE_TIMER,
-    QUEUE_TIMER,
-    SIGNAL_TIMER,
-    WAKE_TIMER,
-    Deadlines,
-)
 from headrace.policy.event import (
     AnyEvent,
     Arrived,
@@ -67,18 +55,19 @@ from headrace.policy.event import (
     TimerFired,
 )
 from headrace.policy.explain import Explained, explained
+from headrace.policy.intake import Intake
 from headrace.policy.learning import learn
 from headrace.policy.peers import own_loads
 from headrace.policy.picked import chooser
 from headrace.policy.policies import PRICES, Policy
 from headrace.policy.pool_shares import share_meters
-from headrace.policy.predict import BinnedPredictor, LengthPredictor
-from headrace.policy.prefix import prompt_of
+from headrace.policy.predict import LengthPredictor
 from headrace.policy.pricing import BackendState
 from headrace.policy.retry import RetryBudget
-from headrace.policy.routing import Candidates, Router
+from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
-from headrace.policy.state import AttemptState, RequestState
+from headrace.policy.state import RequestState
+from headrace.policy.timers import QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
 from headrace.policy.view import BackendView, EngineView, ShareView
 
 
@@ -95,27 +84,18 @@ class PolicyEngine:
             predictor: of output lengths; None: learnt online. Only a simulator can know better.
         """
         self._limits = fleet.limits
-        self._classes = fleet.classes
         self._policy = policy
         self._backends = backend_states(fleet)
         self._shares = share_meters(fleet, steer=policy.steers)
         self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
         self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.pools_apart)
-        priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
-        self._predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
+        self._intake = Intake(fleet, self._chooser, predictor)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
         self._requests: dict[int, RequestState] = {}
-        self._attempts: dict[int, AttemptState] = {}
         self._room = WaitingRoom(fleet.limits.queue_depth)
         self._board = SignalBoard(fleet.signals, self._backends)
-        self._deadlines = {
-            FIRST_BYTE_TIMER: Deadlines(fleet.limits.first_byte_timeout_s),
-            ANSWER_TIMER: Deadlines(fleet.limits.answer_timeout_s),
-        }
-        self._timers: set[int] = set()
-        self._wakes_s = inf  # when the queue is next served, whatever happens
-        self._gives_up_s = inf  # when who waited too long is next looked for
-        self._next_attempt_id = 1
+        self._attempts = Attempts(self._chooser, self._board)
+        self._timers = Timers(fleet.limits)
         self._now_s = 0.0
 
     def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
@@ -181,7 +161,7 @@ class PolicyEngine:
         candidates = self._router.candidates(event.model, event.tenant, event.workload_class)
         if not candidates.backends:
             return []
-        return explained(now_s, self._state_of(now_s, event, candidates), self._chooser)
+        return explained(now_s, self._intake.request(now_s, event, candidates), self._chooser)
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -193,7 +173,7 @@ class PolicyEngine:
         candidates = self._router.candidates(event.model, tenant, class_name)
         if not candidates.backends:
             return [Reject(request_id, RejectReason.NO_ROUTE, 0.0), End(request_id, Outcome.REJECTED)]
-        request = self._state_of(now_s, event, candidates)
+        request = self._intake.request(now_s, event, candidates)
         self._requests[request_id] = request
         if not self._room.waiting or not self._room.has_line(candidates):
             choice = self._chooser.choose(now_s, request)
@@ -201,32 +181,8 @@ class PolicyEngine:
                 return self._dispatch(now_s, request, choice)
         return self._wait_or_reject(now_s, request)
 
-    def _state_of(self, now_s: float, event: Arrived, candidates: Candidates) -> RequestState:
-        """What there is to know of a request before anything is decided."""
-        request_id, class_name, tenant, input_tokens = (
-            event.request_id,
-            event.workload_class,
-            event.tenant,
-            event.input_tokens,
-        )
-        expected = self._predictor.predict(request_id, class_name, tenant, input_tokens)
-        if event.max_output_tokens is not None and event.max_output_tokens < expected:
-            expected = float(max(event.max_output_tokens, 1))
-        work = self._chooser.work(input_tokens, expected)
-        workload_class = self._classes[class_name]
-        if event.value_of_time_usd_per_s is not None:
-            workload_class = replace(workload_class, value_of_time_usd_per_s=event.value_of_time_usd_per_s)
-        request = RequestState(
-            request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed, now_s
-        )
-        if event.prefix or event.session is not None:
-            request.prompt = prompt_of(event)
-        if event.unfit:
-            request.shun(candidates.named(event.unfit))
-        return request
-
     def _first_token(self, now_s: float, event: FirstToken) -> list[AnyAction]:
-        attempt = self._attempts.get(event.attempt_id)
+        attempt = self._attempts.live.get(event.attempt_id)
         if attempt is None or not attempt.waits:
             return []
         attempt.first_token_s = now_s
@@ -237,19 +193,21 @@ class PolicyEngine:
         return self._serve_queue(now_s) if probe else []  # the breaker is closed, or the window wider
 
     def _finished(self, now_s: float, event: Finished) -> list[AnyAction]:
-        attempt = self._attempts.get(event.attempt_id)
+        attempt = self._attempts.live.get(event.attempt_id)
         if attempt is None:
             return []
         request = attempt.request
         attempt.backend.breaker.succeeded(attempt.probe)
-        learn(now_s, attempt, event, self._predictor)
+        learn(now_s, attempt, event, self._intake.predictor)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = event.output_tokens if event.output_tokens is not None else request.expected_output_tokens
-        self._release(attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens)
+        self._attempts.end(
+            now_s, attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens
+        )
         return self._end_and_serve(now_s, request, Outcome.COMPLETED)
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
-        attempt = self._attempts.get(event.attempt_id)
+        attempt = self._attempts.live.get(event.attempt_id)
         if attempt is None:
             return []
         request, backend = attempt.request, attempt.backend
@@ -263,7 +221,7 @@ class PolicyEngine:
             backend.breaker.failed(now_s, attempt.probe)
             backend.observe_outcome(failed=True)
         used_input = request.input_tokens if attempt.first_token_s is not None else 0
-        self._release(attempt, used_input, event.output_tokens)
+        self._attempts.end(now_s, attempt, used_input, event.output_tokens)
         if event.committed:
             if not event.resumable:
                 return self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
@@ -283,32 +241,32 @@ class PolicyEngine:
             actions.append(Cancel(attempt.attempt_id))
             attempt.backend.breaker.released(attempt.probe)
             used_input = request.input_tokens if attempt.first_token_s is not None else 0
-            self._release(attempt, used_input, event.output_tokens)
+            self._attempts.end(now_s, attempt, used_input, event.output_tokens)
         return actions + self._end_and_serve(now_s, request, Outcome.CANCELLED)
 
     def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
         believed = self._board.received(now_s, event)
-        return self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
+        return self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
 
     def _peers_reported(self, now_s: float, event: PeersReported) -> list[AnyAction]:
         believed = self._board.reported(now_s, event)
         if self._chooser.limits is not None:
             self._chooser.limits.used_elsewhere(now_s, dict(event.used))
-        actions = self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
+        actions = self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
         return actions + self._serve_queue(now_s)
 
     def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
-        self._timers.discard(event.timer_id)
-        if event.timer_id in self._deadlines:
-            return self._fail_late_attempts(now_s, event.timer_id)
-        if event.timer_id == QUEUE_TIMER:
+        timer_id = event.timer_id
+        self._timers.fired(now_s, timer_id)
+        if timer_id in self._timers.deadlines:
+            return self._fail_late_attempts(now_s, timer_id)
+        if timer_id == QUEUE_TIMER:
             return self._reject_late_waiters(now_s)
-        if event.timer_id == WAKE_TIMER:
-            self._wakes_s = inf
+        if timer_id == WAKE_TIMER:
             return self._serve_queue(now_s)
-        if event.timer_id == SIGNAL_TIMER:
+        if timer_id == SIGNAL_TIMER:
             again = self._board.weigh(now_s)
-            later = self._set_timer(SIGNAL_TIMER, now_s + self._board.interval_s) if again else []
+            later = self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if again else []
             return later + self._serve_queue(now_s)
         return []
 
@@ -320,63 +278,10 @@ class PolicyEngine:
     # -- attempts ----------------------------------------------------------------------------------------------------
 
     def _dispatch(self, now_s: float, request: RequestState, choice: Choice) -> list[AnyAction]:
-        attempt_id = self._next_attempt_id
-        self._next_attempt_id = attempt_id + 1
-        backend, score_usd, outside, outside_score_usd = choice
-        input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
-        cached = request.cached_tokens(backend) if request.hits else 0.0
-        outside_cached = request.cached_tokens(outside) if request.hits and outside is not None else 0.0
-        ttft_s, tpot_s = backend.latency(input_tokens, output_tokens, cached)
-        prefill_s, kv_tokens = backend.prefill_s(input_tokens, cached), input_tokens + output_tokens
-        probe = backend.took(prefill_s, kv_tokens, request.workload_class.value_of_time_usd_per_s)
-        if self._board.listens:
-            self._board.dispatched(now_s, backend, prefill_s, kv_tokens)
-        attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
         if not request.attempts:
             self._retries.dispatched()
-        request.attempt = attempt
-        request.attempts += 1
-        request.tried |= 1 << backend.index
-        request.queued_s = None
-        self._attempts[attempt_id] = attempt
-        self._chooser.book(now_s, request, attempt)
-        dispatch = Dispatch(
-            request.request_id,
-            attempt_id,
-            backend.name,
-            score_usd,
-            backend.cost_usd(input_tokens, output_tokens, cached),
-            output_tokens,
-            outside_score_usd,
-            None if outside is None else outside.cost_usd(input_tokens, output_tokens, outside_cached),
-            _reason(request),
-        )
-        return [dispatch, *self._expect(now_s, attempt)]
-
-    def _expect(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
-        """Note by when the attempt's first byte must have come: its first token, or its whole answer."""
-        timer_id = FIRST_BYTE_TIMER if attempt.request.streamed else ANSWER_TIMER
-        first_s = self._deadlines[timer_id].add(now_s, attempt)
-        return [] if timer_id in self._timers else self._set_timer(timer_id, first_s)
-
-    def _release(
-        self,
-        attempt: AttemptState,
-        used_input: float,
-        used_output: float,
-        completed: bool = False,
-        cached_input: int = 0,
-    ) -> None:
-        """End an attempt: give back what it held, and true up what it was booked for."""
-        request, backend = attempt.request, attempt.backend
-        del self._attempts[attempt.attempt_id]
-        request.attempt = None
-        value_usd_per_s = attempt.request.workload_class.value_of_time_usd_per_s
-        backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens, value_usd_per_s)
-        attempt.waits = False
-        if self._board.listens:
-            self._board.released(self._now_s, backend)
-        self._chooser.ended(self._now_s, attempt, used_input, used_output, completed, cached_input)
+        attempt, dispatch = self._attempts.begin(now_s, request, choice)
+        return [dispatch, *self._timers.expect(now_s, attempt)]
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 
@@ -388,7 +293,7 @@ class PolicyEngine:
             return self._reject(request, *refused)
         assert due_s is not None
         self._room.enter(now_s, due_s, request)
-        return [Enqueue(request.request_id), *self._give_up_later(), *self._wake_later(now_s)]
+        return [Enqueue(request.request_id), *self._timers.give_up(due_s), *self._wake_later(now_s)]
 
     def _refused(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Turn a request away that hard budgets allow nowhere; nothing if they allow it somewhere."""
@@ -416,15 +321,11 @@ class PolicyEngine:
         """
         if backend.free(now_s):
             return self._serve_queue(now_s)
-        return self._wake_later(now_s) if backend.breaker.allows_from_s < self._wakes_s else []
+        return self._wake_later(now_s) if backend.breaker.allows_from_s < self._timers.wakes_s else []
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:
         """Serve the queue again when a cooldown or a pause ends: nothing else may happen then."""
-        free_s = self._room.next_free_s(now_s)
-        if free_s is None or free_s >= self._wakes_s:
-            return []
-        self._wakes_s = free_s
-        return [SetTimer(WAKE_TIMER, free_s)]
+        return self._timers.wake(self._room.next_free_s(now_s))
 
     def _retry(self, now_s: float, request: RequestState, refused: bool) -> list[AnyAction]:
         """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
@@ -435,38 +336,22 @@ class PolicyEngine:
             return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
         return self._reject(request, *no_backend(now_s, request))
 
-    def _set_timer(self, timer_id: int, at_s: float) -> list[AnyAction]:
-        """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""
-        if timer_id in self._timers:
-            return []
-        self._timers.add(timer_id)
-        return [SetTimer(timer_id, at_s)]
-
     def _fail_late_attempts(self, now_s: float, timer_id: int) -> list[AnyAction]:
         """Give up on attempts whose first byte is overdue; set the timer for the next one."""
         actions: list[AnyAction] = []
-        for attempt in self._deadlines[timer_id].overdue(now_s):
+        deadlines = self._timers.deadlines[timer_id]
+        for attempt in deadlines.overdue(now_s):
             actions.append(Cancel(attempt.attempt_id))
             actions += self._attempt_failed(now_s, AttemptFailed(attempt.attempt_id, FailureKind.TIMEOUT))
-        next_s = self._deadlines[timer_id].next_s()
-        return actions if next_s is None else actions + self._set_timer(timer_id, next_s)
+        next_s = deadlines.next_s()
+        return actions if next_s is None else actions + self._timers.set(timer_id, next_s)
 
     def _reject_late_waiters(self, now_s: float) -> list[AnyAction]:
         """Turn away requests that waited too long; set the timer for the next one."""
-        if now_s >= self._gives_up_s:
-            self._gives_up_s = inf
         actions = self._serve_queue(now_s)
         for request in self._room.overdue(now_s):
             actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, retry_after_s(now_s, request.candidates))
-        return actions + self._give_up_later()
-
-    def _give_up_later(self) -> list[AnyAction]:
-        """Look for who waited too long when the first will have."""
-        due_s = self._room.next_due_s()
-        if due_s is None or due_s >= self._gives_up_s:
-            return []
-        self._gives_up_s = due_s
-        return [SetTimer(QUEUE_TIMER, due_s)]
+        return actions + self._timers.give_up(self._room.next_due_s())
 
     def _reject(self, request: RequestState, reason: RejectReason, retry_s: float) -> list[AnyAction]:
         if request.resumes:  # its client has a part of an answer: nothing can be said but that it breaks off
@@ -486,10 +371,3 @@ class PolicyEngine:
             self._chooser.limits.lost(request)
         del self._requests[request.request_id]
         return [End(request.request_id, outcome)]
-
-
-def _reason(request: RequestState) -> DispatchReason:
-    """Why an attempt is made that has just been counted."""
-    if request.resumes:
-        return DispatchReason.RESCUE
-    return DispatchReason.FIRST if request.attempts == 1 else DispatchReason.RETRY

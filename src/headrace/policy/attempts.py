@@ -1,0 +1,83 @@
+"""The table of live attempts, and what begins and ends with one: the load of its backend, the books, the signals."""
+
+from __future__ import annotations
+
+from headrace.policy.action import Dispatch, DispatchReason
+from headrace.policy.choice import Choice, Chooser
+from headrace.policy.signals import SignalBoard
+from headrace.policy.state import AttemptState, RequestState
+
+
+class Attempts:
+    """Every attempt between its `Dispatch` and its end.
+
+    Attributes:
+        live: those attempts, by id.
+    """
+
+    __slots__ = ("_board", "_chooser", "_next_id", "live")
+
+    def __init__(self, chooser: Chooser, board: SignalBoard) -> None:
+        self.live: dict[int, AttemptState] = {}
+        self._chooser = chooser
+        self._board = board
+        self._next_id = 1
+
+    def begin(self, now_s: float, request: RequestState, choice: Choice) -> tuple[AttemptState, Dispatch]:
+        """Make an attempt where `choice` says, and book it at its predicted size."""
+        attempt_id = self._next_id
+        self._next_id = attempt_id + 1
+        backend, score_usd, outside, outside_score_usd = choice
+        input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
+        cached = request.cached_tokens(backend) if request.hits else 0.0
+        outside_cached = request.cached_tokens(outside) if request.hits and outside is not None else 0.0
+        ttft_s, tpot_s = backend.latency(input_tokens, output_tokens, cached)
+        prefill_s, kv_tokens = backend.prefill_s(input_tokens, cached), input_tokens + output_tokens
+        probe = backend.took(prefill_s, kv_tokens, request.workload_class.value_of_time_usd_per_s)
+        if self._board.listens:
+            self._board.dispatched(now_s, backend, prefill_s, kv_tokens)
+        attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
+        request.attempt = attempt
+        request.attempts += 1
+        request.tried |= 1 << backend.index
+        request.queued_s = None
+        self.live[attempt_id] = attempt
+        self._chooser.book(now_s, request, attempt)
+        return attempt, Dispatch(
+            request.request_id,
+            attempt_id,
+            backend.name,
+            score_usd,
+            backend.cost_usd(input_tokens, output_tokens, cached),
+            output_tokens,
+            outside_score_usd,
+            None if outside is None else outside.cost_usd(input_tokens, output_tokens, outside_cached),
+            _reason(request),
+        )
+
+    def end(
+        self,
+        now_s: float,
+        attempt: AttemptState,
+        used_input: float,
+        used_output: float,
+        completed: bool = False,
+        cached_input: int = 0,
+    ) -> None:
+        """End an attempt: give back what it held, and true up what it was booked for."""
+        request, backend = attempt.request, attempt.backend
+        del self.live[attempt.attempt_id]
+        request.attempt = None
+        value_usd_per_s = request.workload_class.value_of_time_usd_per_s
+        backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens, value_usd_per_s)
+        attempt.waits = False
+        if self._board.listens:
+            self._board.released(now_s, backend)
+        self._chooser.ended(now_s, attempt, used_input, used_output, completed, cached_input)
+
+
+def _reason(request: RequestState) -> DispatchReason:
+    """Why an attempt is made that has just been counted."""
+    if request.resumes:
+        return DispatchReason.RESCUE
+    return DispatchReason.FIRST if request.attempts == 1 else DispatchReason.RETRY
