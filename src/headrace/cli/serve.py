@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
-import uvloop
 
-from headrace import __version__, rng
 from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, LedgerFile, PolicyName, Port
 from headrace.cli.output import JsonPath, say, write_result
-from headrace.cli.running import ports_explained, stopped_by_signals
-from headrace.config import load_fleet, load_policy, sample_fleet_text
+from headrace.cli.running import ports_explained
+from headrace.cli.supervisor import Supervisor
+from headrace.cli.worker import WorkerSettings, run_worker
+from headrace.config import load_fleet
 from headrace.fleet import Fleet
-from headrace.gateway import RunningGateway, resumed_periods, start_gateway
-from headrace.ledger import UsageLedger
-from headrace.ledger.journal import JournalFile
-from headrace.policy import PolicyEngine
-from headrace.policy.journal import JournalHeader
+from headrace.ledger.places import make_directory
+
+MOST_WORKERS = 256
 
 
 def serve(
     fleet: FleetFile = None,
     port: Port = 8080,
     admin_port: AdminPort = 8081,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that share the ports; see docs/operations.md.")
+    ] = 1,
     ledger: LedgerFile = LEDGER,
     journal: JournalPath = None,
     policy: PolicyName = None,
@@ -35,37 +36,36 @@ def serve(
 ) -> None:
     """Serve OpenAI's chat completions over the fleet until Ctrl-C, which drains."""
     loaded = load_fleet(fleet)
-    text = sample_fleet_text() if fleet is None else fleet.read_text()
-    chosen = load_policy(policy or loaded.policy)
-    header = JournalHeader(1, __version__, seed, chosen.name, text)
-    engine = PolicyEngine(loaded, rng.stream(seed, "policy"), chosen)
-
-    async def run() -> None:
-        stop = stopped_by_signals()
-        with contextlib.ExitStack() as stack:
-            books = stack.enter_context(UsageLedger(ledger))
-            record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
-            running = await start_gateway(
-                loaded,
-                engine,
-                books,
-                port=port,
-                admin_port=admin_port,
-                journal=record,
-                resumed=resumed_periods(loaded, ledger, time.time()),
-            )
-            _announce(loaded, running, ledger, journal, json)
-            await stop.wait()
-            await running.close()
-
+    if workers > 1 and ledger == LEDGER:
+        ledger = LEDGER.with_suffix("")
+    settings = WorkerSettings(
+        fleet=None if fleet is None else str(fleet),
+        port=port,
+        admin_port=admin_port,
+        ledger=str(ledger),
+        journal=None if journal is None else str(journal),
+        policy=policy,
+        seed=seed,
+        workers=workers,
+    )
+    announce = partial(_announce, loaded, settings, json)
     with ports_explained(f"ports {port} and {admin_port}", "--port 0 --admin-port 0 takes free ones"):
-        uvloop.run(run())
+        if workers == 1:
+            run_worker(settings, loaded, lambda running: announce(running.port, running.admin_port))
+            return
+        for path, what in ((ledger, "ledger"), (journal, "journal")):
+            if path is not None:
+                make_directory(path, what)
+        code = Supervisor(settings, announce).run()
+    if code:
+        raise typer.Exit(code)
 
 
-def _announce(fleet: Fleet, running: RunningGateway, ledger: Path, journal: Path | None, json: Path | None) -> None:
-    url, admin_url = f"http://127.0.0.1:{running.port}/v1", f"http://127.0.0.1:{running.admin_port}/admin/state"
+def _announce(fleet: Fleet, settings: WorkerSettings, json: Path | None, port: int, admin_port: int | None) -> None:
+    url, admin_url = f"http://127.0.0.1:{port}/v1", f"http://127.0.0.1:{admin_port}/admin/state"
     backends = {backend.name: backend.url for backend in fleet.backends}
-    files = {"ledger": str(ledger), "journal": None if journal is None else str(journal)}
+    shown = msgspec.structs.asdict(settings)
+    files = {key: shown[key] for key in ("ledger", "journal", "workers")}
     write_result(
         json, {"schema": 1, "command": "serve", "url": url, "admin_url": admin_url, "backends": backends, **files}
     )

@@ -354,6 +354,7 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     max_head_bytes: Count | None = None
     head_timeout_s: Positive | None = None
     idle_timeout_s: Positive | None = None
+    drain_delay_s: NotNegative | None = None
     drain_timeout_s: Positive | None = None
     default_max_output_tokens: Count | None = None
     stored_responses: Annotated[int, Meta(ge=0)] | None = None

@@ -151,7 +151,8 @@ class Limits:
         max_head_bytes: largest request head.
         head_timeout_s: a client must have sent its whole request head, and then its body, within this.
         idle_timeout_s: a stream without a byte from its backend for this long has failed.
-        drain_timeout_s: graceful shutdown waits at most this long.
+        drain_delay_s: graceful shutdown goes on accepting for so long, while `/health/ready` says that it will not.
+        drain_timeout_s: it waits at most this long for what is under way.
         default_max_output_tokens: the ceiling that a backend is given where its API must have one and the client gave
             none; at most half of the model's context is.
         stored_responses: answers of the Responses API that clients may go on from by their id; 0: none.
@@ -177,6 +178,7 @@ class Limits:
     max_head_bytes: int = 32 * 1024
     head_timeout_s: float = 10.0
     idle_timeout_s: float = 120.0
+    drain_delay_s: float = 0.0
     drain_timeout_s: float = 30.0
     default_max_output_tokens: int = 32_000
     stored_responses: int = 4096

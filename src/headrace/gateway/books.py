@@ -73,6 +73,11 @@ class Books:
         self._telemetry = telemetry
         self._fault = ""
 
+    @property
+    def fault(self) -> str:
+        """Why the ledger cannot be written now; empty: it can."""
+        return self._fault
+
     def write(self) -> None:
         """Before the bytes of a round leave: put on record what they do. After a fault the sweep tries again."""
         if not self._fault:
@@ -97,7 +102,7 @@ class Books:
             self._journal(now_s, event, actions)
         except OSError as error:
             self._journal = None
-            _tell_operator(f"the journal cannot be written: {error}; it ends here, and requests go on")
+            tell_operator(f"the journal cannot be written: {error}; it ends here, and requests go on")
 
     def _flush(self) -> None:
         try:
@@ -107,10 +112,10 @@ class Books:
             known, self._fault = self._fault, str(error)
             self._telemetry.ledger_faults += 1
             if known != self._fault:
-                _tell_operator(f"the usage ledger cannot be written: {error}; its records wait in memory")
+                tell_operator(f"the usage ledger cannot be written: {error}; its records wait in memory")
 
 
-def _tell_operator(message: str) -> None:
+def tell_operator(message: str) -> None:
     """On stderr, which may be full or closed too."""
     with contextlib.suppress(OSError, ValueError):
         print(f"headrace: {message}", file=sys.stderr, flush=True)

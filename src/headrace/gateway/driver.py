@@ -41,6 +41,7 @@ from headrace.policy import (
     FailureKind,
     Finished,
     FirstToken,
+    PeersReported,
     Reject,
     RejectReason,
     SetTimer,
@@ -63,6 +64,9 @@ class Engine(Protocol):
 
     def explain(self, now_s: float, event: Arrived) -> list[Explained]:
         """What each candidate would cost a request now."""
+
+    def report(self) -> PeersReported:
+        """What other engines over the same fleet are to know of this one."""
 
 
 class Gateway:
@@ -127,6 +131,11 @@ class Gateway:
     def attempts_live(self) -> int:
         """Attempts that have not ended."""
         return len(self._attempts)
+
+    @property
+    def ledger_fault(self) -> str:
+        """Why the usage ledger cannot be written now; empty: it can."""
+        return self._books.fault
 
     def now_s(self) -> float:
         """Seconds since the engine started."""

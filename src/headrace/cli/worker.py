@@ -1,0 +1,154 @@
+"""One gateway process: alone, or as one of several workers (`python -m headrace.cli.worker SETTINGS`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from headrace import __version__, rng
+from headrace.cli.output import explained
+from headrace.cli.running import stopped_by_signals
+from headrace.config import load_fleet, load_policy, sample_fleet_text
+from headrace.fleet import Fleet
+from headrace.gateway import Crew, RunningGateway, resumed_periods, start_gateway
+from headrace.ledger import UsageLedger, recover
+from headrace.ledger.journal import JournalFile
+from headrace.ledger.places import left_behind, worker_file
+from headrace.peers import MemoryPeers, SharedRows
+from headrace.policy import PeriodResumed, PolicyEngine
+from headrace.policy.journal import JournalHeader
+
+REPORTS = "reports"
+PAGES = "pages"
+REPORT_BYTES = 4 * 1024 * 1024  # of address space: what is not written takes no memory
+PAGE_BYTES = 16 * 1024 * 1024
+
+
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """What a worker is told.
+
+    Attributes:
+        ledger, journal: a file; of several workers, the directory in which each has one.
+        number: of this worker, from 0; restarts: how often it was started again after a crash.
+        shared: directory that the workers share in memory; None: this one is alone.
+    """
+
+    fleet: str | None
+    port: int
+    admin_port: int
+    ledger: str
+    journal: str | None = None
+    policy: str | None = None
+    seed: int = 0
+    number: int = 0
+    workers: int = 1
+    restarts: int = 0
+    shared: str | None = None
+
+
+Announce = Callable[[RunningGateway], None]
+
+
+def run_worker(settings: WorkerSettings, fleet: Fleet, announce: Announce) -> None:
+    """Serve until a signal, or until the supervisor is gone.
+
+    Args:
+        announce: told of the gateway when it listens.
+
+    Raises:
+        ConfigError: the fleet, the ledger or the journal cannot be used.
+    """
+    uvloop.run(_serve(settings, fleet, announce))
+
+
+async def _serve(settings: WorkerSettings, fleet: Fleet, announce: Announce) -> None:
+    stop = stopped_by_signals()
+    if settings.shared is not None:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)  # nothing is ever sent: it ended
+    chosen = load_policy(settings.policy or fleet.policy)
+    text = sample_fleet_text() if settings.fleet is None else Path(settings.fleet).read_text()
+    seed = settings.seed + settings.number
+    header = JournalHeader(1, __version__, seed, chosen.name, text)
+    with contextlib.ExitStack() as stack:
+        books = stack.enter_context(UsageLedger(_ledger_of(settings)))
+        journal = _journal_of(settings)
+        record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
+        running = await start_gateway(
+            fleet,
+            PolicyEngine(fleet, rng.stream(seed, "policy"), chosen),
+            books,
+            port=settings.port,
+            admin_port=settings.admin_port,
+            journal=record,
+            resumed=_resumed(settings, fleet),
+            crew=crew_of(settings, fleet),
+        )
+        announce(running)
+        await stop.wait()
+        await running.close()
+
+
+def crew_of(settings: WorkerSettings, fleet: Fleet) -> Crew:
+    """The workers that this one is one of."""
+    if settings.shared is None:
+        return Crew()
+    number, workers = settings.number, settings.workers
+    reports = SharedRows(Path(settings.shared) / REPORTS, workers, REPORT_BYTES)
+    peers = MemoryPeers(reports, number, fleet.peers.dead_after_s)
+    return Crew(number, workers, shared_pages(Path(settings.shared), workers), peers)
+
+
+def shared_pages(directory: Path, workers: int) -> SharedRows:
+    """A row for each worker's page, and the supervisor's."""
+    return SharedRows(directory / PAGES, workers + 1, PAGE_BYTES)
+
+
+def _ledger_of(settings: WorkerSettings) -> Path:
+    path = Path(settings.ledger)
+    return path if settings.workers == 1 else worker_file(path, settings.number)
+
+
+def _journal_of(settings: WorkerSettings) -> Path | None:
+    if settings.journal is None or settings.workers == 1:
+        return None if settings.journal is None else Path(settings.journal)
+    return worker_file(Path(settings.journal), settings.number, settings.restarts)
+
+
+def _resumed(settings: WorkerSettings, fleet: Fleet) -> list[PeriodResumed]:
+    """Where the periods stand by its ledger; the first worker also takes on those of workers that are no more."""
+    ledgers = [_ledger_of(settings)]
+    if settings.workers > 1 and settings.number == 0:
+        for path in left_behind(Path(settings.ledger), settings.workers):
+            recover(path)
+            ledgers.append(path)
+    now_unix_s, found = time.time(), dict[str, PeriodResumed]()
+    for path in ledgers:
+        for event in resumed_periods(fleet, path, now_unix_s):
+            before = found.get(event.limit)
+            used = event.used + (0.0 if before is None else before.used)
+            found[event.limit] = msgspec.structs.replace(event, used=used)
+    return list(found.values())
+
+
+def _say_ready(running: RunningGateway) -> None:
+    """To the supervisor, which waits for it."""
+    print(f"ready {running.port} {running.admin_port}", flush=True)
+
+
+def main() -> None:
+    """One of several workers. Exits with 2 for what the user can mend."""
+    settings = msgspec.json.decode(sys.argv[1], type=WorkerSettings)
+    fleet_path = None if settings.fleet is None else Path(settings.fleet)
+    with explained():
+        run_worker(settings, load_fleet(fleet_path), _say_ready)
+
+
+if __name__ == "__main__":
+    main()

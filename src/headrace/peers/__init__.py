@@ -1,0 +1,6 @@
+"""Peers: how engines over one fleet tell each other what they do, through shared memory or a Redis or Valkey server."""
+
+from headrace.peers.exchange import Heard, Peers, decode_report, encode_report
+from headrace.peers.memory import MemoryPeers, SharedRows
+
+__all__ = ["Heard", "MemoryPeers", "Peers", "SharedRows", "decode_report", "encode_report"]
