@@ -16,7 +16,7 @@ from headrace.gateway.controls import Controls
 from headrace.gateway.fitting import Prepared
 from headrace.gateway.spliced_answer import StreamAnswer
 from headrace.gateway.translated_answer import TranslatedStream, TranslatedWhole
-from headrace.http import ClientExchange, Exchange, FailedKind
+from headrace.http import ClientExchange, Exchange, FailedKind, header_value
 from headrace.policy import FailureKind
 from headrace.wire import ApiName, BackendFault, ErrorKind, Head, Usage, client_error, read_error
 from headrace.wire.canonical import Request
@@ -206,7 +206,7 @@ class Attempt:
         if prepared is None:
             return b""
         named = ((b"x-headrace-dropped", prepared.dropped), (b"x-headrace-approximated", prepared.approximated))
-        return b"".join(b"%b: %b\r\n" % (name, ", ".join(lost).encode()) for name, lost in named if lost)
+        return b"".join(b"%b: %b\r\n" % (name, header_value(lost)) for name, lost in named if lost)
 
     def start_answer(self, content_type: bytes = b"") -> None:
         """Begin a streamed answer to the client, with back-pressure from it to the backend."""
