@@ -349,6 +349,7 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     breaker_failures: Count | None = None
     breaker_cooldown_s: Positive | None = None
     breaker_cooldown_max_s: Positive | None = None
+    rescue: bool | None = None
     prefix_index_entries: Annotated[int, Meta(ge=0)] | None = None
     max_body_bytes: Count | None = None
     max_head_bytes: Count | None = None

@@ -146,6 +146,7 @@ class Limits:
         retry_budget: retries per request dispatched, long-run; `retry_burst` may be spent at once.
         breaker_failures: consecutive failures that open a breaker.
         breaker_cooldown_s: first cooldown; it doubles up to `breaker_cooldown_max_s`.
+        rescue: whether an answer that broke off is gone on with elsewhere; else its request has failed.
         prefix_index_entries: prompt blocks, and sessions, of which the policy remembers the backend; 0: none.
         max_body_bytes: largest request body.
         max_head_bytes: largest request head.
@@ -173,6 +174,7 @@ class Limits:
     breaker_failures: int = 3
     breaker_cooldown_s: float = 2.0
     breaker_cooldown_max_s: float = 60.0
+    rescue: bool = True
     prefix_index_entries: int = 65_536
     max_body_bytes: int = 16 * 1024 * 1024
     max_head_bytes: int = 32 * 1024

@@ -223,13 +223,18 @@ class PolicyEngine:
         used_input = request.input_tokens if attempt.first_token_s is not None else 0
         self._attempts.end(now_s, attempt, used_input, event.output_tokens)
         if event.committed:
-            if not event.resumable:
+            if not (event.resumable and self._limits.rescue):
                 return self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
-            request.resume(event.output_tokens)
-            request.shun(request.candidates.named(event.unfit))
+            self._resume(request, event)
         if refused:
             request.refused_by(backend)
         return self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
+
+    def _resume(self, request: RequestState, event: AttemptFailed) -> None:
+        """What comes next goes on from what the client has: it reads that too, and has less to write."""
+        request.resume(event.output_tokens)
+        request.work = self._chooser.work(request.input_tokens, request.expected_output_tokens)
+        request.shun(request.candidates.named(event.unfit))
 
     def _client_gone(self, now_s: float, event: ClientGone) -> list[AnyAction]:
         request = self._requests.get(event.request_id)
@@ -292,6 +297,7 @@ class PolicyEngine:
         if refused is not None:
             return self._reject(request, *refused)
         assert due_s is not None
+        due_s = min(due_s, request.deadline_s)
         self._room.enter(now_s, due_s, request)
         return [Enqueue(request.request_id), *self._timers.give_up(due_s), *self._wake_later(now_s)]
 

@@ -23,7 +23,8 @@ class RequestState:
         unfit: bit mask of the backends that cannot serve it.
         attempt: the live attempt; None while it waits in the queue.
         attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
-        resumes: what is dispatched next goes on from what the client has.
+        delivered_tokens: of its answer, those that the client has from attempts that broke off: they are in
+            `input_tokens` now. `resumes`: what is dispatched next goes on from there.
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
@@ -35,6 +36,7 @@ class RequestState:
         "attempt",
         "attempts",
         "candidates",
+        "delivered_tokens",
         "due_s",
         "expected_output_tokens",
         "hits",
@@ -82,6 +84,7 @@ class RequestState:
         self.hits: dict[int, int] | None = None
         self.refusals = 0
         self.resumes = False
+        self.delivered_tokens = 0
         self.due_s: float = inf
 
     @property
@@ -94,9 +97,15 @@ class RequestState:
         self.refusals += 1
         self.tried &= ~(1 << backend.index)
 
+    @property
+    def deadline_s(self) -> float:
+        """By when it should have ended."""
+        return self.arrived_s + self.workload_class.timeout_s
+
     def resume(self, output_tokens: int) -> None:
-        """So many tokens of its answer have reached the client: what comes next reads them and goes on from there."""
+        """So many more tokens of its answer have reached the client: what comes next reads them and goes on."""
         self.resumes = True
+        self.delivered_tokens += output_tokens
         self.input_tokens += output_tokens
         self.expected_output_tokens = max(self.expected_output_tokens - output_tokens, 1.0)
 
