@@ -22,6 +22,7 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    FleetReplaced,
     PeerLoad,
     PeersReported,
     PeriodResumed,
@@ -29,6 +30,7 @@ from headrace.policy.event import (
     TimerFired,
 )
 from headrace.policy.explain import Explained
+from headrace.policy.generations import Generations
 from headrace.policy.limit import LimitView
 from headrace.policy.peers import summed
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
@@ -66,6 +68,8 @@ __all__ = [
     "Finished",
     "FirstToken",
     "FleetChanged",
+    "FleetReplaced",
+    "Generations",
     "LengthPredictor",
     "LimitView",
     "Outcome",

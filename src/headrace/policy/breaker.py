@@ -73,6 +73,12 @@ class Breaker:
         self.window = 0
         self._unanswered = 0
 
+    def adjust(self, failures: int, cooldown_s: float, cooldown_max_s: float) -> None:
+        """Other settings from the next failure on."""
+        self._limit = failures
+        self._base_s = cooldown_s
+        self._max_s = cooldown_max_s
+
     def state(self, now_s: float) -> BreakerState:
         """Closed, open or half-open at `now_s`."""
         if not self.tripped:

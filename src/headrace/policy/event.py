@@ -159,6 +159,12 @@ class FleetChanged(Event, frozen=True, gc=False, tag=True, array_like=True):
     drained: tuple[str, ...]
 
 
+class FleetReplaced(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """The fleet is another from now on, as this text of a fleet file says, which is without fault (`Generations`)."""
+
+    fleet: str
+
+
 class PeriodResumed(Event, frozen=True, gc=False, tag=True, array_like=True):
     """The present period of a commitment or a budget began before the engine did, or has yet to begin.
 
@@ -183,5 +189,6 @@ AnyEvent = (
     | PeersReported
     | TimerFired
     | FleetChanged
+    | FleetReplaced
     | PeriodResumed
 )

@@ -50,6 +50,11 @@ class Pace:
         self._number = 0
         self._open: dict[int, tuple[int, float]] = {}  # by attempt: number of its period, what was booked
 
+    @property
+    def period_s(self) -> float:
+        """Seconds of a period."""
+        return self._period_s
+
     def passed(self, now_s: float) -> float:
         """Let time pass until now; returns what should have been used in it."""
         if now_s >= self._begun_s + self._period_s:
@@ -127,6 +132,14 @@ class PacedPrice:
         self.scale_usd_per_unit = 0.0
         self._unit = unit
         self._rates = rates
+
+    def inherit(self, before: PacedPrice) -> None:
+        """Go on with the period of another, which both count in from now on, and with its price."""
+        if self.pace.period_s == before.pace.period_s:
+            before.pace.amount = self.pace.amount
+            self.pace = before.pace
+        self.scale_usd_per_unit = before.scale_usd_per_unit
+        self.lambda_usd_per_unit = before.lambda_usd_per_unit
 
     def covers(self, request: RequestState) -> bool:
         """Whether a request can use it at all."""

@@ -76,7 +76,12 @@ class PeerBoard:
         self._whole = tuple(backend.limit for backend in self._backends)
         self._report = PeersReported(0.0, 0)
         self._loads: dict[str, PeerLoad] = {}
+        self._beside: dict[str, PeerLoad] = {}
         self._hinted: frozenset[str] = frozenset()
+
+    def inherit(self, before: PeerBoard) -> None:
+        """Know what another knew."""
+        self._report, self._loads, self._hinted = before._report, before._loads, before._hinted
 
     @property
     def as_of_s(self) -> float:
@@ -92,6 +97,14 @@ class PeerBoard:
         """What they have there."""
         return self._loads.get(backend.name)
 
+    def beside(self, loads: Iterable[PeerLoad]) -> None:
+        """Other generations of this engine have this, exactly."""
+        self._beside = {load.backend: load for load in loads}
+
+    def load_beside(self, backend: BackendState) -> PeerLoad | None:
+        """What other generations of this engine have there."""
+        return self._beside.get(backend.name)
+
     def received(self, report: PeersReported) -> None:
         """Keep what they say, and be careful where one of them has just opened a breaker."""
         self._report = report
@@ -104,9 +117,10 @@ class PeerBoard:
 
     def share_limits(self, trust: float) -> None:
         """Set every backend's limit; `trust`: how far what they said is believed, 0 to 1."""
-        for backend, whole in zip(self._backends, self._whole, strict=True):
-            load = self._loads.get(backend.name)
+        for backend, set_limit in zip(self._backends, self._whole, strict=True):
+            load, beside = self._loads.get(backend.name), self._beside.get(backend.name)
             theirs = 0 if load is None else load.in_flight
+            whole = set_limit if beside is None else max(set_limit - beside.in_flight, 0)
             limit = whole if trust <= 0.0 else _limit(whole, theirs, backend.in_flight, self._report.engines + 1)
             if limit != backend.limit:
                 backend.limit_to(limit)

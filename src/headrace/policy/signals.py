@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 from headrace.errors import InvariantError
 from headrace.fleet import Signals
-from headrace.policy.event import PeersReported, SignalReceived
+from headrace.policy.event import PeerLoad, PeersReported, SignalReceived
 from headrace.policy.peers import PeerBoard
 from headrace.policy.pricing import LEARNING_RATE, BackendState, Elsewhere
 
@@ -90,6 +90,7 @@ class SignalBoard:
         self._by_name = {backend.name: backend for backend in self._backends}
         self._own = tuple(_Own() for _ in self._backends)
         self._peers = PeerBoard(self._backends)
+        self._weighed_s = 0.0
 
     def received(self, now_s: float, event: SignalReceived) -> bool:
         """Keep a signal, unless a newer one is known; returns whether load elsewhere is believed in by now.
@@ -116,6 +117,18 @@ class SignalBoard:
         self._peers.received(event)
         return self.weigh(now_s)
 
+    def beside(self, loads: tuple[PeerLoad, ...]) -> None:
+        """Other generations of this engine have this on the same backends, and may have changed their breakers."""
+        self._peers.beside(loads)
+        for backend in self._backends:
+            backend.look_again()
+        self.weigh(self._weighed_s)
+
+    def inherit(self, before: SignalBoard) -> None:
+        """Know what another knew of peers, and count from what there is."""
+        self._peers.inherit(before._peers)
+        self._weighed_s = before._weighed_s
+
     def dispatched(self, now_s: float, backend: BackendState, prefill_s: float, kv_tokens: float) -> None:
         """We sent an attempt to it."""
         own = self._own[backend.index]
@@ -130,6 +143,7 @@ class SignalBoard:
 
     def weigh(self, now_s: float) -> bool:
         """Weigh what every backend last said, by its age; returns whether anything is still believed."""
+        self._weighed_s = now_s
         self._peers.share_limits(self._trust_in_peers(now_s))
         believed = [self.weigh_one(now_s, backend) for backend in self._backends]
         return any(believed) or self._trust_in_peers(now_s) > 0.0
@@ -140,6 +154,9 @@ class SignalBoard:
         found = (self._inferred(now_s, backend) if self.listens else None) or by_peers
         if by_peers is not None and found is not None and found.in_flight < by_peers.in_flight:
             found = by_peers
+        beside = self._peers.load_beside(backend)
+        if beside is not None:
+            found = _added(found, beside)
         if found != backend.elsewhere:
             backend.load_elsewhere(found)
         return found is not None
@@ -176,3 +193,8 @@ class SignalBoard:
 def _check_time(now_s: float, as_of_s: float, what: str) -> None:
     if as_of_s > now_s:
         raise InvariantError(f"{what} is from the future: {as_of_s}")
+
+
+def _added(found: Elsewhere | None, load: PeerLoad) -> Elsewhere:
+    others, tokens, prefill_s = found or (0, 0.0, 0.0)
+    return Elsewhere(others + load.in_flight, tokens + load.kv_tokens, prefill_s + load.prefill_s)

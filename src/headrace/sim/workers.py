@@ -32,6 +32,7 @@ from headrace.policy import (
     Finished,
     FirstToken,
     FleetChanged,
+    FleetReplaced,
     PeersReported,
     PeriodResumed,
     PolicyEngine,
@@ -65,7 +66,7 @@ class Workers:
 
         `PeersReported` says that it is time: each is told what the others said the last time.
         """
-        if isinstance(event, FleetChanged | SignalReceived | PeriodResumed):
+        if isinstance(event, FleetChanged | FleetReplaced | SignalReceived | PeriodResumed):
             return [action for worker in range(len(self.engines)) for action in self._ask(now_s, worker, event)]
         if isinstance(event, PeersReported):
             return self._exchange(now_s)
