@@ -111,7 +111,7 @@ def test_a_request_for_which_all_that_fits_is_down_may_come_again() -> None:
     driver = Driver(fleet_of(2))
     first = only(Dispatch, driver.send(Arrived(1, "chat", 100, unfit=("b1",))))
     assert first.backend == "b0"
-    refused = only(Reject, driver.send(AttemptFailed(first.attempt_id, FailureKind.REFUSED)))
+    refused = only(Reject, driver.send(AttemptFailed(first.attempt_id, FailureKind.TIMEOUT)))
     assert refused.reason is RejectReason.NO_BACKEND
     assert only(Reject, driver.send(Arrived(2, "chat", 100, unfit=("b0", "b1")))).reason is RejectReason.UNFIT
 
@@ -129,12 +129,12 @@ def test_what_the_client_has_of_an_answer_is_gone_on_from_elsewhere() -> None:
     driver = Driver(fleet_of(3))
     first = only(Dispatch, driver.arrive(1))
     driver.send(FirstToken(first.attempt_id))
-    broken = AttemptFailed(first.attempt_id, FailureKind.RESET, True, output_tokens=5, resumable=True, unfit=("b1",))
-    second = only(Dispatch, driver.send(broken))
+    slow = AttemptFailed(first.attempt_id, FailureKind.SLOW, True, output_tokens=5, resumable=True, unfit=("b1",))
+    second = only(Dispatch, driver.send(slow))
     assert (first.reason, second.reason) == (DispatchReason.FIRST, DispatchReason.RESCUE)
     assert second.backend not in (first.backend, "b1")
     assert second.expected_output_tokens == first.expected_output_tokens - 5.0
-    actions = driver.send(AttemptFailed(second.attempt_id, FailureKind.RESET, True, output_tokens=1, resumable=True))
+    actions = driver.send(broken(second.attempt_id, 1, FailureKind.TIMEOUT))
     assert only(End, actions).outcome is Outcome.FAILED
     assert not any(isinstance(action, Reject) for action in actions), "nothing can be said to who has a part"
 
@@ -276,7 +276,7 @@ def test_with_every_backend_tried_the_request_has_failed() -> None:
     driver = Driver(fleet_of(2))
     actions = driver.arrive(1)
     for _ in range(2):
-        actions = driver.send(AttemptFailed(only(Dispatch, actions).attempt_id, FailureKind.REFUSED))
+        actions = driver.send(AttemptFailed(only(Dispatch, actions).attempt_id, FailureKind.MISCONFIGURED))
     assert only(Reject, actions).retry_after_s >= 1.0
 
 

@@ -56,6 +56,7 @@ from headrace.policy import (
     Policy,
 )
 from headrace.policy.breaker import SHORTEST_PAUSE_S, WIDEST
+from headrace.policy.retry import PASSES
 from headrace.sim import SimulationResult, simulate
 from headrace.workload import Request, Slo, WorkloadClass
 
@@ -244,6 +245,7 @@ class Books:
         self.request_of: dict[int, int] = {}
         self.backend_of: dict[int, str] = {}
         self.tried: dict[int, set[str]] = {}
+        self.passing: dict[int, set[str]] = {}
         self.began: set[int] = set()
         self.refused: set[int] = set()
         self.waiting: dict[int, None] = {}
@@ -283,6 +285,8 @@ class Books:
                 self.tried[self.request_of[attempt_id]].discard(self.backend_of[attempt_id])
             else:
                 breaker.failed(now_s, attempt_id)
+                if event.kind in PASSES:
+                    self.passing.setdefault(self.request_of[attempt_id], set()).add(self.backend_of[attempt_id])
             return
         breaker.succeeded(attempt_id)
         if isinstance(event, Finished):
@@ -311,8 +315,9 @@ class Books:
         tried = self.tried.setdefault(request_id, set())
         assert attempt_id not in self.dispatched, "an attempt is made once"
         assert request_id not in self.ended, "an ended request is not tried again"
-        assert action.backend not in tried, (
-            "no request goes twice to the same backend, unless it said when to come back"
+        passing = self.passing.get(request_id, set()) if request_id in self.waiting else set()
+        assert action.backend not in tried - passing, (
+            "no request goes twice to the same backend, unless it said when to, or after a pause"
         )
         worker = attempt_id % self.case.workers
         if request_id not in self.began:

@@ -99,8 +99,8 @@ def test_an_answer_that_has_begun_is_lost_and_one_that_has_not_is_tried_elsewher
     assert (FailureKind.RESET, False, 0) in [failure[1:] for failure in seen.failures()]
     assert (FailureKind.REFUSED, False, 0) in [failure[1:] for failure in seen.failures()], "the pool went as one"
     outcomes = result.metrics.classes["chat"].outcomes
-    assert (outcomes["failed"], outcomes["completed"]) == (2, 0)
-    assert result.metrics.pools["p"].output_tokens == 41
+    assert (outcomes["failed"], outcomes["completed"]) == (1, 1), "the other came back when the pool was there again"
+    assert result.metrics.pools["p"].output_tokens == 41 + (requests[1].output_tokens or 0)
 
 
 def test_nobody_is_told_that_a_backend_is_back_before_it_is_tried() -> None:

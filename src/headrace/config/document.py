@@ -287,6 +287,7 @@ class ClassTable(Table, frozen=True, kw_only=True):
 
     value_of_time_usd_per_s: NotNegative
     timeout_s: Positive = 600.0
+    ttft_timeout_s: Positive | None = None
     expected_output_tokens: Positive = 256.0
     slo: SloTable = SloTable()
     match: MatchTable = MatchTable()
@@ -349,6 +350,8 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     breaker_failures: Count | None = None
     breaker_cooldown_s: Positive | None = None
     breaker_cooldown_max_s: Positive | None = None
+    backoff_base_s: Positive | None = None
+    backoff_cap_s: Positive | None = None
     rescue: bool | None = None
     prefix_index_entries: Annotated[int, Meta(ge=0)] | None = None
     max_body_bytes: Count | None = None

@@ -146,6 +146,8 @@ class Limits:
         retry_budget: retries per request dispatched, long-run; `retry_burst` may be spent at once.
         breaker_failures: consecutive failures that open a breaker.
         breaker_cooldown_s: first cooldown; it doubles up to `breaker_cooldown_max_s`.
+        backoff_base_s: where nobody else is left, a backend is asked again after a random part of this; it doubles with
+            every try, up to `backoff_cap_s`.
         rescue: whether an answer that broke off is gone on with elsewhere; else its request has failed.
         prefix_index_entries: prompt blocks, and sessions, of which the policy remembers the backend; 0: none.
         max_body_bytes: largest request body.
@@ -174,6 +176,8 @@ class Limits:
     breaker_failures: int = 3
     breaker_cooldown_s: float = 2.0
     breaker_cooldown_max_s: float = 60.0
+    backoff_base_s: float = 0.25
+    backoff_cap_s: float = 8.0
     rescue: bool = True
     prefix_index_entries: int = 65_536
     max_body_bytes: int = 16 * 1024 * 1024

@@ -75,7 +75,7 @@ class SetTimer(Action, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Enqueue(Action, frozen=True, gc=False, tag=True, array_like=True):
-    """Hold the request: every candidate is full now."""
+    """Hold the request: every candidate is full now, or is to be left alone for a moment."""
 
     request_id: int
 

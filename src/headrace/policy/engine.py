@@ -65,11 +65,11 @@ from headrace.policy.pool_shares import share_meters
 from headrace.policy.predict import LengthPredictor
 from headrace.policy.prices import ReportedShare
 from headrace.policy.pricing import BackendState
-from headrace.policy.retry import RetryBudget
+from headrace.policy.retry import PASSES, Backoff, RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
 from headrace.policy.state import RequestState
-from headrace.policy.timers import QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
+from headrace.policy.timers import BACKOFF_TIMER, QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
 from headrace.policy.view import BackendView, EngineView, ShareView
 
 
@@ -88,7 +88,7 @@ class PolicyEngine:
     ) -> None:
         """
         Args:
-            rng: chance for the policy's picker, if it draws; nothing else does.
+            rng: chance for pauses before a retry, and for the policy's picker, if it draws; nothing else does.
             policy: what chooses; see `policies.POLICIES`.
             predictor: of output lengths; None: learnt online. Only a simulator can know better.
             before: the engine whose successor this is: it inherits what that has learnt (`Generations`).
@@ -104,11 +104,12 @@ class PolicyEngine:
         self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.pools_apart)
         self._intake = Intake(fleet, self._chooser, predictor)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
+        self._backoff = Backoff(fleet.limits, rng)
         self._requests: dict[int, RequestState] = {}
         self._room = WaitingRoom(fleet.limits.queue_depth)
         self._board = SignalBoard(fleet.signals, self._backends)
         self._attempts = Attempts(self._chooser, self._board, first_attempt_id)
-        self._timers = Timers(fleet.limits)
+        self._timers = Timers(fleet)
         self._now_s = 0.0
         if before is not None:
             self._inherit(before)
@@ -305,6 +306,7 @@ class PolicyEngine:
             if not (event.resumable and self._limits.rescue):
                 return self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
             self._resume(request, event)
+        request.failed_by(backend, event.kind in PASSES)
         if refused:
             request.refused_by(backend)
         return self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
@@ -348,6 +350,8 @@ class PolicyEngine:
             return self._reject_late_waiters(now_s)
         if timer_id == WAKE_TIMER:
             return self._serve_queue(now_s)
+        if timer_id == BACKOFF_TIMER:
+            return self._end_pauses(now_s)
         if timer_id == SIGNAL_TIMER:
             again = self._board.weigh(now_s)
             later = self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if again else []
@@ -378,7 +382,7 @@ class PolicyEngine:
         assert due_s is not None
         due_s = min(due_s, request.deadline_s)
         self._room.enter(now_s, due_s, request)
-        return [Enqueue(request.request_id), *self._timers.give_up(due_s), *self._wake_later(now_s)]
+        return [Enqueue(request.request_id), *self._timers.by(QUEUE_TIMER, due_s), *self._wake_later(now_s)]
 
     def _refused(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Turn a request away that hard budgets allow nowhere; nothing if they allow it somewhere."""
@@ -406,20 +410,37 @@ class PolicyEngine:
         """
         if backend.free(now_s):
             return self._serve_queue(now_s)
-        return self._wake_later(now_s) if backend.breaker.allows_from_s < self._timers.wakes_s else []
+        return self._wake_later(now_s) if backend.breaker.allows_from_s < self._timers.due_s(WAKE_TIMER) else []
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:
         """Serve the queue again when a cooldown or a pause ends: nothing else may happen then."""
-        return self._timers.wake(self._room.next_free_s(now_s))
+        return self._timers.by(WAKE_TIMER, self._room.next_free_s(now_s))
 
     def _retry(self, now_s: float, request: RequestState, refused: bool) -> list[AnyAction]:
-        """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
+        """Another try while tries and budget last; else the request has failed."""
         if refused and not any(b.free(now_s) for b in request.candidates.untried(request.tried)):
             return self._wait_or_reject(now_s, request)
         if request.tries < self._limits.max_attempts and self._retries.take():
-            choice = self._chooser.choose(now_s, request)
-            return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
+            return self._try_again(now_s, request)
         return self._reject(request, *no_backend(now_s, request))
+
+    def _try_again(self, now_s: float, request: RequestState) -> list[AnyAction]:
+        """Another backend that can end in time, now or when one is free; else, after a pause, one that failed it."""
+        request.tried |= request.late(now_s)
+        choice = self._chooser.choose(now_s, request)
+        if choice is not None:
+            return self._dispatch(now_s, request, choice)
+        other = due(now_s, request, self._limits.queue_timeout_s) is not None
+        if other or not self._backoff.enter(now_s, request):
+            return self._wait_or_reject(now_s, request)
+        return [Enqueue(request.request_id), *self._timers.by(BACKOFF_TIMER, self._backoff.next_s())]
+
+    def _end_pauses(self, now_s: float) -> list[AnyAction]:
+        """Try again for those who backed off for long enough; set the timer for the next one."""
+        actions: list[AnyAction] = []
+        for request in self._backoff.over(now_s):
+            actions += self._try_again(now_s, request)
+        return actions + self._timers.by(BACKOFF_TIMER, self._backoff.next_s())
 
     def _fail_late_attempts(self, now_s: float, timer_id: int) -> list[AnyAction]:
         """Give up on attempts whose first byte is overdue; set the timer for the next one."""
@@ -436,7 +457,7 @@ class PolicyEngine:
         actions = self._serve_queue(now_s)
         for request in self._room.overdue(now_s):
             actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, retry_after_s(now_s, request.candidates))
-        return actions + self._timers.give_up(self._room.next_due_s())
+        return actions + self._timers.by(QUEUE_TIMER, self._room.next_due_s())
 
     def _reject(self, request: RequestState, reason: RejectReason, retry_s: float) -> list[AnyAction]:
         if request.resumes:  # its client has a part of an answer: nothing can be said but that it breaks off
@@ -452,6 +473,7 @@ class PolicyEngine:
     def _end(self, request: RequestState, outcome: Outcome) -> list[AnyAction]:
         if request.queued_s is not None:
             self._room.leave(request)
+        request.backs_off_s = None
         if self._chooser.limits is not None and outcome in (Outcome.REJECTED, Outcome.FAILED):
             self._chooser.limits.lost(request)
         del self._requests[request.request_id]

@@ -27,6 +27,8 @@ class RequestState:
         attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
         delivered_tokens: of its answer, those that the client has from attempts that broke off: they are in
             `input_tokens` now. `resumes`: what is dispatched next goes on from there.
+        passing: bit mask of the backends that failed it in a way that may pass.
+        backs_off_s: until when it waits before one of them is asked again; None while it does not.
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
@@ -38,12 +40,14 @@ class RequestState:
         "arrived_s",
         "attempt",
         "attempts",
+        "backs_off_s",
         "candidates",
         "delivered_tokens",
         "due_s",
         "expected_output_tokens",
         "hits",
         "input_tokens",
+        "passing",
         "prompt",
         "queued_s",
         "refusals",
@@ -89,6 +93,8 @@ class RequestState:
         self.refusals = 0
         self.resumes = False
         self.delivered_tokens = 0
+        self.passing = 0
+        self.backs_off_s: float | None = None
         self.due_s: float = inf
 
     @property
@@ -106,6 +112,10 @@ class RequestState:
         """By when it should have ended."""
         return self.arrived_s + self.workload_class.timeout_s
 
+    def late(self, now_s: float) -> int:
+        """The backends that could not end it by its deadline, if they began now, as a bit mask."""
+        return self.candidates.later_than(self.deadline_s, now_s, self.input_tokens, self.expected_output_tokens)
+
     def resume(self, output_tokens: int) -> None:
         """So many more tokens of its answer have reached the client: what comes next reads them and goes on."""
         self.resumes = True
@@ -113,10 +123,18 @@ class RequestState:
         self.input_tokens += output_tokens
         self.expected_output_tokens = max(self.expected_output_tokens - output_tokens, 1.0)
 
+    def failed_by(self, backend: BackendState, passes: bool) -> None:
+        """Its last attempt failed; whether the backend may do better a moment later."""
+        if passes:
+            self.passing |= 1 << backend.index
+        else:
+            self.passing &= ~(1 << backend.index)
+
     def shun(self, mask: int) -> None:
         """The backends of this bit mask cannot serve it."""
         self.unfit |= mask
         self.tried |= mask
+        self.passing &= ~mask
 
     def cached_tokens(self, backend: Candidate) -> float:
         """Input tokens that `backend` is expected to find in its prefix cache."""
