@@ -14,7 +14,7 @@ from setuptools import Extension, setup
 COMPILED = {
     "src/headrace": "sums",
     "src/headrace/policy": "admission attempts backend_states breaker budget_price choice columns commitment_price "
-    "deadline engine generations input_estimator intake kv_price limits pace picked pool_shares predict prefix prices pricing "
+    "deadline engine input_estimator intake kv_price limits pace picked pool_shares predict prefix prices pricing "
     "retry routing slo_price state timers windows",
     "src/headrace/modelserver": "batching clock dataflow hosted impaired kv line outage paged pages prefix quota "
     "replicas sequence session_cache span split",

@@ -164,13 +164,14 @@ class Served:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Until it holds; it may be a coroutine function."""
+    """Until it holds; it may be a coroutine function, which asks a gateway whose worker has just been killed."""
     while True:
-        found = condition()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            found = condition()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return
         await asyncio.sleep(0.02)
 
 

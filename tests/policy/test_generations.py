@@ -92,8 +92,11 @@ class Fleets:
         self.known[text] = of
         return text
 
-    def read(self, text: str) -> tuple[Fleet, Policy]:
-        return self.known[text], PRICES
+    def read(self, event: FleetReplaced) -> tuple[Fleet, Policy]:
+        return self.known[event.fleet], PRICES
+
+    def replaced(self, of: Fleet) -> FleetReplaced:
+        return FleetReplaced(self.text(of), PRICES.name)
 
     def engine(self, first: Fleet) -> Generations:
         return Generations(PolicyEngine(first, rng.stream(0, "policy")), self.read)
@@ -177,7 +180,7 @@ class World:
 
     def replace(self, by: Fleet) -> None:
         self.fleet = by
-        self.tell(FleetReplaced(self.fleets.text(by)))
+        self.tell(self.fleets.replaced(by))
 
     def drain(self) -> None:
         self.drained = tuple(b.name for b in self.fleet.backends if self.random.random() < 0.3)
@@ -227,7 +230,7 @@ def test_what_the_generation_before_has_in_flight_counts() -> None:
     engine = fleets.engine(fleet("a"))
     first = asked(engine, 0.0, 1, 2, 3, 4)
     assert len(first) == SLOT
-    moved = dispatched(engine.handle(1.0, FleetReplaced(fleets.text(fleet("a", slots=4)))))
+    moved = dispatched(engine.handle(1.0, fleets.replaced(fleet("a", slots=4))))
     assert [d.request_id for d in moved] == [4], "who waited goes over, and one more place is there"
     assert moved[0].attempt_id > STRIDE
     assert not asked(engine, 1.0, 5)
@@ -241,7 +244,7 @@ def test_what_is_gone_finishes_what_it_has_and_a_retry_goes_to_what_is_there() -
     fleets = Fleets()
     engine = fleets.engine(fleet("a"))
     first, second = asked(engine, 0.0, 1, 2)
-    engine.handle(1.0, FleetReplaced(fleets.text(fleet("b"))))
+    engine.handle(1.0, fleets.replaced(fleet("b")))
     assert [d.backend for d in asked(engine, 1.0, 3)] == ["b"]
     assert engine.handle(2.0, Finished(first.attempt_id, 100, 10))[0] == End(1, Outcome.COMPLETED)
     failed = engine.handle(2.0, AttemptFailed(second.attempt_id, FailureKind.RESET))
@@ -259,7 +262,7 @@ def test_breakers_speeds_shares_and_periods_of_what_stays_are_kept() -> None:
     (broken,) = asked(engine, 40.0, 100)
     engine.handle(40.0, AttemptFailed(broken.attempt_id, FailureKind.REFUSED))
     before = engine.view()
-    engine.handle(41.0, FleetReplaced(fleets.text(fleet("bac", limits=limits))))
+    engine.handle(41.0, fleets.replaced(fleet("bac", limits=limits)))
     after = engine.view()
     old, new = ({b.name: b for b in view.backends} for view in (before, after))
     assert {b.breaker for b in before.backends} == {"open", "closed"}
@@ -269,10 +272,10 @@ def test_breakers_speeds_shares_and_periods_of_what_stays_are_kept() -> None:
     assert new["c"].breaker == "closed"
     assert [limit.use for limit in after.limits] == [limit.use for limit in before.limits]
     assert after.shares[0].realized is None, "its pools are others now"
-    engine.handle(42.0, FleetReplaced(fleets.text(replace(fleet("bac", limits=limits), default_class="batch"))))
+    engine.handle(42.0, fleets.replaced(replace(fleet("bac", limits=limits), default_class="batch")))
     same = fleets.engine(fleet("ab"))
     asked(same, 0.0, 1)
-    same.handle(1.0, FleetReplaced(fleets.text(fleet("ab", slots=9))))
+    same.handle(1.0, fleets.replaced(fleet("ab", slots=9)))
     assert same.view().shares[0].realized is not None, "the same share goes on"
     assert same.view().shares[0].work == 1.0
 
@@ -282,7 +285,7 @@ def test_a_breaker_that_an_older_generation_opens_is_open_for_the_newest() -> No
     limits = Limits(breaker_failures=1, max_attempts=1)
     engine = fleets.engine(fleet("a", limits=limits))
     (first,) = asked(engine, 0.0, 1)
-    engine.handle(1.0, FleetReplaced(fleets.text(fleet("a", limits=limits))))
+    engine.handle(1.0, fleets.replaced(fleet("a", limits=limits)))
     assert len(asked(engine, 1.0, 2)) == 1
     engine.handle(2.0, AttemptFailed(first.attempt_id, FailureKind.REFUSED))
     assert engine.view().backends[0].breaker == "open"
@@ -305,7 +308,7 @@ def test_budgets_go_on_through_a_replacement() -> None:
     for k in range(1, 200):
         spent += len(asked(engine, 0.0, k))
         if k == 5:
-            engine.handle(0.0, FleetReplaced(fleets.text(replace(poor, default_class="batch"))))
+            engine.handle(0.0, fleets.replaced(replace(poor, default_class="batch")))
     alone = fleets.engine(poor)
     assert spent == sum(len(asked(alone, 0.0, k)) for k in range(1, 200))
     assert 5 < spent < 100

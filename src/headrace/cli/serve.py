@@ -13,8 +13,7 @@ from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, Ledg
 from headrace.cli.output import JsonPath, say, write_result
 from headrace.cli.running import ports_explained
 from headrace.cli.supervisor import Supervisor
-from headrace.cli.worker import WorkerSettings, run_worker
-from headrace.config import load_fleet
+from headrace.cli.worker import WorkerSettings, read_fleet, run_worker
 from headrace.fleet import Fleet
 from headrace.ledger.places import make_directory
 
@@ -35,7 +34,6 @@ def serve(
     json: JsonPath = None,
 ) -> None:
     """Serve OpenAI's chat completions over the fleet until Ctrl-C, which drains."""
-    loaded = load_fleet(fleet)
     if workers > 1 and ledger == LEDGER:
         ledger = LEDGER.with_suffix("")
     settings = WorkerSettings(
@@ -48,10 +46,11 @@ def serve(
         seed=seed,
         workers=workers,
     )
+    text, loaded = read_fleet(settings)
     announce = partial(_announce, loaded, settings, json)
     with ports_explained(f"ports {port} and {admin_port}", "--port 0 --admin-port 0 takes free ones"):
         if workers == 1:
-            run_worker(settings, loaded, lambda running: announce(running.port, running.admin_port))
+            run_worker(settings, text, loaded, lambda running: announce(running.port, running.admin_port))
             return
         for path, what in ((ledger, "ledger"), (journal, "journal")):
             if path is not None:

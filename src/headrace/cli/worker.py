@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import uvloop
 
 from headrace import __version__, rng
-from headrace.cli.output import explained
+from headrace.cli.output import explained, say
 from headrace.cli.running import stopped_by_signals
-from headrace.config import load_fleet, load_policy, sample_fleet_text
+from headrace.config import SAMPLE, load_policy, parse_fleet, read_text, sample_fleet_text
+from headrace.errors import ConfigError
 from headrace.fleet import Fleet
-from headrace.gateway import Crew, RunningGateway, resumed_periods, start_gateway
+from headrace.gateway import Crew, FleetFile, RunningGateway, resumed_periods, start_gateway
 from headrace.ledger import UsageLedger, recover
 from headrace.ledger.journal import JournalFile
 from headrace.ledger.places import left_behind, worker_file
 from headrace.peers import MemoryPeers, SharedRows
-from headrace.policy import PeriodResumed, PolicyEngine
+from headrace.policy import Generations, PeriodResumed, Policy, PolicyEngine
 from headrace.policy.journal import JournalHeader
 
 REPORTS = "reports"
 PAGES = "pages"
+TAKEN_ON = "fleet.toml"
 REPORT_BYTES = 4 * 1024 * 1024  # of address space: what is not written takes no memory
 PAGE_BYTES = 16 * 1024 * 1024
 
@@ -56,40 +60,45 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 Announce = Callable[[RunningGateway], None]
 
 
-def run_worker(settings: WorkerSettings, fleet: Fleet, announce: Announce) -> None:
+def run_worker(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce) -> None:
     """Serve until a signal, or until the supervisor is gone.
 
     Args:
+        text: of the fleet file.
         announce: told of the gateway when it listens.
 
     Raises:
         ConfigError: the fleet, the ledger or the journal cannot be used.
     """
-    uvloop.run(_serve(settings, fleet, announce))
+    uvloop.run(_serve(settings, text, fleet, announce))
 
 
-async def _serve(settings: WorkerSettings, fleet: Fleet, announce: Announce) -> None:
+async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce) -> None:
     stop = stopped_by_signals()
     if settings.shared is not None:
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)  # nothing is ever sent: it ended
     chosen = load_policy(settings.policy or fleet.policy)
-    text = sample_fleet_text() if settings.fleet is None else Path(settings.fleet).read_text()
+    file = _fleet_file(settings, text)
     seed = settings.seed + settings.number
     header = JournalHeader(1, __version__, seed, chosen.name, text)
+    engine = PolicyEngine(fleet, rng.stream(seed, "policy"), chosen)
     with contextlib.ExitStack() as stack:
         books = stack.enter_context(UsageLedger(_ledger_of(settings)))
         journal = _journal_of(settings)
         record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
         running = await start_gateway(
             fleet,
-            PolicyEngine(fleet, rng.stream(seed, "policy"), chosen),
+            engine if file is None else Generations(engine, file.read),
             books,
             port=settings.port,
             admin_port=settings.admin_port,
             journal=record,
             resumed=_resumed(settings, fleet),
             crew=crew_of(settings, fleet),
+            fleet_file=file,
+            resumed_of=partial(_resumed, settings),
         )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.reload)
         announce(running)
         await stop.wait()
         await running.close()
@@ -108,6 +117,47 @@ def crew_of(settings: WorkerSettings, fleet: Fleet) -> Crew:
 def shared_pages(directory: Path, workers: int) -> SharedRows:
     """A row for each worker's page, and the supervisor's."""
     return SharedRows(directory / PAGES, workers + 1, PAGE_BYTES)
+
+
+def read_fleet(settings: WorkerSettings) -> tuple[str, Fleet]:
+    """The fleet file, or what was last taken on of it, where a restart finds it broken.
+
+    Raises:
+        ConfigError: it has faults, and nothing was taken on before.
+    """
+    if settings.fleet is None:
+        text = sample_fleet_text()
+        return text, parse_fleet(text, SAMPLE)
+    path = Path(settings.fleet)
+    try:
+        text = read_text(path)
+        return text, parse_fleet(text, str(path), path.parent)
+    except ConfigError as error:
+        kept = None if settings.shared is None else Path(settings.shared) / TAKEN_ON
+        if kept is None or not kept.exists():
+            raise
+        say(f"{error}; it goes on with the fleet that was taken on before")
+        return kept.read_text(), parse_fleet(kept.read_text(), str(path), path.parent)
+
+
+def _fleet_file(settings: WorkerSettings, text: str) -> FleetFile | None:
+    """The file that is looked at while this worker runs; the sample fleet has none."""
+    if settings.fleet is None:
+        return None
+    path = Path(settings.fleet)
+
+    def check(text: str) -> tuple[Fleet, Policy]:
+        fleet = parse_fleet(text, str(path), path.parent)
+        return fleet, load_policy(settings.policy or fleet.policy)
+
+    def keep(text: str) -> None:
+        if settings.shared is not None:
+            written = Path(settings.shared) / f"{TAKEN_ON}.{settings.number}"
+            written.write_text(text, encoding="utf-8")
+            written.replace(Path(settings.shared) / TAKEN_ON)
+
+    keep(text)
+    return FleetFile(path, text, check, keep)
 
 
 def _ledger_of(settings: WorkerSettings) -> Path:
@@ -145,9 +195,8 @@ def _say_ready(running: RunningGateway) -> None:
 def main() -> None:
     """One of several workers. Exits with 2 for what the user can mend."""
     settings = msgspec.json.decode(sys.argv[1], type=WorkerSettings)
-    fleet_path = None if settings.fleet is None else Path(settings.fleet)
     with explained():
-        run_worker(settings, load_fleet(fleet_path), _say_ready)
+        run_worker(settings, *read_fleet(settings), _say_ready)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,15 @@ class Shown:
         self.attempts_live = sum(page.attempts_live for page in living)
         self.peers_fault = next((page.peers_fault for page in living if page.peers_fault), "")
 
+    def fleet_file(self) -> dict[str, object]:
+        """What the workers run, and what is wrong with the file as it is now."""
+        living = list(self.pages.values())
+        running = sorted({page.fleet_sha256 for page in living})
+        return {
+            "sha256": running[0] if len(running) == 1 else running,
+            "faults": next((page.fleet_faults for page in living if page.fleet_faults), ()),
+        }
+
     def by_worker(self) -> list[dict[str, object]]:
         """Each worker: whether it lives, and what only its own figures tell."""
         return [self._worker(number) for number in range(self.workers)]
@@ -118,6 +127,7 @@ class Shown:
         if page is not None:
             row |= {"pid": page.pid, "requests_live": page.requests_live, "client_connections": page.connections}
             row |= {"ledger": page.ledger_fault or "ok", "peers": page.peers_fault or "heard"}
+            row |= {"fleet_sha256": page.fleet_sha256, "reloads": page.reloads}
         return row
 
     def families(self) -> Iterable[Family]:

@@ -41,6 +41,7 @@ from headrace.policy import (
     FailureKind,
     Finished,
     FirstToken,
+    FleetReplaced,
     PeersReported,
     Reject,
     RejectReason,
@@ -101,8 +102,7 @@ class Gateway:
         self.fittings = Fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
         self.intake = Intake(fleet, self.recognizer)
-        cached = any(pool.finds_prefixes for pool in fleet.pools.values())
-        self._sees_prefixes = cached and fleet.limits.prefix_index_entries > 0
+        self._sees_prefixes = _sees_prefixes(fleet)
         self.telemetry = Telemetry(fleet.classes, self.links)
         self.run_id = run_id.encode()
         self._ledger = ledger
@@ -121,6 +121,29 @@ class Gateway:
             Enqueue: self._enqueue,
             End: self._end,
         }
+
+    def take(self, event: FleetReplaced, fleet: Fleet, links: dict[str, BackendLink]) -> None:
+        """Serve another fleet from now on; what is under way goes on.
+
+        Args:
+            links: to its backends (`link_backends`).
+        """
+        self.fleet = fleet
+        self.links = links
+        self.fittings.use(fleet, links)
+        self.recognizer = Recognizer(fleet)
+        self.intake.use(fleet, self.recognizer)
+        self._sees_prefixes = _sees_prefixes(fleet)
+        self.telemetry.know_backends(tuple(links))
+        self.telemetry.know_classes(tuple(fleet.classes))
+        for request in self._requests.values():
+            if request.attempt is None:  # it waits, and may go to backends that there were not when it came
+                self.fittings.fit(request)
+        self.tell(event)
+
+    def links_in_use(self) -> frozenset[BackendLink]:
+        """Links that an attempt uses."""
+        return frozenset(attempt.link for attempt in self._attempts.values())
 
     @property
     def requests_live(self) -> int:
@@ -386,6 +409,12 @@ class Gateway:
         self._timers.clear()
         for link in self.links.values():
             await link.pool.close()
+
+
+def _sees_prefixes(fleet: Fleet) -> bool:
+    """Whether it is worth a look where prompts begin alike."""
+    cached = any(pool.finds_prefixes for pool in fleet.pools.values())
+    return cached and fleet.limits.prefix_index_entries > 0
 
 
 def _rejection(reason: RejectReason) -> str:

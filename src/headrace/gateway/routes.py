@@ -17,6 +17,7 @@ from headrace.gateway.crew import Crew, Page, Shown
 from headrace.gateway.driver import JSON, Gateway
 from headrace.gateway.health import LIVE, readiness
 from headrace.gateway.openapi import OpenApiPage
+from headrace.gateway.reload import Reloader
 from headrace.gateway.responses_socket import ResponsesSockets
 from headrace.gateway.stored_routes import StoredRoutes
 from headrace.gateway.telemetry import render
@@ -48,6 +49,7 @@ class Routes:
 
     Attributes:
         server: set once it listens.
+        reloader: takes on other fleets; None: nothing does.
         draining: it is about to stop, and says so before it does.
     """
 
@@ -59,16 +61,12 @@ class Routes:
         self.server: Server | None = None
         self.draining = False
         self.crew = crew or Crew()
+        self.reloader: Reloader | None = None
         self._gateway = gateway
-        self._catalogue = Catalogue(gateway.fleet, gateway.recognizer, gateway.fittings)
-        self._limits = {name: float(value) for name, value in asdict(gateway.fleet.limits).items()}
         self._admin_fallback = admin_fallback
         self._sockets = ResponsesSockets(gateway)
         self._stored = StoredRoutes(gateway)
-        fleet, models = gateway.fleet, gateway.recognizer.model_names
-        self._page = OpenApiPage(
-            ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
-        )
+        self.use()
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
             **{GROQ + path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
@@ -92,6 +90,16 @@ class Routes:
             b"/health/ready": (b"GET", self._ready),
             b"/metrics": (b"GET", self._metrics),
         }
+
+    def use(self) -> None:
+        """Show the gateway's present fleet."""
+        gateway = self._gateway
+        fleet, models = gateway.fleet, gateway.recognizer.model_names
+        self._catalogue = Catalogue(fleet, gateway.recognizer, gateway.fittings)
+        self._limits = {name: float(value) for name, value in asdict(fleet.limits).items()}
+        self._page = OpenApiPage(
+            ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
+        )
 
     def public(self, exchange: Exchange) -> None:
         """Handler of the clients' port."""
@@ -151,7 +159,7 @@ class Routes:
 
     def page(self) -> Page:
         """What this worker has to show."""
-        gateway, peers = self._gateway, self.crew.peers
+        gateway, peers, reloader = self._gateway, self.crew.peers, self.reloader
         return Page(
             pid=os.getpid(),
             counts=gateway.telemetry.counts(),
@@ -161,6 +169,10 @@ class Routes:
             attempts_live=gateway.attempts_live,
             ledger_fault=gateway.ledger_fault,
             peers_fault="" if peers is None else peers.fault,
+            fleet_sha256="" if reloader is None else reloader.file.sha256,
+            fleet_faults=() if reloader is None else reloader.faults,
+            reloads=0 if reloader is None else reloader.reloads,
+            refused_reloads=0 if reloader is None else reloader.refused,
         )
 
     def _shown(self) -> Shown:
@@ -197,6 +209,7 @@ class Routes:
             "pools": {name: repr(link.pool) for name, link in gateway.links.items()},
             "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.telemetry.requests.items())},
             "attempts": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.telemetry.attempts.items())},
+            "fleet": shown.fleet_file(),
             "peers": shown.peers_fault or "heard",
             "workers": shown.by_worker(),
         }

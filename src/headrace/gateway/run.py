@@ -15,6 +15,7 @@ from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.crew import Crew
 from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.peering import Peering
+from headrace.gateway.reload import FleetFile, Reloader
 from headrace.gateway.routes import Routes, refusal
 from headrace.gateway.tokens import Tokens
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
@@ -52,6 +53,7 @@ class RunningGateway:
         self.admin_port = None if admin is None else admin.port
         self._server = server
         self._admin = admin
+        self._looks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
@@ -75,9 +77,18 @@ class RunningGateway:
             await self._peering.close()
         self._tokens.stop()
         await self.gateway.close()
+        if self._routes.reloader is not None:
+            await self._routes.reloader.close()
         if self._admin is not None:
             await self._admin.close()
         return clean
+
+    def reload(self, anew: bool = True) -> None:
+        """Look whether the fleet file says something else, and take that on; nothing happens without a file."""
+        if self._routes.reloader is not None:
+            task = asyncio.ensure_future(self._routes.reloader.look(anew))
+            self._looks.add(task)
+            task.add_done_callback(self._looks.discard)
 
     def show(self) -> None:
         """Let the other workers see what this one has to show."""
@@ -86,6 +97,9 @@ class RunningGateway:
 
     def _sweep(self) -> None:
         self.gateway.sweep(SWEEP_INTERVAL_S)
+        if self._routes.reloader is not None and not self._looks:
+            self._routes.reloader.sweep()
+            self.reload(anew=False)
         self.show()
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
@@ -104,6 +118,8 @@ async def start_gateway(
     clock: Callable[[], float] = time.monotonic,
     round_s: float = ROUND_S,
     crew: Crew | None = None,
+    fleet_file: FleetFile | None = None,
+    resumed_of: Callable[[Fleet], list[PeriodResumed]] = lambda fleet: [],
 ) -> RunningGateway:
     """Listen for clients on `port` and for operators on `admin_port` (0: any free one; None: no admin port).
 
@@ -115,6 +131,8 @@ async def start_gateway(
         round_s: shortest time between two busy rounds of writing (`http.Rounds`); 0 where the event loop is shared with
             what must not wait.
         crew: the workers that listen on the same ports; None: this one is alone.
+        fleet_file: is looked at for another fleet while it runs; the engine must be `policy.Generations`.
+        resumed_of: where the periods of another fleet stand.
 
     Raises:
         ConfigError: a backend's key, token command or URL cannot be used.
@@ -133,6 +151,8 @@ async def start_gateway(
     if peering is not None:
         await peering.start()
     routes = Routes(gateway, admin_fallback, crew)
+    if fleet_file is not None:
+        routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=routes.use, resumed=resumed_of)
     listen = partial(serve, limits=_http_limits(fleet), refusal=refusal, reuse_port=crew.workers > 1)
     server = await listen(routes.public, host, port, rounds=gateway.rounds)
     routes.server = server

@@ -160,9 +160,14 @@ class FleetChanged(Event, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class FleetReplaced(Event, frozen=True, gc=False, tag=True, array_like=True):
-    """The fleet is another from now on, as this text of a fleet file says, which is without fault (`Generations`)."""
+    """The fleet is another from now on (`Generations`).
+
+    Attributes:
+        fleet: text of its file, which is without fault. policy: name of what chooses.
+    """
 
     fleet: str
+    policy: str
 
 
 class PeriodResumed(Event, frozen=True, gc=False, tag=True, array_like=True):

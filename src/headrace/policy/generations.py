@@ -44,7 +44,7 @@ from headrace.policy.view import EngineView
 STRIDE: Final = 2**32  # attempts of one generation
 TIMERS: Final = 2**10
 
-ReadFleet = Callable[[str], tuple[Fleet, Policy]]
+ReadFleet = Callable[[FleetReplaced], tuple[Fleet, Policy]]
 
 
 class Generations:
@@ -113,7 +113,7 @@ class Generations:
 
     def _replace(self, now_s: float, event: FleetReplaced) -> list[AnyAction]:
         """Another fleet from now on."""
-        fleet, policy = self._read(event.fleet)
+        fleet, policy = self._read(event)
         before, self._number = self._newest, self._number + 1
         self._newest = before.successor(now_s, fleet, policy, self._number * STRIDE + 1)
         waiting = before.hand_over()
