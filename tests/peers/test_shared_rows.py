@@ -38,7 +38,7 @@ def test_what_is_read_was_written_whole_and_a_killed_writer_leaves_nothing_torn(
     assert writer.stdout is not None
     writer.stdout.readline()
     seen = set()
-    while len(seen) < 100:
+    while len(seen) < 40:
         row = rows.read(0)
         if row is not None:
             assert len(set(row.data)) == 1

@@ -105,7 +105,7 @@ class Supervisor:
         """
         with _held(self._settings.port) as port, _held(self._settings.admin_port) as admin_port, _shared() as shared:
             self._settings = msgspec.structs.replace(
-                self._settings, port=port, admin_port=admin_port, shared=str(shared)
+                self._settings, port=port, admin_port=admin_port, shared=str(shared), gateway=os.urandom(8).hex()
             )
             self._pages = shared_pages(shared, len(self._workers))
             with self._signals():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -24,7 +25,7 @@ from headrace.gateway import Crew, FleetFile, RunningGateway, resumed_periods, s
 from headrace.ledger import UsageLedger, recover
 from headrace.ledger.journal import JournalFile
 from headrace.ledger.places import left_behind, worker_file
-from headrace.peers import MemoryPeers, SharedRows
+from headrace.peers import BothPeers, MemoryPeers, Peers, RedisPeers, SharedRows
 from headrace.policy import Generations, PeriodResumed, Policy, PolicyEngine
 from headrace.policy.journal import JournalHeader
 
@@ -42,6 +43,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         ledger, journal: a file; of several workers, the directory in which each has one.
         number: of this worker, from 0; restarts: how often it was started again after a crash.
         shared: directory that the workers share in memory; None: this one is alone.
+        gateway: name of the gateway among others, the same for all its workers; empty: any.
     """
 
     fleet: str | None
@@ -55,6 +57,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     workers: int = 1
     restarts: int = 0
     shared: str | None = None
+    gateway: str = ""
 
 
 Announce = Callable[[RunningGateway], None]
@@ -106,11 +109,17 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
 
 def crew_of(settings: WorkerSettings, fleet: Fleet) -> Crew:
     """The workers that this one is one of."""
-    if settings.shared is None:
-        return Crew()
     number, workers = settings.number, settings.workers
+    gateway = settings.gateway or os.urandom(8).hex()
+    far: Peers | None = None
+    if fleet.peers.redis is not None:
+        ours = f"{gateway}/" if settings.shared is not None else ""
+        far = RedisPeers(fleet.peers, f"{gateway}/{number}", os.environ, tell=say, ours=ours)
+    if settings.shared is None:
+        return Crew(peers=far)
     reports = SharedRows(Path(settings.shared) / REPORTS, workers, REPORT_BYTES)
-    peers = MemoryPeers(reports, number, fleet.peers.dead_after_s)
+    near = MemoryPeers(reports, number, fleet.peers.dead_after_s)
+    peers = near if far is None else BothPeers(near, far)
     return Crew(number, workers, shared_pages(Path(settings.shared), workers), peers)
 
 

@@ -2,5 +2,15 @@
 
 from headrace.peers.exchange import Heard, Peers, decode_report, encode_report
 from headrace.peers.memory import MemoryPeers, SharedRows
+from headrace.peers.redis import BothPeers, RedisPeers
 
-__all__ = ["Heard", "MemoryPeers", "Peers", "SharedRows", "decode_report", "encode_report"]
+__all__ = [
+    "BothPeers",
+    "Heard",
+    "MemoryPeers",
+    "Peers",
+    "RedisPeers",
+    "SharedRows",
+    "decode_report",
+    "encode_report",
+]
