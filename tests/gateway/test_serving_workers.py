@@ -143,13 +143,13 @@ def test_the_restarted_worker_is_one_of_them_again(story: Story) -> None:
 
 def test_the_ledgers_account_for_all_and_the_killed_workers_requests_are_interrupted(story: Story) -> None:
     ledgers = {path.name: list(read_ledger(path)) for path in (story.folder / "usage").iterdir()}
-    assert sorted(ledgers) == [f"worker-{number}.jsonl" for number in range(WORKERS)]
+    assert sorted(ledgers) == [f"worker-{number}.00000001.jsonl" for number in range(WORKERS)]
     statuses = Counter(entry.status for entries in ledgers.values() for entry in entries)
     assert statuses == {
         AttemptStatus.COMPLETED: 2 * QUICK + STEADY - story.broken,
         AttemptStatus.INTERRUPTED: story.broken,
     }
-    killed = Counter(entry.status for entry in ledgers[f"worker-{story.killed}.jsonl"])
+    killed = Counter(entry.status for entry in ledgers[f"worker-{story.killed}.00000001.jsonl"])
     assert killed[AttemptStatus.INTERRUPTED] == story.broken
 
 

@@ -36,7 +36,12 @@ from headrace.policy.timers import WAKE_TIMER
 Kind = TypeVar("Kind")
 SAMPLE = load_fleet()
 LIMITS = Limits(
-    first_byte_timeout_s=5.0, answer_timeout_s=50.0, queue_timeout_s=3.0, breaker_failures=2, breaker_cooldown_s=10.0
+    hedge_budget=0.0,
+    first_byte_timeout_s=5.0,
+    answer_timeout_s=50.0,
+    queue_timeout_s=3.0,
+    breaker_failures=2,
+    breaker_cooldown_s=10.0,
 )
 
 

@@ -34,6 +34,7 @@ from headrace.policy import (
     Cancel,
     ClientGone,
     Dispatch,
+    DispatchReason,
     End,
     Enqueue,
     FailureKind,
@@ -141,7 +142,8 @@ class World:
     def sent(self, action: Dispatch) -> None:
         assert action.request_id in self.live
         assert action.attempt_id not in self.attempts
-        assert action.request_id not in {request for request, _ in self.attempts.values()}
+        others = sum(request == action.request_id for request, _ in self.attempts.values())
+        assert others == int(action.reason is DispatchReason.HEDGE)
         assert action.backend in {b.name for b in self.fleet.backends}, "what is gone is not picked"
         assert action.backend not in self.drained
         self.attempts[action.attempt_id] = (action.request_id, action.backend)

@@ -22,9 +22,9 @@ from headrace.config import SAMPLE, load_policy, parse_fleet, read_text, sample_
 from headrace.errors import ConfigError
 from headrace.fleet import Fleet
 from headrace.gateway import Crew, FleetFile, RunningGateway, resumed_periods, start_gateway
-from headrace.ledger import UsageLedger, recover
+from headrace.ledger import UsageLedger, ledger_writers, recover
 from headrace.ledger.journal import JournalFile
-from headrace.ledger.places import left_behind, worker_file
+from headrace.ledger.places import journal_of, writer_of
 from headrace.peers import BothPeers, MemoryPeers, Peers, RedisPeers, SharedRows
 from headrace.policy import Generations, PeriodResumed, Policy, PolicyEngine
 from headrace.policy.journal import JournalHeader
@@ -86,7 +86,8 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
     header = JournalHeader(1, __version__, seed, chosen.name, text)
     engine = PolicyEngine(fleet, rng.stream(seed, "policy"), chosen)
     with contextlib.ExitStack() as stack:
-        books = stack.enter_context(UsageLedger(_ledger_of(settings)))
+        books = stack.enter_context(UsageLedger(settings.ledger, fleet.ledger, writer=_writer(settings)))
+        _take_over(settings)
         journal = _journal_of(settings)
         record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
         running = await start_gateway(
@@ -169,27 +170,35 @@ def _fleet_file(settings: WorkerSettings, text: str) -> FleetFile | None:
     return FleetFile(path, text, check, keep)
 
 
-def _ledger_of(settings: WorkerSettings) -> Path:
-    path = Path(settings.ledger)
-    return path if settings.workers == 1 else worker_file(path, settings.number)
+def _writer(settings: WorkerSettings) -> str | None:
+    return None if settings.workers == 1 else writer_of(settings.number)
 
 
 def _journal_of(settings: WorkerSettings) -> Path | None:
     if settings.journal is None or settings.workers == 1:
         return None if settings.journal is None else Path(settings.journal)
-    return worker_file(Path(settings.journal), settings.number, settings.restarts)
+    return journal_of(Path(settings.journal), settings.number, settings.restarts)
+
+
+def _take_over(settings: WorkerSettings) -> None:
+    """Close what workers left open that there were once and are no more: nobody else goes on with their files."""
+    for writer in _left_behind(settings):
+        recover(settings.ledger, writer)
+
+
+def _left_behind(settings: WorkerSettings) -> list[str]:
+    """The first worker takes on the ledgers of those who are no more."""
+    if settings.workers == 1 or settings.number or not Path(settings.ledger).is_dir():
+        return []
+    known = {writer_of(number) for number in range(settings.workers)}
+    return [writer for writer in ledger_writers(settings.ledger) if writer not in known]
 
 
 def _resumed(settings: WorkerSettings, fleet: Fleet) -> list[PeriodResumed]:
-    """Where the periods stand by its ledger; the first worker also takes on those of workers that are no more."""
-    ledgers = [_ledger_of(settings)]
-    if settings.workers > 1 and settings.number == 0:
-        for path in left_behind(Path(settings.ledger), settings.workers):
-            recover(path)
-            ledgers.append(path)
+    """Where the periods stand by what this worker wrote, and those whose ledgers it takes on."""
     now_unix_s, found = time.time(), dict[str, PeriodResumed]()
-    for path in ledgers:
-        for event in resumed_periods(fleet, path, now_unix_s):
+    for writer in (_writer(settings), *_left_behind(settings)):
+        for event in resumed_periods(fleet, settings.ledger, now_unix_s, writer):
             before = found.get(event.limit)
             used = event.used + (0.0 if before is None else before.used)
             found[event.limit] = msgspec.structs.replace(event, used=used)

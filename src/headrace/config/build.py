@@ -18,6 +18,7 @@ from headrace.config.calibration import load_calibration
 from headrace.config.commitments import budgets, commitments
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
+from headrace.config.ledger import ledger_settings
 from headrace.config.names import name_lists, names
 from headrace.config.peers_table import peers
 from headrace.config.policies import load_policy
@@ -122,6 +123,7 @@ class _Builder:
             policy=self._policy(),
             signals=self._build_signals(),
             peers=peers(self._raw, self._faults),
+            ledger=ledger_settings(self._section("ledger"), self._faults),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),
             aliases=names(self._section("aliases"), self._faults),

@@ -353,11 +353,16 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     backoff_base_s: Positive | None = None
     backoff_cap_s: Positive | None = None
     rescue: bool | None = None
+    hedge_budget: NotNegative | None = None
+    hedge_quantile: Annotated[float, Meta(gt=0, lt=1)] | None = None
     prefix_index_entries: Annotated[int, Meta(ge=0)] | None = None
     max_body_bytes: Count | None = None
     max_head_bytes: Count | None = None
     head_timeout_s: Positive | None = None
-    idle_timeout_s: Positive | None = None
+    write_timeout_s: Positive | None = None
+    stall_timeout_s: Positive | None = None
+    min_tokens_per_s: NotNegative | None = None
+    rescue_max_bytes: Annotated[int, Meta(ge=0)] | None = None
     drain_delay_s: NotNegative | None = None
     drain_timeout_s: Positive | None = None
     default_max_output_tokens: Count | None = None
@@ -391,6 +396,7 @@ TOP_LEVEL = (
     "budgets",
     "routes",
     "limits",
+    "ledger",
     "signals",
     "peers",
     "aliases",

@@ -19,6 +19,7 @@ from statistics import fmean
 import msgspec
 
 from headrace.gateway.telemetry import Counts, Family, Labels, Telemetry
+from headrace.metrics import Metric
 from headrace.peers import Peers, SharedRows
 from headrace.policy import BackendView, EngineView, LimitView, ShareView
 
@@ -41,6 +42,7 @@ class Page(msgspec.Struct, frozen=True):
     fleet_faults: tuple[str, ...] = ()
     reloads: int = 0
     refused_reloads: int = 0
+    metrics: tuple[Metric, ...] = ()
 
 
 class Supervised(msgspec.Struct, frozen=True):
@@ -137,6 +139,9 @@ class Shown:
         yield "headrace_workers", "gauge", "Workers that live.", [((), len(living))]
         yield "headrace_worker_restarts_total", "counter", "Restarts of a worker after a crash.", rows
         unheard = sum(bool(page.peers_fault) for page in living)
+        for name in {metric.name: None for page in living for metric in page.metrics}:
+            same = [metric for page in living for metric in page.metrics if metric.name == name]
+            yield name, same[0].kind, same[0].text, [((), sum(metric.value for metric in same))]
         yield "headrace_peers_unheard", "gauge", "Workers that cannot hear other gateways.", [((), unheard)]
         for name, text, field in (
             ("headrace_fleet_reloads_total", "Fleet files taken on since the workers started.", "reloads"),

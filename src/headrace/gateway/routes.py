@@ -173,6 +173,7 @@ class Routes:
             fleet_faults=() if reloader is None else reloader.faults,
             reloads=0 if reloader is None else reloader.reloads,
             refused_reloads=0 if reloader is None else reloader.refused,
+            metrics=tuple(metric for source in gateway.telemetry.sources for metric in source()),
         )
 
     def _shown(self) -> Shown:

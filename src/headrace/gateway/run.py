@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -139,7 +138,7 @@ async def start_gateway(
         OSError: an address cannot be had.
     """
     crew = crew or Crew()
-    gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=os.urandom(4).hex(), round_s=round_s)
+    gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=ledger.run_id, round_s=round_s)
     for event in resumed:
         gateway.tell(event)
     before = crew.predecessor()
@@ -175,7 +174,7 @@ def _http_limits(fleet: Fleet) -> HttpLimits:
         max_body_bytes=limits.max_body_bytes,
         max_head_bytes=limits.max_head_bytes,
         head_timeout_s=limits.head_timeout_s,
-        write_timeout_s=limits.idle_timeout_s,
+        write_timeout_s=limits.write_timeout_s,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from headrace.metrics import Metric
 from headrace.policy import EngineView
 
 TTFT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -43,6 +44,7 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
     requests: dict[str, dict[str, int]]
     attempts: dict[str, dict[str, int]]
     refused: dict[str, int]
+    rescues: dict[str, int]
     ledger_faults: int
     tokens: dict[str, tuple[int, int, int]]
     ttft: dict[str, tuple[list[int], float]]
@@ -50,7 +52,11 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Telemetry:
-    """What is counted of requests and attempts."""
+    """What is counted of requests and attempts.
+
+    Attributes:
+        sources: asked for further figures when somebody looks.
+    """
 
     __slots__ = (
         "attempts",
@@ -61,6 +67,8 @@ class Telemetry:
         "output_tokens",
         "refused",
         "requests",
+        "rescues",
+        "sources",
         "ttft",
     )
 
@@ -68,7 +76,9 @@ class Telemetry:
         self.requests: dict[tuple[str, str], int] = {}
         self.attempts: dict[tuple[str, str], int] = {}
         self.refused: dict[str, int] = {}
+        self.rescues: dict[str, int] = {}
         self.ledger_faults = 0
+        self.sources: list[Callable[[], Iterable[Metric]]] = []
         self.input_tokens: dict[str, int] = {}
         self.cached_input_tokens: dict[str, int] = {}
         self.output_tokens: dict[str, int] = {}
@@ -89,6 +99,15 @@ class Telemetry:
         key = (backend, outcome)
         self.attempts[key] = self.attempts.get(key, 0) + 1
 
+    def rescued(self, outcome: str) -> None:
+        """Count what became of an answer that broke off after its client had a part of it.
+
+        Args:
+            outcome: `completed` by another backend; `ended`: nothing but its last words was missing; `broken`: no
+                backend went on to its end; `impossible`: none could.
+        """
+        self.rescues[outcome] = self.rescues.get(outcome, 0) + 1
+
     def used(self, backend: str, input_tokens: int, output_tokens: int, cached_input_tokens: int) -> None:
         """Count tokens as the backend counted them."""
         self.input_tokens[backend] += input_tokens
@@ -105,6 +124,7 @@ class Telemetry:
             _nested(self.requests),
             _nested(self.attempts),
             dict(self.refused),
+            dict(self.rescues),
             self.ledger_faults,
             tokens,
             {name: (each.counts, each.total) for name, each in self.ttft.items()},
@@ -117,8 +137,9 @@ class Telemetry:
             for name, by_outcome in given.items():
                 for outcome, count in by_outcome.items():
                     held[name, outcome] = held.get((name, outcome), 0) + count
-        for label, count in counts.refused.items():
-            self.refused[label] = self.refused.get(label, 0) + count
+        for by_label, others_by_label in ((self.refused, counts.refused), (self.rescues, counts.rescues)):
+            for label, count in others_by_label.items():
+                by_label[label] = by_label.get(label, 0) + count
         self.ledger_faults += counts.ledger_faults
         for name, (uncached, cached, output) in counts.tokens.items():
             self.know_backends((name,))
@@ -163,6 +184,8 @@ def render(
         _histograms(lines, name, text, histograms)
     _engine(lines, view)
     _family(lines, "headrace_client_connections", "gauge", "Open client connections.", [((), connections)])
+    for metric in (each for source in telemetry.sources for each in source()):
+        _family(lines, metric.name, metric.kind, metric.text, [((), metric.value)])
     limit_rows = [((("limit", name),), value) for name, value in limits.items()]
     _family(lines, "headrace_limit", "gauge", "Limits as set, in the unit that the name ends with.", limit_rows)
     for family in more:
@@ -176,8 +199,11 @@ def _counters(lines: list[str], telemetry: Telemetry) -> None:
     refused = [((("reason", label),), n) for label, n in sorted(telemetry.refused.items())]
     _family(lines, "headrace_requests_total", "counter", "Requests ended.", requests)
     _family(lines, "headrace_attempts_total", "counter", "Attempts ended.", attempts)
+    rescues = [((("outcome", outcome),), n) for outcome, n in sorted(telemetry.rescues.items())]
+    text = "Answers that broke off after their client had a part: completed, ended, broken or impossible."
+    _family(lines, "headrace_rescues_total", "counter", text, rescues)
     _family(lines, "headrace_refused_total", "counter", "Refused before becoming a request.", refused)
-    text = "Failed writes of the usage ledger; its records wait in memory."
+    text = "Failed writes, syncs and rotations of the usage ledger; records that are not written wait in memory."
     _family(lines, "headrace_ledger_faults_total", "counter", text, [((), telemetry.ledger_faults)])
     for name, text, counts in (
         ("headrace_input_tokens_total", "Input tokens, as backends counted.", telemetry.input_tokens),

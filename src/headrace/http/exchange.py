@@ -240,11 +240,25 @@ class Exchange:
         self._splice = False
         self._forget()
         if self._until_close:
-            raw = self._transport.get_extra_info("socket")
-            if raw is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self._transport.abort()
+            self._reset_connection()
         self._owner.exchange_ended(False)
+
+    def reset(self) -> None:
+        """Reset the connection: what was written and not yet read is lost."""
+        if self._phase >= _ENDED:
+            return
+        self._phase = _ENDED
+        self._splice = False
+        self._forget()
+        self._owner.flush()
+        self._reset_connection()
+        self._owner.exchange_ended(False)
+
+    def _reset_connection(self) -> None:
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
 
     def gone(self) -> None:
         """The connection is lost: called by the server."""

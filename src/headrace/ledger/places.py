@@ -7,15 +7,14 @@ from pathlib import Path
 from headrace.errors import ConfigError, Fault
 
 
-def worker_file(directory: Path, number: int, start: int = 0) -> Path:
-    """The file of one worker; `start`: what it does not go on with, from its so manieth restart on."""
-    return directory / (f"worker-{number}.jsonl" if not start else f"worker-{number}.{start}.jsonl")
+def writer_of(worker: int) -> str:
+    """The name by which a worker writes into a directory."""
+    return f"worker-{worker}"
 
 
-def left_behind(directory: Path, workers: int) -> list[Path]:
-    """Ledgers of workers that there were once and are no more: nobody else goes on with them."""
-    known = {worker_file(directory, number) for number in range(workers)}
-    return sorted(path for path in directory.glob("worker-*.jsonl") if path not in known)
+def journal_of(directory: Path, worker: int, restarts: int) -> Path:
+    """A worker's journal: one more after every restart, for a journal is of one run."""
+    return directory / f"{writer_of(worker)}.{restarts + 1:08d}.jsonl"
 
 
 def make_directory(path: Path, what: str) -> None:
@@ -28,6 +27,5 @@ def make_directory(path: Path, what: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "is a file" if path.exists() else f"cannot be made: {error.strerror}"
-        raise ConfigError(
-            what, [Fault(str(path), f"{reason}; several workers need a directory, name another")]
-        ) from error
+        said = f"{reason}; several workers need a directory, name another"
+        raise ConfigError(what, [Fault(str(path), said)]) from error

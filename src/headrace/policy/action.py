@@ -32,6 +32,7 @@ class DispatchReason(StrEnum):
 
     FIRST = "first"
     RETRY = "retry"  # an attempt before it failed, and nothing of it reached the client
+    HEDGE = "hedge"  # the attempt before it is late, and lives: the first of both to answer wins
     RESCUE = "rescue"  # an attempt before it failed, and this one goes on from what the client has
 
 

@@ -29,6 +29,7 @@ from headrace.fleet import Backend, Fleet
 from headrace.policy.action import (
     AnyAction,
     Cancel,
+    DispatchReason,
     End,
     Enqueue,
     Outcome,
@@ -56,6 +57,7 @@ from headrace.policy.event import (
     TimerFired,
 )
 from headrace.policy.explain import Explained, explained
+from headrace.policy.hedge import Hedging
 from headrace.policy.intake import Intake
 from headrace.policy.learning import learn
 from headrace.policy.peers import own_loads
@@ -68,8 +70,8 @@ from headrace.policy.pricing import BackendState
 from headrace.policy.retry import PASSES, Backoff, RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
-from headrace.policy.state import RequestState
-from headrace.policy.timers import BACKOFF_TIMER, QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
+from headrace.policy.state import AttemptState, RequestState
+from headrace.policy.timers import BACKOFF_TIMER, HEDGE_TIMER, QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
 from headrace.policy.view import BackendView, EngineView, ShareView
 
 
@@ -110,6 +112,7 @@ class PolicyEngine:
         self._board = SignalBoard(fleet.signals, self._backends)
         self._attempts = Attempts(self._chooser, self._board, first_attempt_id)
         self._timers = Timers(fleet)
+        self._hedging = Hedging(fleet, self._chooser, self._backends) if fleet.limits.hedge_budget else None
         self._now_s = 0.0
         if before is not None:
             self._inherit(before)
@@ -270,6 +273,10 @@ class PolicyEngine:
         backend, probe, attempt.probe = attempt.backend, attempt.probe, Probe.NOTHING
         backend.first_token(attempt.prefill_s, attempt.ttft_s, now_s - attempt.dispatched_s)
         backend.breaker.succeeded(probe)
+        if self._hedging is not None:
+            self._hedging.answered(attempt, now_s - attempt.dispatched_s)
+        if attempt.request.hedge is not None:
+            return self._won(now_s, attempt) + self._serve_queue(now_s)
         return self._serve_queue(now_s) if probe else []  # the breaker is closed, or the window wider
 
     def _finished(self, now_s: float, event: Finished) -> list[AnyAction]:
@@ -277,6 +284,7 @@ class PolicyEngine:
         if attempt is None:
             return []
         request = attempt.request
+        lost = [] if request.hedge is None else self._won(now_s, attempt)
         attempt.backend.breaker.succeeded(attempt.probe)
         learn(now_s, attempt, event, self._intake.predictor)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
@@ -284,13 +292,15 @@ class PolicyEngine:
         self._attempts.end(
             now_s, attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens
         )
-        return self._end_and_serve(now_s, request, Outcome.COMPLETED)
+        ended = self._end_and_serve(now_s, request, Outcome.COMPLETED)
+        return lost + ended if lost else ended
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
         attempt = self._attempts.live.get(event.attempt_id)
         if attempt is None:
             return []
         request, backend = attempt.request, attempt.backend
+        lost = self._won(now_s, attempt) if event.committed and request.hedge is not None else []
         refused = event.kind is FailureKind.OVERLOADED
         if refused:
             backend.breaker.refused(now_s, event.retry_after_s, attempt.probe)
@@ -304,12 +314,14 @@ class PolicyEngine:
         self._attempts.end(now_s, attempt, used_input, event.output_tokens)
         if event.committed:
             if not (event.resumable and self._limits.rescue):
-                return self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
+                return lost + self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
             self._resume(request, event)
         request.failed_by(backend, event.kind in PASSES)
         if refused:
             request.refused_by(backend)
-        return self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
+        if request.attempt is not None:  # the other of two goes on
+            return self._serve_after_failure(now_s, backend)
+        return lost + self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
 
     def _resume(self, request: RequestState, event: AttemptFailed) -> None:
         """What comes next goes on from what the client has: it reads that too, and has less to write."""
@@ -322,12 +334,9 @@ class PolicyEngine:
         if request is None:
             return []
         actions: list[AnyAction] = []
-        attempt = request.attempt
-        if attempt is not None:
-            actions.append(Cancel(attempt.attempt_id))
-            attempt.backend.breaker.released(attempt.probe)
-            used_input = request.input_tokens if attempt.first_token_s is not None else 0
-            self._attempts.end(now_s, attempt, used_input, event.output_tokens)
+        for attempt in (request.hedge, request.attempt):
+            if attempt is not None:
+                actions.append(self._attempts.cancel(now_s, attempt, event.output_tokens))
         return actions + self._end_and_serve(now_s, request, Outcome.CANCELLED)
 
     def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
@@ -352,6 +361,8 @@ class PolicyEngine:
             return self._serve_queue(now_s)
         if timer_id == BACKOFF_TIMER:
             return self._end_pauses(now_s)
+        if timer_id == HEDGE_TIMER and self._hedging is not None:
+            return self._hedge(now_s, self._hedging)
         if timer_id == SIGNAL_TIMER:
             again = self._board.weigh(now_s)
             later = self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if again else []
@@ -368,8 +379,37 @@ class PolicyEngine:
     def _dispatch(self, now_s: float, request: RequestState, choice: Choice) -> list[AnyAction]:
         if not request.attempts:
             self._retries.dispatched()
-        attempt, dispatch = self._attempts.begin(now_s, request, choice)
-        return [dispatch, *self._timers.expect(now_s, attempt)]
+            reason = DispatchReason.FIRST
+        else:
+            reason = DispatchReason.RESCUE if request.resumes else DispatchReason.RETRY
+        attempt, dispatch = self._attempts.begin(now_s, request, choice, reason)
+        actions = [dispatch, *self._timers.expect(now_s, attempt)]
+        if self._hedging is not None:
+            late_s = self._hedging.expect(now_s, attempt, dispatch.cost_usd)
+            if late_s is not None:
+                actions += self._timers.by(HEDGE_TIMER, late_s)
+        return actions
+
+    def _hedge(self, now_s: float, hedging: Hedging) -> list[AnyAction]:
+        """Dispatch a second attempt beside each one that is late, where that is worth it; see when the next is."""
+        actions: list[AnyAction] = []
+        for attempt in hedging.late(now_s):
+            request = attempt.request
+            choice = hedging.choose(now_s, attempt, 0) if request.tries < self._limits.max_attempts else None
+            if choice is not None:
+                hedge, dispatch = self._attempts.begin(now_s, request, choice, DispatchReason.HEDGE)
+                actions += [dispatch, *self._timers.expect(now_s, hedge)]
+        return actions + self._timers.by(HEDGE_TIMER, hedging.next_s())
+
+    def _won(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
+        """Of two attempts this one answers: the other is cancelled."""
+        request = attempt.request
+        loser = request.attempt if request.hedge is attempt else request.hedge
+        if loser is None:
+            return []
+        if self._hedging is not None:
+            self._hedging.lost(now_s, loser, attempt)
+        return [self._attempts.cancel(now_s, loser)]
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 

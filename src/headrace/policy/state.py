@@ -1,4 +1,4 @@
-"""What the engine remembers of a request and of its live attempt."""
+"""What the engine remembers of a request and of its live attempts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RequestState:
         streamed: whether its first byte comes with its first token, not with its last.
         tried: bit mask of the backends tried, and of the `unfit` ones, by index.
         unfit: bit mask of the backends that cannot serve it.
-        attempt: the live attempt; None while it waits in the queue.
+        attempt: the live attempt; None while it waits in the queue. `hedge`: a second one beside it.
         attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
         delivered_tokens: of its answer, those that the client has from attempts that broke off: they are in
             `input_tokens` now. `resumes`: what is dispatched next goes on from there.
@@ -45,6 +45,7 @@ class RequestState:
         "delivered_tokens",
         "due_s",
         "expected_output_tokens",
+        "hedge",
         "hits",
         "input_tokens",
         "passing",
@@ -87,6 +88,7 @@ class RequestState:
         self.unfit = 0
         self.attempts = 0
         self.attempt: AttemptState | None = None
+        self.hedge: AttemptState | None = None
         self.queued_s: float | None = None
         self.prompt: Prompt | None = None
         self.hits: dict[int, int] | None = None

@@ -16,6 +16,7 @@ ANSWER_TIMER: Final = 3
 WAKE_TIMER: Final = 4
 SIGNAL_TIMER: Final = 5
 BACKOFF_TIMER: Final = 6
+HEDGE_TIMER: Final = 7
 CLASS_TIMERS: Final = 100  # from here on: one for each TTFT timeout of a class
 
 EARLY_S: Final = 0.001  # a timer may fire so much before its time: libuv counts milliseconds

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headrace import rng
 from headrace.cost import marginal_cost, period_rates, share_rates
-from headrace.fleet import Fleet, Incident
+from headrace.fleet import Backend, Fleet, Incident
 from headrace.metrics import RequestRecord, RunMetrics
 from headrace.modelserver import model_server, replica_s
 from headrace.perf import Claim, check_conservation, speed_curve
@@ -18,6 +18,7 @@ from headrace.sim.oracle import OraclePredictor
 from headrace.sim.peers import PeerFeed
 from headrace.sim.signals import SignalFeed
 from headrace.sim.workers import Workers
+from headrace.wire.dialects import COMPATIBLE, DIALECTS, Continuation
 from headrace.workload import Request
 
 ORACLE = Policy("oracle", "prices with true lengths: what knowing them would be worth; simulated only")
@@ -166,8 +167,16 @@ def _backends(fleet: Fleet, seed: int) -> list[SimulatedBackend]:
         cost = marginal_cost(pool, curve)
         for backend in pool.backends:
             server = model_server(curve, pool.deployment, seed, backend.name)
-            backends.append(SimulatedBackend(backend.name, pool.name, server, cost))
+            backends.append(SimulatedBackend(backend.name, pool.name, server, cost, _continues(backend)))
     return backends
+
+
+def _continues(backend: Backend) -> bool:
+    """Whether a chat that broke off elsewhere goes on there; a backend that names no dialect is taken to be able to."""
+    dialect = DIALECTS.get(backend.dialect)
+    if dialect is None or dialect is COMPATIBLE:
+        return True
+    return dialect.continuation in (Continuation.TRAILING_ASSISTANT, Continuation.CONTINUE_FLAG)
 
 
 class _Counted(Iterator[Request]):
