@@ -92,7 +92,7 @@ def listened(
     chosen: Fleet, traffic: Iterable[Request], incidents: tuple[Incident, ...] = (), workers: int = 1
 ) -> Books:
     books = Books()
-    simulate(chosen, iter(traffic), on_step=books, incidents=incidents, workers=workers)
+    simulate(chosen, iter(traffic), on_step=books, incidents=incidents, workers=workers, apart=True)
     return books
 
 
@@ -154,7 +154,7 @@ def p99_wait_s(signals: Signals | None, incidents: tuple[Incident, ...] = (), wo
     for seed in range(4):
         watch = Watch()
         traffic = iter(requests(25.0, 400, seed))
-        simulate(fleet(signals), traffic, on_step=watch, incidents=incidents, workers=workers)
+        simulate(fleet(signals), traffic, on_step=watch, incidents=incidents, workers=workers, apart=True)
         waits += watch.waits_s
     return sorted(waits)[int(0.99 * len(waits))]
 

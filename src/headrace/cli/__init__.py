@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from headrace import __version__
 from headrace.cli.build import build_of
-from headrace.errors import HeadraceError
+from headrace.cli.output import explained
 
 COMMANDS = (
     *("calibrate", "catalog", "chaos", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
@@ -65,14 +65,12 @@ def headrace(version: Version = False) -> None:
 
 def main() -> None:
     """Run the command line; an error of the user's, or of a file's, is printed and not traced."""
-    try:
-        app()
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except (HeadraceError, OSError) as error:
-        print(f"headrace: {error}", file=sys.stderr)
-        sys.exit(2)
+    with explained():
+        try:
+            app()
+        except BrokenPipeError:  # whoever read the output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
 
 
 __all__ = ["app", "main"]

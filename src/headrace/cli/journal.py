@@ -11,7 +11,7 @@ from headrace import __version__, rng
 from headrace.cli.output import JsonPath, say, write_result
 from headrace.config import load_policy, parse_fleet
 from headrace.ledger.journal import read_journal
-from headrace.policy import PolicyEngine
+from headrace.policy import Generations, PolicyEngine
 from headrace.policy.journal import first_difference
 
 journal = typer.Typer(help="Recorded events and actions of a policy engine.", no_args_is_help=True)
@@ -28,8 +28,11 @@ def verify(
 ) -> None:
     """Run a journal through a fresh engine; exit 1 at the first action that differs."""
     header, entries = read_journal(file)
-    fleet = parse_fleet(header.fleet, str(file))
-    engine = PolicyEngine(fleet, rng.stream(header.seed, "policy"), load_policy(header.policy, str(file)))
+    fleet, policy = parse_fleet(header.fleet, str(file)), load_policy(header.policy, str(file))
+    engine = Generations(
+        PolicyEngine(fleet, rng.stream(header.seed, "policy"), policy),
+        lambda event: (parse_fleet(event.fleet, str(file)), load_policy(event.policy, str(file))),
+    )
     count, difference = first_difference(engine, entries)
     result = {"schema": 1, "command": "journal verify", "events": count, "identical": difference is None}
     write_result(json, result | {"difference": difference})

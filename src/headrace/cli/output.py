@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
+
+from headrace.errors import HeadraceError
 
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result here; - means standard output.")]
 
@@ -23,6 +26,16 @@ def say_all(texts: Iterable[str]) -> None:
     """Several lines for people."""
     for text in texts:
         say(text)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """An error of the user's, or of a file's, is printed and not traced; the process exits with 2."""
+    try:
+        yield
+    except (HeadraceError, OSError) as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def keep_for_results() -> None:

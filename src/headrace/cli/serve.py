@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
-import uvloop
 
-from headrace import __version__, rng
 from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, LedgerFile, PolicyName, Port
 from headrace.cli.output import JsonPath, say, write_result
-from headrace.cli.running import ports_explained, stopped_by_signals
-from headrace.config import load_fleet, load_policy, sample_fleet_text
-from headrace.fleet import Fleet, LedgerSettings
-from headrace.gateway import RunningGateway, resumed_periods, start_gateway
-from headrace.ledger import UsageLedger
-from headrace.ledger.journal import JournalFile
-from headrace.ledger.postgres import Shipper, database_url
-from headrace.policy import PolicyEngine
-from headrace.policy.journal import JournalHeader
+from headrace.cli.running import ports_explained
+from headrace.cli.shipping import shipped
+from headrace.cli.supervisor import Supervisor
+from headrace.cli.worker import WorkerSettings, read_fleet, run_worker
+from headrace.fleet import Fleet
+from headrace.ledger.places import make_directory
+
+MOST_WORKERS = 256
 
 
 def serve(
     fleet: FleetFile = None,
     port: Port = 8080,
     admin_port: AdminPort = 8081,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that share the ports; see docs/operations.md.")
+    ] = 1,
     ledger: LedgerFile = LEDGER,
     journal: JournalPath = None,
     policy: PolicyName = None,
@@ -36,51 +35,38 @@ def serve(
     json: JsonPath = None,
 ) -> None:
     """Serve OpenAI's chat completions over the fleet until Ctrl-C, which drains."""
-    loaded = load_fleet(fleet)
-    text = sample_fleet_text() if fleet is None else fleet.read_text()
-    chosen = load_policy(policy or loaded.policy)
-    header = JournalHeader(1, __version__, seed, chosen.name, text)
-    engine = PolicyEngine(loaded, rng.stream(seed, "policy"), chosen)
-
-    async def run() -> None:
-        stop = stopped_by_signals()
-        with contextlib.ExitStack() as stack:
-            shipper = stack.enter_context(shipped(ledger, loaded.ledger))  # ends last, with all of it
-            books = stack.enter_context(UsageLedger(ledger, loaded.ledger))
-            record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
-            running = await start_gateway(
-                loaded,
-                engine,
-                books,
-                port=port,
-                admin_port=admin_port,
-                journal=record,
-                resumed=resumed_periods(loaded, ledger, time.time()),
-            )
-            if shipper is not None:
-                running.gateway.telemetry.sources.append(shipper.metrics)
-            _announce(loaded, running, ledger, journal, json)
-            await stop.wait()
-            await running.close()
-
+    if workers > 1 and ledger == LEDGER:
+        ledger = LEDGER.with_suffix("")
+    settings = WorkerSettings(
+        fleet=None if fleet is None else str(fleet),
+        port=port,
+        admin_port=admin_port,
+        ledger=str(ledger),
+        journal=None if journal is None else str(journal),
+        policy=policy,
+        seed=seed,
+        workers=workers,
+    )
+    text, loaded = read_fleet(settings)
+    announce = partial(_announce, loaded, settings, json)
     with ports_explained(f"ports {port} and {admin_port}", "--port 0 --admin-port 0 takes free ones"):
-        uvloop.run(run())
+        if workers == 1:
+            run_worker(settings, text, loaded, lambda running: announce(running.port, running.admin_port))
+            return
+        for path, what in ((ledger, "ledger"), (journal, "journal")):
+            if path is not None:
+                make_directory(path, what)
+        with shipped(ledger, loaded.ledger):
+            code = Supervisor(settings, announce).run()
+    if code:
+        raise typer.Exit(code)
 
 
-@contextlib.contextmanager
-def shipped(ledger: Path, settings: LedgerSettings) -> Iterator[Shipper | None]:
-    """While a ledger is written, a thread ships it to PostgreSQL, if the settings say so. Raises as `Shipper` does."""
-    if settings.postgres is None:
-        yield None
-        return
-    with contextlib.closing(Shipper(ledger, database_url(settings.postgres), say)) as shipper:
-        yield shipper
-
-
-def _announce(fleet: Fleet, running: RunningGateway, ledger: Path, journal: Path | None, json: Path | None) -> None:
-    url, admin_url = f"http://127.0.0.1:{running.port}/v1", f"http://127.0.0.1:{running.admin_port}/admin/state"
+def _announce(fleet: Fleet, settings: WorkerSettings, json: Path | None, port: int, admin_port: int | None) -> None:
+    url, admin_url = f"http://127.0.0.1:{port}/v1", f"http://127.0.0.1:{admin_port}/admin/state"
     backends = {backend.name: backend.url for backend in fleet.backends}
-    files = {"ledger": str(ledger), "journal": None if journal is None else str(journal)}
+    shown = msgspec.structs.asdict(settings)
+    files = {key: shown[key] for key in ("ledger", "journal", "workers")}
     write_result(
         json, {"schema": 1, "command": "serve", "url": url, "admin_url": admin_url, "backends": backends, **files}
     )

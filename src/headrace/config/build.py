@@ -20,6 +20,7 @@ from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
 from headrace.config.ledger import ledger_settings
 from headrace.config.names import name_lists, names
+from headrace.config.peers_table import peers
 from headrace.config.policies import load_policy
 from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, speculation, split
 from headrace.errors import ConfigError
@@ -121,6 +122,7 @@ class _Builder:
             default_class=self._default_class(),
             policy=self._policy(),
             signals=self._build_signals(),
+            peers=peers(self._raw, self._faults),
             ledger=ledger_settings(self._section("ledger"), self._faults),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),

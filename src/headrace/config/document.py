@@ -367,6 +367,7 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     stall_timeout_s: Positive | None = None
     min_tokens_per_s: NotNegative | None = None
     rescue_max_bytes: Annotated[int, Meta(ge=0)] | None = None
+    drain_delay_s: NotNegative | None = None
     drain_timeout_s: Positive | None = None
     default_max_output_tokens: Count | None = None
     stored_responses: Annotated[int, Meta(ge=0)] | None = None
@@ -401,6 +402,7 @@ TOP_LEVEL = (
     "limits",
     "ledger",
     "signals",
+    "peers",
     "aliases",
     "fallbacks",
 )

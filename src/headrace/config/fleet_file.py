@@ -21,7 +21,7 @@ def load_fleet(path: Path | None = None) -> Fleet:
     """
     if path is None:
         return parse_fleet(sample_fleet_text(), SAMPLE)
-    return parse_fleet(_read(path), str(path), path.parent)
+    return parse_fleet(read_text(path), str(path), path.parent)
 
 
 def load_silicon(path: Path) -> Silicon:
@@ -35,10 +35,11 @@ def load_silicon(path: Path) -> Silicon:
 
 def read_document(path: Path) -> dict[str, object]:
     """The TOML document at `path`, as it is. Raises ConfigError: it cannot be read, or is not TOML."""
-    return parse_document(_read(path), str(path))
+    return parse_document(read_text(path), str(path))
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file. Raises ConfigError: it cannot be read, or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:

@@ -12,6 +12,7 @@ from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.ledger import Fsync, LedgerSettings
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
+from headrace.fleet.peers import Peers
 from headrace.fleet.quota import Quantiles, Quota
 from headrace.fleet.replicas import Replicas
 from headrace.fleet.signals import Signals
@@ -46,6 +47,7 @@ __all__ = [
     "Model",
     "OperatingPoint",
     "ParameterCounts",
+    "Peers",
     "Per",
     "PerToken",
     "Pool",

@@ -30,6 +30,7 @@ from headrace.fleet.serving_check import serving_faults
 from headrace.workload.clients import DEFAULT_CLIENTS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class Declared(NamedTuple):
@@ -64,6 +65,7 @@ def check_fleet(fleet: Fleet, declared: Declared | None = None) -> tuple[Fault, 
         _routes,
         _limits,
         _signals,
+        _peers,
     )
     return tuple(fault for check in checks for fault in check(fleet, known) if fault.path not in known.reported)
 
@@ -283,6 +285,19 @@ def _signals(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     if signals is not None and signals.max_age_s <= signals.delay_s:
         said = f"{signals.max_age_s:g} is not more than delay_s = {signals.delay_s:g}: no signal would ever count"
         yield Fault("signals.max_age_s", said)
+
+
+def _peers(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    peers = fleet.peers
+    if peers.dead_after_s < 2.0 * peers.interval_s:
+        said = f"{peers.dead_after_s:g} is less than two intervals of {peers.interval_s:g} s: who lives would seem dead"
+        yield Fault("peers.dead_after_s", said)
+    if peers.redis is not None and not peers.redis.startswith(REDIS_SCHEMES):
+        yield Fault(
+            "peers.redis", f"{peers.redis!r} is no URL of a server; it begins with {' or '.join(REDIS_SCHEMES)}"
+        )
+    if peers.redis is None and peers.password_env is not None:
+        yield Fault("peers.password_env", "is of no use without redis")
 
 
 def _unverified(fleet: Fleet) -> Iterator[Fault]:

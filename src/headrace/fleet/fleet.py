@@ -11,6 +11,7 @@ from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
+from headrace.fleet.peers import Peers
 from headrace.fleet.signals import Signals
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
@@ -173,7 +174,8 @@ class Limits:
             be silent in the middle as long as before its first token: some send a tool call only when it is whole.
         min_tokens_per_s: so has one that comes more slowly over five seconds, by an estimate from its text; 0: none.
         rescue_max_bytes: text of an answer that is kept so that another backend can go on with it; 0: none does.
-        drain_timeout_s: graceful shutdown waits at most this long.
+        drain_delay_s: graceful shutdown goes on accepting for so long, while `/health/ready` says that it will not.
+        drain_timeout_s: it waits at most this long for what is under way.
         default_max_output_tokens: the ceiling that a backend is given where its API must have one and the client gave
             none; at most half of the model's context is.
         stored_responses: answers of the Responses API that clients may go on from by their id; 0: none.
@@ -210,6 +212,7 @@ class Limits:
     stall_timeout_s: float = 60.0
     min_tokens_per_s: float = 0.0
     rescue_max_bytes: int = 1024 * 1024
+    drain_delay_s: float = 0.0
     drain_timeout_s: float = 30.0
     default_max_output_tokens: int = 32_000
     stored_responses: int = 4096
@@ -227,6 +230,7 @@ class Fleet:
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
+        peers: how several engines over this fleet tell each other what they do.
         ledger: how the gateway keeps its usage ledger.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
@@ -242,6 +246,7 @@ class Fleet:
     default_class: str = ""
     policy: str = "prices"
     signals: Signals | None = None
+    peers: Peers = field(default_factory=Peers)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)

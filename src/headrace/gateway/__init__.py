@@ -1,8 +1,21 @@
 """The live gateway: an OpenAI-compatible front over the fleet, driven by the policy engine."""
 
 from headrace.gateway.books import Journal, Ledger
+from headrace.gateway.crew import Crew, Supervised
 from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.periods import resumed_periods
+from headrace.gateway.reload import FleetFile
 from headrace.gateway.run import RunningGateway, start_gateway
 
-__all__ = ["Engine", "Gateway", "Journal", "Ledger", "RunningGateway", "resumed_periods", "start_gateway"]
+__all__ = [
+    "Crew",
+    "Engine",
+    "FleetFile",
+    "Gateway",
+    "Journal",
+    "Ledger",
+    "RunningGateway",
+    "Supervised",
+    "resumed_periods",
+    "start_gateway",
+]

@@ -72,8 +72,16 @@ class BackendLink:
         return head
 
 
-def link_backends(fleet: Fleet, rounds: Rounds, environment: Mapping[str, str] = os.environ) -> dict[str, BackendLink]:
+def link_backends(
+    fleet: Fleet,
+    rounds: Rounds,
+    environment: Mapping[str, str] = os.environ,
+    before: Mapping[str, BackendLink] | None = None,
+) -> dict[str, BackendLink]:
     """A link for every backend of the fleet; all of them write in the same rounds.
+
+    Args:
+        before: links of another fleet: one to a backend that is the same in this one stays.
 
     Raises:
         ConfigError: a backend's key is not in the environment, or its URL cannot be used.
@@ -81,6 +89,10 @@ def link_backends(fleet: Fleet, rounds: Rounds, environment: Mapping[str, str] =
     links: dict[str, BackendLink] = {}
     faults: list[Fault] = []
     for backend in fleet.backends:
+        known = None if before is None else before.get(backend.name)
+        if known is not None and known.backend == backend:
+            links[backend.name] = known
+            continue
         missing = [name for name in credential_variables(backend) if name not in environment]
         if missing:
             setting = "api_key_env" if backend.api_key_env is not None else "dialect"

@@ -93,6 +93,11 @@ class Books:
         self._fault = self._told = ""
         telemetry.sources.append(self._metrics)
 
+    @property
+    def fault(self) -> str:
+        """Why the ledger cannot be written now; empty: it can."""
+        return self._fault
+
     def write(self) -> None:
         """Before the bytes of a round leave: put on record what they do. After a fault the sweep tries again."""
         if not self._fault:
@@ -123,7 +128,7 @@ class Books:
             self._journal(now_s, event, actions)
         except OSError as error:
             self._journal = None
-            _tell_operator(f"the journal cannot be written: {error}; it ends here, and requests go on")
+            tell_operator(f"the journal cannot be written: {error}; it ends here, and requests go on")
 
     def _flush(self) -> None:
         try:
@@ -138,7 +143,7 @@ class Books:
         self._telemetry.ledger_faults += 1
         if self._told != str(error):
             self._told = str(error)
-            _tell_operator(f"the usage ledger cannot be written as it should be: {error}; its records wait in memory")
+            tell_operator(f"the usage ledger cannot be written as it should be: {error}; its records wait in memory")
 
     def _metrics(self) -> Iterable[Metric]:
         ledger = self._ledger
@@ -148,7 +153,7 @@ class Books:
         yield Metric("headrace_ledger_unsynced_bytes", "gauge", text, ledger.unsynced_bytes)
 
 
-def _tell_operator(message: str) -> None:
+def tell_operator(message: str) -> None:
     """On stderr, which may be full or closed too."""
     with contextlib.suppress(OSError, ValueError):
         print(f"headrace: {message}", file=sys.stderr, flush=True)

@@ -45,6 +45,8 @@ from headrace.policy import (
     FailureKind,
     Finished,
     FirstToken,
+    FleetReplaced,
+    PeersReported,
     Reject,
     RejectReason,
     SetTimer,
@@ -68,6 +70,9 @@ class Engine(Protocol):
 
     def explain(self, now_s: float, event: Arrived) -> list[Explained]:
         """What each candidate would cost a request now."""
+
+    def report(self) -> PeersReported:
+        """What other engines over the same fleet are to know of this one."""
 
 
 class Gateway:
@@ -102,8 +107,7 @@ class Gateway:
         self.fittings = Fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
         self.intake = Intake(fleet, self.recognizer)
-        cached = any(pool.finds_prefixes for pool in fleet.pools.values())
-        self._sees_prefixes = cached and fleet.limits.prefix_index_entries > 0
+        self._sees_prefixes = _sees_prefixes(fleet)
         self.telemetry = Telemetry(fleet.classes, self.links)
         self.run_id = run_id.encode()
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
@@ -126,6 +130,31 @@ class Gateway:
             End: self._end,
         }
 
+    def take(self, event: FleetReplaced, fleet: Fleet, links: dict[str, BackendLink]) -> None:
+        """Serve another fleet from now on; what is under way goes on.
+
+        Args:
+            links: to its backends (`link_backends`).
+        """
+        self.fleet = fleet
+        self.links = links
+        self.fittings.use(fleet, links)
+        self.recognizer = Recognizer(fleet)
+        self.intake.use(fleet, self.recognizer)
+        self._sees_prefixes = _sees_prefixes(fleet)
+        self._ledger.agree(fleet_terms(fleet))
+        self.rescue_max_bytes = fleet.limits.rescue_max_bytes
+        self.telemetry.know_backends(tuple(links))
+        self.telemetry.know_classes(tuple(fleet.classes))
+        for request in self._requests.values():
+            if request.attempt is None:  # it waits, and may go to backends that there were not when it came
+                self.fittings.fit(request)
+        self.tell(event)
+
+    def links_in_use(self) -> frozenset[BackendLink]:
+        """Links that an attempt uses."""
+        return frozenset(attempt.link for attempt in self._attempts.values())
+
     @property
     def requests_live(self) -> int:
         """Requests that have not ended."""
@@ -135,6 +164,11 @@ class Gateway:
     def attempts_live(self) -> int:
         """Attempts that have not ended."""
         return len(self._attempts)
+
+    @property
+    def ledger_fault(self) -> str:
+        """Why the usage ledger cannot be written now; empty: it can."""
+        return self._books.fault
 
     def now_s(self) -> float:
         """Seconds since the engine started."""
@@ -396,6 +430,12 @@ class Gateway:
         self._timers.clear()
         for link in self.links.values():
             await link.pool.close()
+
+
+def _sees_prefixes(fleet: Fleet) -> bool:
+    """Whether it is worth a look where prompts begin alike."""
+    cached = any(pool.finds_prefixes for pool in fleet.pools.values())
+    return cached and fleet.limits.prefix_index_entries > 0
 
 
 def _rejection(reason: RejectReason) -> str:

@@ -141,6 +141,12 @@ class Fittings:
         self._links = links
         self._known: dict[tuple[ApiName, str, str], _Candidates] = {}
 
+    def use(self, fleet: Fleet, links: Mapping[str, BackendLink]) -> None:
+        """From now on requests go over this fleet."""
+        self._fleet = fleet
+        self._links = links
+        self._known.clear()
+
     def fit(self, request: GatewayRequest) -> tuple[str, ...]:
         """Prepare the request for every dialect that needs it; the backends that cannot give what it asks for."""
         known = self._candidates(request)

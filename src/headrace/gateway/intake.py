@@ -34,11 +34,17 @@ class Intake:
 
     def __init__(self, fleet: Fleet, recognizer: Recognizer) -> None:
         limits = fleet.limits
-        self.recognizer = recognizer
         self.store = ResponseStore(limits.stored_responses, limits.stored_response_bytes)
-        self._estimators = {name: InputEstimator() for name in fleet.classes}
-        self._fallbacks = fleet.fallbacks
+        self._estimators: dict[str, InputEstimator] = {}
         self._next_request_id = 1
+        self.use(fleet, recognizer)
+
+    def use(self, fleet: Fleet, recognizer: Recognizer) -> None:
+        """From now on requests are of this fleet; what was learnt of a class is kept."""
+        self.recognizer = recognizer
+        self._fallbacks = fleet.fallbacks
+        for name in fleet.classes:
+            self._estimators.setdefault(name, InputEstimator())
 
     def read(self, api: ApiName, exchange: Exchange, now_s: float) -> GatewayRequest:
         """The request of this exchange, whose body is taken over.

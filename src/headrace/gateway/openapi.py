@@ -242,6 +242,10 @@ def _handshake() -> Json:
 def _pages() -> Json:
     """What is asked for with GET."""
     health = _object(["status"], status={"const": "ok"})
+    states = {"status": _TEXT, "ready": {"type": "boolean"}, "workers_up": {"type": "integer"}}
+    readiness = _content(_object([*states, "backends"], **states, backends={"type": "object"}))
+    ready = _get("ready", "Whether this gateway takes requests, and how its backends are", readiness)
+    ready["get"]["responses"]["503"] = {"description": "It does not: it drains, or has no ledger", "content": readiness}
     name = {"name": "model", "in": "path", "required": True, "schema": _TEXT}
     model = _get("model", "One model", _content({"$ref": "#/components/schemas/Model"}))
     model["get"] |= {"parameters": [name]}
@@ -251,6 +255,8 @@ def _pages() -> Json:
         **_stored(),
         "/": _get("root", "Whether this gateway is there", _content(health)),
         "/health": _get("health", "Whether this gateway is there", _content(health)),
+        "/health/live": _get("live", "Whether this process answers", _content(health)),
+        "/health/ready": ready,
         "/metrics": _get("metrics", "Metrics for Prometheus", {"text/plain": {"schema": _TEXT}}),
         "/openapi.json": _get("openapi", "This page", _content(_object(["openapi", "paths"]))),
     }

@@ -40,11 +40,14 @@ class _Period:
         self.used += rate.work(entry.input_tokens, output, entry.cached_input_tokens or 0)
 
 
-def resumed_periods(fleet: Fleet, ledger: str | PathLike[str], now_unix_s: float) -> list[PeriodResumed]:
+def resumed_periods(
+    fleet: Fleet, ledger: str | PathLike[str], now_unix_s: float, writer: str | None = None
+) -> list[PeriodResumed]:
     """What the engine is to be told of every commitment and budget; the ledger is read only if there is one.
 
     Args:
         now_unix_s: wall time of the engine's second 0.
+        writer: by what this one wrote, where the ledger is a directory of several; None: by all of it.
 
     Raises:
         TraceError: the ledger cannot be read.
@@ -56,7 +59,7 @@ def resumed_periods(fleet: Fleet, ledger: str | PathLike[str], now_unix_s: float
     rates = period_rates(fleet)
     periods = {path: _Period(limit, rates[path], now_unix_s) for path, limit in limits.items()}
     pools = {backend.name: backend.pool for backend in fleet.backends}
-    for entry in read_ledger(ledger):
+    for entry in read_ledger(ledger, writer=writer):
         pool, dispatched_s = pools.get(entry.backend), (entry.started_unix_s or 0.0) + entry.at_s
         for period in periods.values():
             if pool is not None and period.begun_unix_s <= dispatched_s:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -13,8 +14,11 @@ import msgspec
 from headrace import __version__
 from headrace.errors import BodyTooLarge, HeadraceError, RequestError, UnknownEndpoint
 from headrace.gateway.catalogue import Catalogue
+from headrace.gateway.crew import Crew, Page, Shown
 from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.health import LIVE, readiness
 from headrace.gateway.openapi import OpenApiPage
+from headrace.gateway.reload import Reloader
 from headrace.gateway.responses_socket import ResponsesSockets
 from headrace.gateway.stored_routes import StoredRoutes
 from headrace.gateway.telemetry import render
@@ -33,7 +37,6 @@ RESPONSES = b"/v1/responses"
 GROQ = b"/openai"  # Groq's SDK puts it before every path, whatever its base URL
 MODELS = b"/v1/models/"
 ESTIMATED = JSON + header_lines((b"x-headrace-approximated", b"input_tokens"))
-_HEALTHY = b'{"status":"ok"}'
 
 
 def refusal(status: int, message: str, target: bytes) -> tuple[bytes, bytes]:
@@ -43,20 +46,28 @@ def refusal(status: int, message: str, target: bytes) -> tuple[bytes, bytes]:
 
 
 class Routes:
-    """Both ports' endpoints over one gateway. `server` is set once it listens."""
+    """Both ports' endpoints over one gateway.
 
-    def __init__(self, gateway: Gateway, admin_fallback: Handler | None = None) -> None:
+    Attributes:
+        server: set once it listens.
+        reloader: takes on other fleets; None: nothing does.
+        draining: it is about to stop, and says so before it does.
+    """
+
+    def __init__(self, gateway: Gateway, admin_fallback: Handler | None = None, crew: Crew | None = None) -> None:
+        """
+        Args:
+            crew: the workers for which this one answers; None: it is alone.
+        """
         self.server: Server | None = None
+        self.draining = False
+        self.crew = crew or Crew()
+        self.reloader: Reloader | None = None
         self._gateway = gateway
-        self._catalogue = Catalogue(gateway.fleet, gateway.recognizer, gateway.fittings)
-        self._limits = {name: float(value) for name, value in asdict(gateway.fleet.limits).items()}
         self._admin_fallback = admin_fallback
         self._sockets = ResponsesSockets(gateway)
         self._stored = StoredRoutes(gateway)
-        fleet, models = gateway.fleet, gateway.recognizer.model_names
-        self._page = OpenApiPage(
-            ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
-        )
+        self.use()
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
             **{GROQ + path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
@@ -64,15 +75,32 @@ class Routes:
             b"/v1/messages/count_tokens": (b"POST", self._count_tokens),
             b"/v1/models": (b"GET", self._list_models),
             b"/": (b"GET", _health),  # coding tools knock here before they ask
-            b"/health": (b"GET", _health),
-            b"/metrics": (b"GET", self._metrics),
             b"/openapi.json": (b"GET", self._openapi),
+            **self._of_both(),
         }
         self._admin: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             b"/admin/state": (b"GET", self._state),
+            **self._of_both(),
+        }
+
+    def _of_both(self) -> dict[bytes, tuple[bytes, Callable[[Exchange], None]]]:
+        """What both ports serve."""
+        return {
             b"/health": (b"GET", _health),
+            b"/health/live": (b"GET", _health),
+            b"/health/ready": (b"GET", self._ready),
             b"/metrics": (b"GET", self._metrics),
         }
+
+    def use(self) -> None:
+        """Show the gateway's present fleet."""
+        gateway = self._gateway
+        fleet, models = gateway.fleet, gateway.recognizer.model_names
+        self._catalogue = Catalogue(fleet, gateway.recognizer, gateway.fittings)
+        self._limits = {name: float(value) for name, value in asdict(fleet.limits).items()}
+        self._page = OpenApiPage(
+            ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
+        )
 
     def public(self, exchange: Exchange) -> None:
         """Handler of the clients' port."""
@@ -130,30 +158,69 @@ class Routes:
     def _openapi(self, exchange: Exchange) -> None:
         exchange.respond(200, JSON, self._page.body)
 
+    def page(self) -> Page:
+        """What this worker has to show."""
+        gateway, peers, reloader = self._gateway, self.crew.peers, self.reloader
+        return Page(
+            pid=os.getpid(),
+            counts=gateway.telemetry.counts(),
+            view=gateway.engine.view(),
+            connections=0 if self.server is None else self.server.connections,
+            requests_live=gateway.requests_live,
+            attempts_live=gateway.attempts_live,
+            ledger_fault=gateway.ledger_fault,
+            peers_fault="" if peers is None else peers.fault,
+            fleet_sha256="" if reloader is None else reloader.file.sha256,
+            fleet_faults=() if reloader is None else reloader.faults,
+            reloads=0 if reloader is None else reloader.reloads,
+            refused_reloads=0 if reloader is None else reloader.refused,
+            metrics=tuple(metric for source in gateway.telemetry.sources for metric in source()),
+        )
+
+    def _shown(self) -> Shown:
+        """All workers, this one as it is now; the others see at least as much of it from here on."""
+        own = self.page()
+        self.crew.show(own)
+        return Shown(self.crew, own)
+
+    def _ready(self, exchange: Exchange) -> None:
+        gateway, shown = self._gateway, self._shown()
+        draining = self.draining or self.server is None or self.server.draining
+        status, body = readiness(draining, gateway.ledger_fault, len(shown.pages), shown.view.backends)
+        exchange.respond(status, JSON, body)
+
     def _metrics(self, exchange: Exchange) -> None:
-        gateway = self._gateway
-        connections = 0 if self.server is None else self.server.connections
-        text = render(gateway.telemetry, gateway.engine.view(), connections=connections, limits=self._limits)
+        shown = self._shown()
+        text = render(
+            shown.telemetry,
+            shown.view,
+            connections=shown.connections,
+            limits=self._limits,
+            more=shown.families(),
+        )
         exchange.respond(200, TEXT, text)
 
     def _state(self, exchange: Exchange) -> None:
-        gateway = self._gateway
+        gateway, shown = self._gateway, self._shown()
         state = {
             "now_s": gateway.now_s(),
-            "engine": gateway.engine.view(),
-            "requests_live": gateway.requests_live,
-            "attempts_live": gateway.attempts_live,
+            "engine": shown.view,
+            "requests_live": shown.requests_live,
+            "attempts_live": shown.attempts_live,
             "tasks": len(asyncio.all_tasks()),
-            "client_connections": 0 if self.server is None else self.server.connections,
+            "client_connections": shown.connections,
             "pools": {name: repr(link.pool) for name, link in gateway.links.items()},
-            "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(gateway.telemetry.requests.items())},
-            "attempts": {f"{key[0]}/{key[1]}": n for key, n in sorted(gateway.telemetry.attempts.items())},
+            "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.telemetry.requests.items())},
+            "attempts": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.telemetry.attempts.items())},
+            "fleet": shown.fleet_file(),
+            "peers": shown.peers_fault or "heard",
+            "workers": shown.by_worker(),
         }
         exchange.respond(200, JSON, msgspec.json.encode(state))
 
 
 def _health(exchange: Exchange) -> None:
-    exchange.respond(200, JSON, _HEALTHY)
+    exchange.respond(200, JSON, LIVE)
 
 
 def api_of(path: bytes) -> ApiName:

@@ -7,10 +7,14 @@ import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from headrace.fleet import Fleet
 from headrace.gateway.books import Journal, Ledger
+from headrace.gateway.crew import Crew
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.peering import Peering
+from headrace.gateway.reload import FleetFile, Reloader
 from headrace.gateway.routes import Routes, refusal
 from headrace.gateway.tokens import Tokens
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
@@ -31,36 +35,71 @@ class RunningGateway:
         port, admin_port: where it listens; `admin_port` is None without one.
     """
 
-    def __init__(self, gateway: Gateway, server: Server, admin: Server | None, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        gateway: Gateway,
+        server: Server,
+        admin: Server | None,
+        tokens: Tokens,
+        peering: Peering | None,
+    ) -> None:
         self.gateway = gateway
+        self._routes = routes
         self._tokens = tokens
+        self._peering = peering
         self.port = server.port
         self.admin_port = None if admin is None else admin.port
         self._server = server
         self._admin = admin
+        self._looks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
     async def close(self, drain_timeout_s: float | None = None) -> bool:
-        """Stop accepting, let live requests end, close everything.
+        """Be no longer ready, stop accepting after a while, let live requests end, close everything.
 
         Args:
-            drain_timeout_s: longest wait; None: as the fleet's limits say. 0 cuts everything off now.
+            drain_timeout_s: longest wait, from now on without accepting; None: as the fleet's limits say. 0 cuts
+                everything off now.
 
         Returns:
             Whether every request ended by itself.
         """
-        timeout_s = self.gateway.fleet.limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
-        clean = await self._server.drain(timeout_s)
+        limits = self.gateway.fleet.limits
+        self._routes.draining = True
+        if drain_timeout_s is None:
+            await asyncio.sleep(limits.drain_delay_s)
+        clean = await self._server.drain(limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s)
         self._timer.cancel()
+        if self._peering is not None:
+            await self._peering.close()
         self._tokens.stop()
         await self.gateway.close()
+        if self._routes.reloader is not None:
+            await self._routes.reloader.close()
         if self._admin is not None:
             await self._admin.close()
         return clean
 
+    def reload(self, anew: bool = True) -> None:
+        """Look whether the fleet file says something else, and take that on; nothing happens without a file."""
+        if self._routes.reloader is not None:
+            task = asyncio.ensure_future(self._routes.reloader.look(anew))
+            self._looks.add(task)
+            task.add_done_callback(self._looks.discard)
+
+    def show(self) -> None:
+        """Let the other workers see what this one has to show."""
+        if self._routes.crew.pages is not None:
+            self._routes.crew.show(self._routes.page())
+
     def _sweep(self) -> None:
         self.gateway.sweep(SWEEP_INTERVAL_S)
+        if self._routes.reloader is not None and not self._looks:
+            self._routes.reloader.sweep()
+            self.reload(anew=False)
+        self.show()
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
 
@@ -77,6 +116,9 @@ async def start_gateway(
     resumed: Iterable[PeriodResumed] = (),
     clock: Callable[[], float] = time.monotonic,
     round_s: float = ROUND_S,
+    crew: Crew | None = None,
+    fleet_file: FleetFile | None = None,
+    resumed_of: Callable[[Fleet], list[PeriodResumed]] = lambda fleet: [],
 ) -> RunningGateway:
     """Listen for clients on `port` and for operators on `admin_port` (0: any free one; None: no admin port).
 
@@ -87,29 +129,43 @@ async def start_gateway(
         clock: seconds that never decrease; the engine's second 0 is now.
         round_s: shortest time between two busy rounds of writing (`http.Rounds`); 0 where the event loop is shared with
             what must not wait.
+        crew: the workers that listen on the same ports; None: this one is alone.
+        fleet_file: is looked at for another fleet while it runs; the engine must be `policy.Generations`.
+        resumed_of: where the periods of another fleet stand.
 
     Raises:
         ConfigError: a backend's key, token command or URL cannot be used.
         OSError: an address cannot be had.
     """
+    crew = crew or Crew()
     gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=ledger.run_id, round_s=round_s)
     for event in resumed:
         gateway.tell(event)
+    before = crew.predecessor()
+    if before is not None:
+        gateway.telemetry.add(before)
     tokens = Tokens(gateway.links.values())
     await tokens.start()
-    routes = Routes(gateway, admin_fallback)
-    limits = _http_limits(fleet)
-    server = await serve(routes.public, host, port, limits, refusal=refusal, rounds=gateway.rounds)
+    peering = None if crew.peers is None else Peering(gateway, crew.peers, fleet.peers.interval_s)
+    if peering is not None:
+        await peering.start()
+    routes = Routes(gateway, admin_fallback, crew)
+    if fleet_file is not None:
+        routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=routes.use, resumed=resumed_of)
+    listen = partial(serve, limits=_http_limits(fleet), refusal=refusal, reuse_port=crew.workers > 1)
+    server = await listen(routes.public, host, port, rounds=gateway.rounds)
     routes.server = server
     try:
-        admin = None if admin_port is None else await serve(routes.admin, host, admin_port, limits, refusal=refusal)
+        admin = None if admin_port is None else await listen(routes.admin, host, admin_port)
     except OSError:
         await server.close()
         raise
     for link in gateway.links.values():
         link.pool.warm_up()
     _keep_memory()
-    return RunningGateway(gateway, server, admin, tokens)
+    running = RunningGateway(routes, gateway, server, admin, tokens, peering)
+    running.show()
+    return running
 
 
 def _http_limits(fleet: Fleet) -> HttpLimits:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import msgspec
+
 from headrace.metrics import Metric
 from headrace.policy import EngineView
 
@@ -12,6 +14,7 @@ TTFT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0,
 E2E_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 Labels = tuple[tuple[str, str], ...]
+Family = tuple[str, str, str, list[tuple[Labels, float]]]  # name, kind, help, rows
 
 
 class Histogram:
@@ -28,6 +31,24 @@ class Histogram:
         """Count one observation."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def add(self, counts: list[int], total: float) -> None:
+        """Add what another has observed in the same buckets."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, counts, strict=True)]
+        self.total += total
+
+
+class Counts(msgspec.Struct, frozen=True, array_like=True):
+    """What a `Telemetry` has counted, as it is handed to other processes. Histograms: counts by bucket, and the sum."""
+
+    requests: dict[str, dict[str, int]]
+    attempts: dict[str, dict[str, int]]
+    refused: dict[str, int]
+    rescues: dict[str, int]
+    ledger_faults: int
+    tokens: dict[str, tuple[int, int, int]]
+    ttft: dict[str, tuple[list[int], float]]
+    e2e: dict[str, tuple[list[int], float]]
 
 
 class Telemetry:
@@ -52,19 +73,19 @@ class Telemetry:
     )
 
     def __init__(self, classes: Iterable[str], backends: Iterable[str]) -> None:
-        names = tuple(classes)
-        backend_names = tuple(backends)
         self.requests: dict[tuple[str, str], int] = {}
         self.attempts: dict[tuple[str, str], int] = {}
         self.refused: dict[str, int] = {}
         self.rescues: dict[str, int] = {}
         self.ledger_faults = 0
         self.sources: list[Callable[[], Iterable[Metric]]] = []
-        self.input_tokens = dict.fromkeys(backend_names, 0)
-        self.cached_input_tokens = dict.fromkeys(backend_names, 0)
-        self.output_tokens = dict.fromkeys(backend_names, 0)
-        self.ttft = {name: Histogram(TTFT_BUCKETS_S) for name in names}
-        self.e2e = {name: Histogram(E2E_BUCKETS_S) for name in names}
+        self.input_tokens: dict[str, int] = {}
+        self.cached_input_tokens: dict[str, int] = {}
+        self.output_tokens: dict[str, int] = {}
+        self.ttft: dict[str, Histogram] = {}
+        self.e2e: dict[str, Histogram] = {}
+        self.know_backends(tuple(backends))
+        self.know_classes(classes)
 
     def request_ended(self, workload_class: str, outcome: str, e2e_s: float) -> None:
         """Count a request's end."""
@@ -93,13 +114,67 @@ class Telemetry:
         self.output_tokens[backend] += output_tokens
         self.cached_input_tokens[backend] += cached_input_tokens
 
+    def counts(self) -> Counts:
+        """All of it as plain values."""
+        tokens = {
+            name: (self.input_tokens[name], self.cached_input_tokens[name], self.output_tokens[name])
+            for name in self.input_tokens
+        }
+        return Counts(
+            _nested(self.requests),
+            _nested(self.attempts),
+            dict(self.refused),
+            dict(self.rescues),
+            self.ledger_faults,
+            tokens,
+            {name: (each.counts, each.total) for name, each in self.ttft.items()},
+            {name: (each.counts, each.total) for name, each in self.e2e.items()},
+        )
+
+    def add(self, counts: Counts) -> None:
+        """Add what another process, or this one's predecessor, has counted."""
+        for held, given in ((self.requests, counts.requests), (self.attempts, counts.attempts)):
+            for name, by_outcome in given.items():
+                for outcome, count in by_outcome.items():
+                    held[name, outcome] = held.get((name, outcome), 0) + count
+        for by_label, others_by_label in ((self.refused, counts.refused), (self.rescues, counts.rescues)):
+            for label, count in others_by_label.items():
+                by_label[label] = by_label.get(label, 0) + count
+        self.ledger_faults += counts.ledger_faults
+        for name, (uncached, cached, output) in counts.tokens.items():
+            self.know_backends((name,))
+            self.used(name, uncached, output, cached)
+        self.know_classes((*counts.ttft, *counts.e2e))
+        for histograms, others in ((self.ttft, counts.ttft), (self.e2e, counts.e2e)):
+            for name, (buckets, total) in others.items():
+                histograms[name].add(buckets, total)
+
+    def know_backends(self, names: Iterable[str]) -> None:
+        """There are these backends, too."""
+        for counts in (self.input_tokens, self.cached_input_tokens, self.output_tokens):
+            for name in names:
+                counts.setdefault(name, 0)
+
+    def know_classes(self, names: Iterable[str]) -> None:
+        """There are these classes, too."""
+        for name in names:
+            self.ttft.setdefault(name, Histogram(TTFT_BUCKETS_S))
+            self.e2e.setdefault(name, Histogram(E2E_BUCKETS_S))
+
     def refuse(self, label: str) -> None:
         """Count what was refused before it became a request."""
         self.refused[label] = self.refused.get(label, 0) + 1
 
 
-def render(telemetry: Telemetry, view: EngineView, *, connections: int, limits: Mapping[str, float]) -> bytes:
-    """Everything as Prometheus text."""
+def render(
+    telemetry: Telemetry,
+    view: EngineView,
+    *,
+    connections: int,
+    limits: Mapping[str, float],
+    more: Iterable[Family] = (),
+) -> bytes:
+    """Everything as Prometheus text; `more`: families of others."""
     lines: list[str] = []
     _counters(lines, telemetry)
     for name, text, histograms in (
@@ -113,6 +188,8 @@ def render(telemetry: Telemetry, view: EngineView, *, connections: int, limits: 
         _family(lines, metric.name, metric.kind, metric.text, [((), metric.value)])
     limit_rows = [((("limit", name),), value) for name, value in limits.items()]
     _family(lines, "headrace_limit", "gauge", "Limits as set, in the unit that the name ends with.", limit_rows)
+    for family in more:
+        _family(lines, *family)
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -191,3 +268,10 @@ def _pairs(labels: Labels) -> Iterator[str]:
     for name, value in labels:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         yield f'{name}="{escaped}"'
+
+
+def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (name, outcome), count in counts.items():
+        nested.setdefault(name, {})[outcome] = count
+    return nested

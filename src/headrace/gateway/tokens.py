@@ -16,19 +16,30 @@ class Tokens:
     """Keeps the links that use a token command supplied."""
 
     def __init__(self, links: Iterable[BackendLink]) -> None:
-        self._links = [link for link in links if link.backend.token_command]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._links = tuple(links)
+        self._tasks: dict[BackendLink, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Get the first tokens, and renew them from then on. Raises ConfigError: a command printed none."""
-        faults = [fault for fault in await asyncio.gather(*(_renew(link) for link in self._links)) if fault is not None]
+        await self.also(self._links)
+
+    async def also(self, links: Iterable[BackendLink]) -> None:
+        """Keep these supplied, too. Raises ConfigError: a command printed none, and none of them is."""
+        using = [link for link in links if link.backend.token_command]
+        faults = [fault for fault in await asyncio.gather(*map(_renew, using)) if fault is not None]
         if faults:
             raise ConfigError("fleet", faults)
-        self._tasks = [asyncio.create_task(_keep(link)) for link in self._links]
+        self._tasks |= {link: asyncio.create_task(_keep(link)) for link in using}
+
+    def forget(self, link: BackendLink) -> None:
+        """This one needs no token any more."""
+        task = self._tasks.pop(link, None)
+        if task is not None:
+            task.cancel()
 
     def stop(self) -> None:
         """Renew no more."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
 

@@ -137,11 +137,13 @@ async def serve(
     refusal: Refusal = plain_refusal,
     ssl: SSLContext | None = None,
     rounds: Rounds | None = None,
+    reuse_port: bool = False,
 ) -> Server:
     """Listen on `host` and `port` (0: any free one) and give every complete request to `handler`.
 
     Args:
         rounds: writes in these rounds; None: each write at once.
+        reuse_port: other processes listen on the same port, and the kernel deals connections to them.
         refusal: header lines and body for what is refused before any handler sees it, given the status, a message and
             the target, as far as it has come.
 
@@ -150,7 +152,9 @@ async def serve(
     """
     loop = asyncio.get_running_loop()
     server = Server(handler, limits or HttpLimits(), refusal, rounds)
-    listener = await loop.create_server(lambda: ServerConnection(server), host, port, backlog=_BACKLOG, ssl=ssl)
+    listener = await loop.create_server(
+        lambda: ServerConnection(server), host, port, backlog=_BACKLOG, ssl=ssl, reuse_port=reuse_port or None
+    )
     server._listener = listener
     server.port = listener.sockets[0].getsockname()[1]
     server._sweep_again()

@@ -1,6 +1,6 @@
 """The usage ledger: an append-only log of what every attempt used, from dispatch to end."""
 
-from headrace.ledger.files import ledger_files
+from headrace.ledger.files import ledger_files, ledger_writers
 from headrace.ledger.reader import Entry, LedgerTotals, ledger_totals, read_ledger
 from headrace.ledger.terms import fleet_terms
 from headrace.ledger.writer import Recovery, UsageLedger, recover
@@ -33,6 +33,7 @@ __all__ = [
     "fleet_terms",
     "ledger_files",
     "ledger_totals",
+    "ledger_writers",
     "read_ledger",
     "recover",
 ]

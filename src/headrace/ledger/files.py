@@ -26,8 +26,11 @@ SUFFIX = ".jsonl"
 _NUMBERED = re.compile(r"(?P<writer>.+)\.(?P<number>\d{8})\.jsonl")
 
 
-def ledger_files(path: str | PathLike[str]) -> list[str]:
+def ledger_files(path: str | PathLike[str], writer: str | None = None) -> list[str]:
     """The files of a ledger: itself, or those of a directory by name, so that each writer's are in order.
+
+    Args:
+        writer: only those that this one wrote; None: all.
 
     Raises:
         TraceError: the directory cannot be read.
@@ -35,9 +38,15 @@ def ledger_files(path: str | PathLike[str]) -> list[str]:
     if not os.path.isdir(path):
         return [fspath(path)]
     try:
-        return [str(Path(path, name)) for name in sorted(os.listdir(path)) if name.endswith(SUFFIX)]
+        names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIX))
+        return [str(Path(path, name)) for name in names if writer in (None, _writer_of(name))]
     except OSError as fault:
         raise TraceError(fspath(path), 0, f"ledger cannot be read: {fault.strerror}") from fault
+
+
+def ledger_writers(path: str | PathLike[str]) -> list[str]:
+    """Who wrote the files of a directory, by name. Raises TraceError: it cannot be read."""
+    return sorted({writer for file in ledger_files(path) if (writer := _writer_of(os.path.basename(file)))})
 
 
 def open_last(path: str | PathLike[str], writer: str, *, in_directory: bool) -> tuple[str, int]:
@@ -124,6 +133,11 @@ def _make_directory(path: Path) -> None:
     except OSError as fault:
         message = f"cannot be made a directory, which this ledger needs: {fault.strerror}"
         raise ConfigError("ledger", [Fault(str(path), message)]) from fault
+
+
+def _writer_of(name: str) -> str | None:
+    found = _NUMBERED.fullmatch(name)
+    return None if found is None else found["writer"]
 
 
 def _last_of(path: str | PathLike[str], writer: str) -> str:

@@ -23,6 +23,7 @@ class JournalFile:
         """Raises OSError: the file cannot be written. An earlier journal there is replaced."""
         self._file = open(path, "wb", buffering=BUFFER_BYTES)  # noqa: SIM115 - closed by close()
         self._file.write(_encode_header(header))
+        self._file.flush()
 
     def record(self, now_s: float, event: AnyEvent, actions: list[AnyAction]) -> None:
         """Write one call of the engine."""

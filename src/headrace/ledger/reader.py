@@ -103,18 +103,21 @@ class LedgerTotals:
     uncertain_high: int | None = 0
 
 
-def read_ledger(path: str | PathLike[str], state: LedgerState | None = None) -> Iterator[Entry]:
+def read_ledger(
+    path: str | PathLike[str], state: LedgerState | None = None, *, writer: str | None = None
+) -> Iterator[Entry]:
     """Every attempt once: ended ones in the order of their end, then those still open.
 
     Args:
         path: a file, or a directory of files.
         state: filled while reading, for callers that want to know what is open or torn.
+        writer: only what this one wrote, of a directory; None: all.
 
     Raises:
         TraceError: the ledger cannot be opened, or holds a line in its middle that cannot be read.
     """
     state = state or LedgerState()
-    for file in ledger_files(path):
+    for file in ledger_files(path, writer):
         state.runs.clear()
         for record in _records(file, state):
             if isinstance(record, Opened):

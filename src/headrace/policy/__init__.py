@@ -22,12 +22,17 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    FleetReplaced,
+    PeerLoad,
+    PeersReported,
     PeriodResumed,
     SignalReceived,
     TimerFired,
 )
 from headrace.policy.explain import Explained
+from headrace.policy.generations import Generations
 from headrace.policy.limit import LimitView
+from headrace.policy.peers import summed
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
@@ -63,9 +68,13 @@ __all__ = [
     "Finished",
     "FirstToken",
     "FleetChanged",
+    "FleetReplaced",
+    "Generations",
     "LengthPredictor",
     "LimitView",
     "Outcome",
+    "PeerLoad",
+    "PeersReported",
     "PeriodResumed",
     "Picker",
     "PickerMaker",
@@ -77,4 +86,5 @@ __all__ = [
     "ShareView",
     "SignalReceived",
     "TimerFired",
+    "summed",
 ]

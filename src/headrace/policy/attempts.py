@@ -17,11 +17,11 @@ class Attempts:
 
     __slots__ = ("_board", "_chooser", "_next_id", "live")
 
-    def __init__(self, chooser: Chooser, board: SignalBoard) -> None:
+    def __init__(self, chooser: Chooser, board: SignalBoard, first_id: int = 1) -> None:
         self.live: dict[int, AttemptState] = {}
         self._chooser = chooser
         self._board = board
-        self._next_id = 1
+        self._next_id = first_id
 
     def begin(
         self, now_s: float, request: RequestState, choice: Choice, reason: DispatchReason

@@ -75,6 +75,12 @@ class Breaker:
         self.window = 0
         self._unanswered = 0
 
+    def adjust(self, failures: int, cooldown_s: float, cooldown_max_s: float) -> None:
+        """Other settings from the next failure on."""
+        self._limit = failures
+        self._base_s = cooldown_s
+        self._max_s = cooldown_max_s
+
     def state(self, now_s: float) -> BreakerState:
         """Closed, open or half-open at `now_s`."""
         if not self.tripped:
@@ -140,6 +146,14 @@ class Breaker:
         if probe is Probe.HEALTH:
             self.allows_from_s = self.blocked_until_s
         self._answered(probe)
+
+    def be_careful(self) -> None:
+        """Somebody else had trouble with it: while it is closed, ask as after a refusal, but at once."""
+        if self.tripped or self.window == 1:
+            return
+        self.window = 1
+        if self._unanswered:
+            self.allows_from_s = inf  # until the others are answered
 
     def refused(self, now_s: float, retry_after_s: float | None, probe: Probe) -> None:
         """The backend is full and asked not to be asked for so long; None: it did not say how long."""

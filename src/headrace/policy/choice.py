@@ -13,6 +13,7 @@ backends of a pool differ in latency only, and the fastest of them uses the leas
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 
 from headrace.fleet import Fleet
@@ -60,6 +61,16 @@ class Chooser:
         self._prefixes = PrefixIndex([b.kv_capacity_tokens for b in backends], fleet.limits.prefix_index_entries)
         self._rates = tuple(share.rate[:3] if isinstance(share.rate, WorkRate) else BY_POOL for share in shares)
         self._table = PriceTable(backends, backends[0].stale) if len(backends) >= MANY else None
+
+    def inherit(self, before: Chooser, moved: Mapping[int, int]) -> None:
+        """Take over prefixes, and prices of limits.
+
+        Args:
+            moved: new index of each backend that is still there, by its old one.
+        """
+        self._prefixes.inherit(before._prefixes, moved)
+        if self.limits is not None and before.limits is not None:
+            self.limits.inherit(before.limits)
 
     @property
     def pools_apart(self) -> bool:

@@ -25,7 +25,7 @@ from __future__ import annotations
 from random import Random
 
 from headrace.errors import InvariantError
-from headrace.fleet import Fleet
+from headrace.fleet import Backend, Fleet
 from headrace.policy.action import (
     AnyAction,
     Cancel,
@@ -50,6 +50,8 @@ from headrace.policy.event import (
     Finished,
     FirstToken,
     FleetChanged,
+    PeerLoad,
+    PeersReported,
     PeriodResumed,
     SignalReceived,
     TimerFired,
@@ -59,10 +61,12 @@ from headrace.policy.health import Health
 from headrace.policy.hedge import Hedging
 from headrace.policy.intake import Intake
 from headrace.policy.learning import learn
+from headrace.policy.peers import own_loads
 from headrace.policy.picked import chooser
 from headrace.policy.policies import PRICES, Policy
 from headrace.policy.pool_shares import share_meters
 from headrace.policy.predict import LengthPredictor
+from headrace.policy.prices import ReportedShare
 from headrace.policy.pricing import BackendState
 from headrace.policy.retry import PASSES, Backoff, RetryBudget
 from headrace.policy.routing import Router
@@ -76,18 +80,29 @@ class PolicyEngine:
     """Decides for every request of one driver. Not thread-safe; needs no thread."""
 
     def __init__(
-        self, fleet: Fleet, rng: Random, policy: Policy = PRICES, predictor: LengthPredictor | None = None
+        self,
+        fleet: Fleet,
+        rng: Random,
+        policy: Policy = PRICES,
+        predictor: LengthPredictor | None = None,
+        *,
+        before: PolicyEngine | None = None,
+        first_attempt_id: int = 1,
     ) -> None:
         """
         Args:
             rng: chance for pauses before a retry, and for the policy's picker, if it draws; nothing else does.
             policy: what chooses; see `policies.POLICIES`.
             predictor: of output lengths; None: learnt online. Only a simulator can know better.
+            before: the engine whose successor this is: it inherits what that has learnt (`Generations`).
         """
         self._limits = fleet.limits
         self._policy = policy
+        self._rng = rng
         self._backends = backend_states(fleet)
-        self._shares = share_meters(fleet, steer=policy.steers)
+        self._fleet = fleet
+        known: tuple[ReportedShare, ...] = () if before is None else before._shares
+        self._shares: tuple[ReportedShare, ...] = share_meters(fleet, policy.steers, known)
         self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
         self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.pools_apart)
         self._intake = Intake(fleet, self._chooser, predictor)
@@ -96,12 +111,14 @@ class PolicyEngine:
         self._requests: dict[int, RequestState] = {}
         self._room = WaitingRoom(fleet.limits.queue_depth)
         self._board = SignalBoard(fleet.signals, self._backends)
-        self._attempts = Attempts(self._chooser, self._board)
+        self._attempts = Attempts(self._chooser, self._board, first_attempt_id)
         self._timers = Timers(fleet)
         self._health = Health(fleet, self._backends)
         self._hedging = Hedging(fleet, self._chooser, self._backends, self._attempts, self._timers)
         self._hedges = fleet.limits.hedge_budget > 0.0
         self._now_s = 0.0
+        if before is not None:
+            self._inherit(before)
 
     def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
         """Apply one event and return what the driver must do, in order.
@@ -131,6 +148,8 @@ class PolicyEngine:
                 return self._client_gone(now_s, event)
             case SignalReceived():
                 return self._signal_received(now_s, event)
+            case PeersReported():
+                return self._peers_reported(now_s, event)
             case TimerFired():
                 return self._timer_fired(now_s, event)
             case FleetChanged():
@@ -152,6 +171,76 @@ class PolicyEngine:
             shares=[ShareView.of(share) for share in self._shares],
             limits=self._chooser.limit_views(self._now_s),
         )
+
+    # -- generations: see `Generations` ------------------------------------------------------------------------------
+
+    @property
+    def backend_names(self) -> tuple[str, ...]:
+        """Every backend of its fleet."""
+        return tuple(backend.name for backend in self._backends)
+
+    @property
+    def requests_live(self) -> int:
+        """Requests that have not ended."""
+        return len(self._requests)
+
+    def knows(self, request_id: int) -> bool:
+        """Whether a request is its own and has not ended."""
+        return request_id in self._requests
+
+    def successor(self, now_s: float, fleet: Fleet, policy: Policy, first_attempt_id: int) -> PolicyEngine:
+        """An engine over another fleet that has learnt what this one has; breakers, shares and periods are both's."""
+        after = PolicyEngine(
+            fleet, self._rng, policy, self._intake.predictor, before=self, first_attempt_id=first_attempt_id
+        )
+        after._now_s = now_s
+        return after
+
+    def hand_over(self) -> list[tuple[Arrived, float]]:
+        """Forget the requests that wait and were sent nowhere yet; returns them, and when each came."""
+        given = [r for r in self._requests.values() if r.queued_s is not None and not r.attempts]
+        for request in given:
+            self._room.leave(request)
+            del self._requests[request.request_id]
+        return [(request.arrival, request.arrived_s) for request in given if request.arrival is not None]
+
+    def adopt(self, now_s: float, event: Arrived, arrived_s: float) -> list[AnyAction]:
+        """Take over a request that came to the engine before."""
+        if event.workload_class not in self._fleet.classes:
+            return [Reject(event.request_id, RejectReason.NO_ROUTE, 0.0), End(event.request_id, Outcome.REJECTED)]
+        actions = self._arrived(now_s, event)
+        request = self._requests.get(event.request_id)
+        if request is not None:
+            request.arrived_s = arrived_s
+        return actions
+
+    def beside(self, loads: tuple[PeerLoad, ...]) -> None:
+        """Other generations have this on the same backends, and may have changed their breakers."""
+        self._board.beside(loads)
+
+    def serve(self, now_s: float) -> list[AnyAction]:
+        """Dispatch who waits, if there is room now."""
+        self._now_s = max(now_s, self._now_s)
+        return self._serve_queue(now_s)
+
+    def _inherit(self, before: PolicyEngine) -> None:
+        """Take over what is known of what is still there, by name."""
+        known = {_identity(before._fleet, b): s for b, s in zip(before._fleet.backends, before._backends, strict=True)}
+        moved: dict[int, int] = {}
+        for backend, state in zip(self._fleet.backends, self._backends, strict=True):
+            was = known.get(_identity(self._fleet, backend))
+            if was is not None:
+                state.inherit(was, self._limits)
+                moved[was.index] = state.index
+        self._chooser.inherit(before._chooser, moved)
+        self._retries.inherit(before._retries)
+        self._board.inherit(before._board)
+
+    def report(self) -> PeersReported:
+        """What other engines over the same fleet are to know of this one."""
+        limits = self._chooser.limits
+        used = () if limits is None else limits.used()
+        return PeersReported(self._now_s, 1, own_loads(self._backends), used)
 
     def explain(self, now_s: float, event: Arrived) -> list[Explained]:
         """What each candidate would cost this request now, the cheapest first; changes nothing."""
@@ -254,6 +343,13 @@ class PolicyEngine:
         believed = self._board.received(now_s, event)
         return self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
 
+    def _peers_reported(self, now_s: float, event: PeersReported) -> list[AnyAction]:
+        believed = self._board.reported(now_s, event)
+        if self._chooser.limits is not None:
+            self._chooser.limits.used_elsewhere(now_s, dict(event.used))
+        actions = self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
+        return actions + self._serve_queue(now_s)
+
     def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
         timer_id = event.timer_id
         self._timers.fired(now_s, timer_id)
@@ -267,8 +363,10 @@ class PolicyEngine:
             return self._end_pauses(now_s)
         if timer_id == HEDGE_TIMER:
             return self._hedging.begin(now_s, self._health.suspects)
-        if timer_id == SIGNAL_TIMER and self._board.weigh(now_s):
-            return self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s)
+        if timer_id == SIGNAL_TIMER:
+            again = self._board.weigh(now_s)
+            later = self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if again else []
+            return later + self._serve_queue(now_s)
         return []
 
     def _fleet_changed(self, now_s: float, event: FleetChanged) -> list[AnyAction]:
@@ -398,3 +496,8 @@ class PolicyEngine:
             self._chooser.limits.lost(request)
         del self._requests[request.request_id]
         return [End(request.request_id, outcome)]
+
+
+def _identity(fleet: Fleet, backend: Backend) -> tuple[str, str, str]:
+    """What makes a backend the same as one of another fleet: its name, where it is, and what it serves."""
+    return backend.name, backend.url, fleet.pools[backend.pool].deployment.model.name

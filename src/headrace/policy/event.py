@@ -119,6 +119,34 @@ class SignalReceived(Event, frozen=True, gc=False, tag=True, array_like=True):
     as_of_s: float
 
 
+class PeerLoad(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What other engines have on a backend: attempts in flight, their context tokens, uncontended prefill seconds that
+    are still to do, and whether one of them has opened its breaker.
+    """
+
+    backend: str
+    in_flight: int = 0
+    kv_tokens: float = 0.0
+    prefill_s: float = 0.0
+    tripped: bool = False
+
+
+class PeersReported(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """The other engines over the same fleet say what they do, in sum.
+
+    Attributes:
+        as_of_s: when the oldest of it was true.
+        engines: how many there are.
+        loads: of the backends where they have something.
+        used: of commitments and budgets in the present period, by the path of the table.
+    """
+
+    as_of_s: float
+    engines: int
+    loads: tuple[PeerLoad, ...] = ()
+    used: tuple[tuple[str, float], ...] = ()
+
+
 class TimerFired(Event, frozen=True, gc=False, tag=True, array_like=True):
     """A timer that `SetTimer` asked for is due."""
 
@@ -129,6 +157,17 @@ class FleetChanged(Event, frozen=True, gc=False, tag=True, array_like=True):
     """The set of drained backends is now this one: they finish what they have and take no more."""
 
     drained: tuple[str, ...]
+
+
+class FleetReplaced(Event, frozen=True, gc=False, tag=True, array_like=True):
+    """The fleet is another from now on (`Generations`).
+
+    Attributes:
+        fleet: text of its file, which is without fault. policy: name of what chooses.
+    """
+
+    fleet: str
+    policy: str
 
 
 class PeriodResumed(Event, frozen=True, gc=False, tag=True, array_like=True):
@@ -152,7 +191,9 @@ AnyEvent = (
     | AttemptFailed
     | ClientGone
     | SignalReceived
+    | PeersReported
     | TimerFired
     | FleetChanged
+    | FleetReplaced
     | PeriodResumed
 )

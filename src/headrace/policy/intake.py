@@ -27,6 +27,8 @@ class Intake:
         """
         priors = {name: c.expected_output_tokens for name, c in fleet.classes.items()}
         self.predictor: LengthPredictor = predictor if predictor is not None else BinnedPredictor(priors)
+        if isinstance(predictor, BinnedPredictor):
+            predictor.know(priors)
         self._classes = fleet.classes
         self._chooser = chooser
 
@@ -48,6 +50,7 @@ class Intake:
         request = RequestState(
             request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed, now_s
         )
+        request.arrival = event
         if event.prefix or event.session is not None:
             request.prompt = prompt_of(event)
         if event.unfit:

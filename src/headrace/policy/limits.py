@@ -35,6 +35,21 @@ class PricedLimits:
         self._hard = tuple(each for each in paced if isinstance(each, BudgetPrice) and each.hard)
         self._priced: tuple[KvPrice | SloPrice | PacedPrice, ...] = (*kv, *slo, *paced) if steers else ()
 
+    def inherit(self, before: PricedLimits) -> None:
+        """Take over the prices of the same limits, and what their periods have used."""
+        known = {each.path: each for each in before._paced}
+        for paced in self._paced:
+            if paced.path in known:
+                paced.inherit(known[paced.path])
+        kv_known = {each.pool: each for each in before._kv}
+        for kv in self._kv:
+            if kv.pool in kv_known:
+                kv.lambda_usd_per_token_s = kv_known[kv.pool].lambda_usd_per_token_s
+        slo_known = {each.name: each for each in before._slo}
+        for slo in self._slo:
+            if slo.name in slo_known:
+                slo.lambda_usd_per_miss = slo_known[slo.name].lambda_usd_per_miss
+
     def affordable(self, now_s: float, request: RequestState, bests: list[Best]) -> list[Best]:
         """The candidates that no hard budget refuses, at the time of a choice."""
         for paced in self._paced:
@@ -92,6 +107,15 @@ class PricedLimits:
         for paced in self._paced:
             if paced.path == event.limit:
                 paced.pace.resume(now_s, event.elapsed_s, event.used)
+
+    def used_elsewhere(self, now_s: float, used: Mapping[str, float]) -> None:
+        """Other engines say what they used of commitments and budgets, by path; of those not named, nothing."""
+        for paced in self._paced:
+            paced.used_elsewhere(now_s, used.get(paced.path, 0.0))
+
+    def used(self) -> tuple[tuple[str, float], ...]:
+        """What this engine used of each in the present period, by path."""
+        return tuple((paced.path, paced.pace.used - paced.pace.elsewhere) for paced in self._paced)
 
     def views(self, now_s: float) -> list[LimitView]:
         """Every limit now."""

@@ -35,18 +35,25 @@ class Pace:
 
     Attributes:
         used: what is in flight included, as expected.
+        elsewhere: of `used`, what other engines say that they did.
     """
 
-    __slots__ = ("_at_s", "_begun_s", "_number", "_open", "_period_s", "amount", "used")
+    __slots__ = ("_at_s", "_begun_s", "_number", "_open", "_period_s", "amount", "elsewhere", "used")
 
     def __init__(self, amount: float, period_s: float) -> None:
         self.amount = amount
         self.used = 0.0
+        self.elsewhere = 0.0
         self._period_s = period_s
         self._begun_s = 0.0
         self._at_s = 0.0
         self._number = 0
         self._open: dict[int, tuple[int, float]] = {}  # by attempt: number of its period, what was booked
+
+    @property
+    def period_s(self) -> float:
+        """Seconds of a period."""
+        return self._period_s
 
     def passed(self, now_s: float) -> float:
         """Let time pass until now; returns what should have been used in it."""
@@ -54,7 +61,7 @@ class Pace:
             periods = int((now_s - self._begun_s) // self._period_s)
             self._number += periods
             self._begun_s += periods * self._period_s
-            self.used = 0.0
+            self.used = self.elsewhere = 0.0
         elapsed_s = now_s - max(self._at_s, self._begun_s)
         self._at_s = now_s
         if elapsed_s <= 0.0:
@@ -87,12 +94,19 @@ class Pace:
         self.used += used - booked
         return used - booked
 
+    def used_elsewhere(self, used: float) -> float:
+        """Other engines used so much of it; returns what that is beyond what they said before."""
+        beyond = used - self.elsewhere
+        self.elsewhere = used
+        self.used += beyond
+        return beyond
+
     def resume(self, now_s: float, elapsed_s: float, used: float) -> None:
         """The period began `elapsed_s` ago, and so much was used; negative: it has yet to begin."""
         self._begun_s = now_s - elapsed_s
         self._at_s = now_s
         self._number += 1
-        self.used = used
+        self.used = used + self.elsewhere
 
 
 class PacedPrice:
@@ -118,6 +132,14 @@ class PacedPrice:
         self.scale_usd_per_unit = 0.0
         self._unit = unit
         self._rates = rates
+
+    def inherit(self, before: PacedPrice) -> None:
+        """Go on with the period of another, which both count in from now on, and with its price."""
+        if self.pace.period_s == before.pace.period_s:
+            before.pace.amount = self.pace.amount
+            self.pace = before.pace
+        self.scale_usd_per_unit = before.scale_usd_per_unit
+        self.lambda_usd_per_unit = before.lambda_usd_per_unit
 
     def covers(self, request: RequestState) -> bool:
         """Whether a request can use it at all."""
@@ -150,6 +172,13 @@ class PacedPrice:
             beyond = self.pace.settle(attempt.attempt_id, rate.work(used_input, used_output, cached_input))
             if beyond:
                 self._move(beyond)
+
+    def used_elsewhere(self, now_s: float, used: float) -> None:
+        """Other engines say what they used of it in this period."""
+        self.passed(now_s)
+        beyond = self.pace.used_elsewhere(used)
+        if beyond:
+            self._move(beyond)
 
     def use(self, request: RequestState, backend: BackendState) -> float:
         """What a request is expected to use there; 0 where it is not covered."""

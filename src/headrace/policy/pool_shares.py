@@ -131,11 +131,24 @@ def _surcharged(
     return priced
 
 
-def share_meters(fleet: Fleet, steer: bool) -> tuple[ReportedShare, ...]:
-    """One for every share of the fleet, by index; `steer` False: all of them only measure."""
-    return tuple(_meter(fleet, share, steer and not share.report_only) for share in fleet.shares.values())
+def share_meters(fleet: Fleet, steer: bool, before: tuple[ReportedShare, ...] = ()) -> tuple[ReportedShare, ...]:
+    """One for every share of the fleet, by index.
+
+    Args:
+        steer: False: all of them only measure.
+        before: those of the fleet before: a share of the same name, pools, target and unit goes on.
+    """
+    known = {meter.name: meter for meter in before}
+    return tuple(
+        _meter(fleet, share, steer and not share.report_only, known.get(share.name)) for share in fleet.shares.values()
+    )
 
 
-def _meter(fleet: Fleet, share: Share, steered: bool) -> ReportedShare:
+def _meter(fleet: Fleet, share: Share, steered: bool, before: ReportedShare | None) -> ReportedShare:
     controller = PoolShareController if share.of.by_pool else ShareController
-    return (controller if steered else ReportedShare)(share, share_rates(fleet, share))
+    kind: type[ReportedShare] = controller if steered else ReportedShare
+    rates = share_rates(fleet, share)
+    if before is not None and type(before) is kind and before.share == share:
+        before.rate = rates
+        return before
+    return kind(share, rates)

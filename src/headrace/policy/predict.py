@@ -56,8 +56,12 @@ class BinnedPredictor:
 
     def __init__(self, priors: dict[str, float]) -> None:
         """Args: `priors` gives the expected output tokens per class before anything has finished."""
-        self._priors = priors
+        self._priors = dict(priors)
         self._traffic: dict[tuple[str, str], _Traffic] = {}
+
+    def know(self, priors: dict[str, float]) -> None:
+        """There are these classes, too."""
+        self._priors.update(priors)
 
     def predict(self, request_id: int, workload_class: str, tenant: str, input_tokens: int) -> float:
         """Expected output tokens, at least 1."""

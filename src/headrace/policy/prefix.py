@@ -25,7 +25,7 @@ a block together with what comes before it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from headrace.policy.event import Arrived
@@ -61,6 +61,21 @@ class PrefixIndex:
         self._held: tuple[OrderedDict[int, None], ...] = tuple(OrderedDict() for _ in self._capacity_tokens)
         self._holders: dict[int, int] = {}
         self._sessions: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+
+    def inherit(self, before: PrefixIndex, moved: Mapping[int, int]) -> None:
+        """Take over what another index knows.
+
+        Args:
+            moved: new index of each backend that is still there, by its old one.
+        """
+        for old, new in moved.items():
+            room = int(self._share)
+            for block in list(before._held[old])[-room:] if room else ():
+                self._held[new][block] = None
+                self._holders[block] = self._holders.get(block, 0) | 1 << new
+        for session, (old, tokens) in before._sessions.items():
+            if old in moved and self._entries:
+                self._sessions[session] = (moved[old], tokens)
 
     @property
     def blocks(self) -> int:

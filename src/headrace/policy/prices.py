@@ -56,13 +56,15 @@ class ReportedShare:
     """A share that is only measured: its pools pay nothing for it.
 
     Attributes:
+        share: what the fleet file says.
         rate: work of a request, in the share's unit: everywhere, or by pool.
         booked_inside, booked_total: work of its pools and of all, as dispatched and trued up.
     """
 
-    __slots__ = ("booked_inside", "booked_total", "name", "rate", "target")
+    __slots__ = ("booked_inside", "booked_total", "name", "rate", "share", "target")
 
     def __init__(self, share: Share, rate: Rates) -> None:
+        self.share = share
         self.name = share.name
         self.rate = rate
         self.target = share.target

@@ -221,6 +221,34 @@ class BackendState:
         self.ready = False
         self.stale[self.index] = True
 
+    def inherit(self, before: BackendState, limits: Limits) -> None:
+        """Take over what was learnt of the same backend, and its breaker, which both use from now on."""
+        self.breaker = before.breaker
+        self.breaker.adjust(limits.breaker_failures, limits.breaker_cooldown_s, limits.breaker_cooldown_max_s)
+        self.ttft_factor = before.ttft_factor
+        self.tpot_factor = before.tpot_factor
+        self.failure_rate = before.failure_rate
+        self.hit_factor = before.hit_factor
+        self.signals = dict(before.signals)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Something else may have changed whether it may be picked."""
+        self.ready = False
+        self.stale[self.index] = True
+
+    def limit_to(self, limit: int) -> None:
+        """It may have so many attempts of ours in flight."""
+        self.limit = limit
+        self.ready = False
+        self.stale[self.index] = True
+
+    def be_careful(self) -> None:
+        """Another engine has trouble with it."""
+        self.breaker.be_careful()
+        self.ready = False
+        self.stale[self.index] = True
+
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
         return not self.drained and self.breaker.allows(now_s)

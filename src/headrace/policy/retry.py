@@ -43,6 +43,10 @@ class RetryBudget:
         """Retries that may be spent now."""
         return self._left
 
+    def inherit(self, before: RetryBudget) -> None:
+        """Go on with what another had left."""
+        self._left = min(before.left, self._burst)
+
     def dispatched(self) -> None:
         """A first attempt was made: earn a fraction of a retry."""
         left = self._left + self._ratio

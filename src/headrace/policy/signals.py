@@ -11,6 +11,9 @@ and added to our own count of now. Trust falls linearly with age and is gone at 
 have ended since, and a signal that comes no more must not close a backend for good. So that it falls though nothing
 happens, it is weighed anew with every signal, and every `interval_s` for as long as anything is believed.
 
+Where other engines say themselves what they have there (`peers.py`), that is believed by the same weight, and what
+backends say only if it is more: then there are clients who are nobody's peers.
+
 Counts say nothing of sizes. Requests elsewhere are taken to be like ours: the usual context each, and the usual prompt
 still to be processed for those that wait. KV usage is kept for people to see and is not priced: a model server that
 reserves room for a whole answer would tell how long the answer will be.
@@ -30,7 +33,8 @@ from typing import NamedTuple
 
 from headrace.errors import InvariantError
 from headrace.fleet import Signals
-from headrace.policy.event import SignalReceived
+from headrace.policy.event import PeerLoad, PeersReported, SignalReceived
+from headrace.policy.peers import PeerBoard
 from headrace.policy.pricing import LEARNING_RATE, BackendState, Elsewhere
 
 REQUESTS_RUNNING = "num_requests_running"
@@ -85,6 +89,8 @@ class SignalBoard:
         self._backends = tuple(backends)
         self._by_name = {backend.name: backend for backend in self._backends}
         self._own = tuple(_Own() for _ in self._backends)
+        self._peers = PeerBoard(self._backends)
+        self._weighed_s = 0.0
 
     def received(self, now_s: float, event: SignalReceived) -> bool:
         """Keep a signal, unless a newer one is known; returns whether load elsewhere is believed in by now.
@@ -92,8 +98,7 @@ class SignalBoard:
         Raises:
             InvariantError: it is from the future.
         """
-        if event.as_of_s > now_s:
-            raise InvariantError(f"signal {event.name!r} of {event.backend!r} is from the future: {event.as_of_s}")
+        _check_time(now_s, event.as_of_s, f"signal {event.name!r} of {event.backend!r}")
         backend = self._by_name.get(event.backend)
         if backend is None:
             return False
@@ -101,6 +106,28 @@ class SignalBoard:
         if held is None or held[1] <= event.as_of_s:
             backend.signals[event.name] = (event.value, event.as_of_s)
         return self.listens and self.weigh_one(now_s, backend)
+
+    def reported(self, now_s: float, event: PeersReported) -> bool:
+        """Keep what other engines say of themselves; returns whether load elsewhere is believed in by now.
+
+        Raises:
+            InvariantError: it is from the future.
+        """
+        _check_time(now_s, event.as_of_s, "what the peers say")
+        self._peers.received(event)
+        return self.weigh(now_s)
+
+    def beside(self, loads: tuple[PeerLoad, ...]) -> None:
+        """Other generations of this engine have this on the same backends, and may have changed their breakers."""
+        self._peers.beside(loads)
+        for backend in self._backends:
+            backend.look_again()
+        self.weigh(self._weighed_s)
+
+    def inherit(self, before: SignalBoard) -> None:
+        """Know what another knew of peers, and count from what there is."""
+        self._peers.inherit(before._peers)
+        self._weighed_s = before._weighed_s
 
     def dispatched(self, now_s: float, backend: BackendState, prefill_s: float, kv_tokens: float) -> None:
         """We sent an attempt to it."""
@@ -116,17 +143,37 @@ class SignalBoard:
 
     def weigh(self, now_s: float) -> bool:
         """Weigh what every backend last said, by its age; returns whether anything is still believed."""
+        self._weighed_s = now_s
+        self._peers.share_limits(self._trust_in_peers(now_s))
         believed = [self.weigh_one(now_s, backend) for backend in self._backends]
-        return any(believed)
+        return any(believed) or self._trust_in_peers(now_s) > 0.0
 
     def weigh_one(self, now_s: float, backend: BackendState) -> bool:
         """As `weigh`, of one backend."""
-        found = self._elsewhere(now_s, backend)
-        if found is not None or backend.elsewhere is not None:
+        by_peers = self._said_by_peers(now_s, backend)
+        found = (self._inferred(now_s, backend) if self.listens else None) or by_peers
+        if by_peers is not None and found is not None and found.in_flight < by_peers.in_flight:
+            found = by_peers
+        beside = self._peers.load_beside(backend)
+        if beside is not None:
+            found = _added(found, beside)
+        if found != backend.elsewhere:
             backend.load_elsewhere(found)
         return found is not None
 
-    def _elsewhere(self, now_s: float, backend: BackendState) -> Elsewhere | None:
+    def _trust_in_peers(self, now_s: float) -> float:
+        """How far they are believed, 0 to 1; 0 without any."""
+        if not self._peers.engines:
+            return 0.0
+        return max(1.0 - (now_s - self._peers.as_of_s) / self._max_age_s, 0.0)
+
+    def _said_by_peers(self, now_s: float, backend: BackendState) -> Elsewhere | None:
+        load, trust = self._peers.load(backend), self._trust_in_peers(now_s)
+        if load is None or trust * load.in_flight < NOTHING:
+            return None
+        return Elsewhere(round(trust * load.in_flight), trust * load.kv_tokens, trust * load.prefill_s)
+
+    def _inferred(self, now_s: float, backend: BackendState) -> Elsewhere | None:
         running = backend.signals.get(REQUESTS_RUNNING)
         waiting = backend.signals.get(REQUESTS_WAITING)
         if running is None or waiting is None or running[1] != waiting[1]:
@@ -141,3 +188,13 @@ class SignalBoard:
             return None
         tokens, prefill_s = own.usual
         return Elsewhere(round(others), others * tokens, others * waiting[0] / seen * prefill_s)
+
+
+def _check_time(now_s: float, as_of_s: float, what: str) -> None:
+    if as_of_s > now_s:
+        raise InvariantError(f"{what} is from the future: {as_of_s}")
+
+
+def _added(found: Elsewhere | None, load: PeerLoad) -> Elsewhere:
+    others, tokens, prefill_s = found or (0, 0.0, 0.0)
+    return Elsewhere(others + load.in_flight, tokens + load.kv_tokens, prefill_s + load.prefill_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from headrace.policy.breaker import Probe
+from headrace.policy.event import Arrived
 from headrace.policy.picker import Candidate
 from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
@@ -16,6 +17,7 @@ class RequestState:
     """A request between `Arrived` and `End`.
 
     Attributes:
+        arrival: the event that it came by.
         candidates: the backends that its route allows.
         work: what it counts for in each share, by index, at its predicted length.
         streamed: whether its first byte comes with its first token, not with its last.
@@ -36,6 +38,7 @@ class RequestState:
 
     __slots__ = (
         "apart",
+        "arrival",
         "arrived_s",
         "attempt",
         "attempts",
@@ -82,6 +85,7 @@ class RequestState:
         self.work = work
         self.streamed = streamed
         self.arrived_s = arrived_s
+        self.arrival: Arrived | None = None
         self.tried = 0
         self.unfit = 0
         self.attempts = 0

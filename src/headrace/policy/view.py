@@ -56,8 +56,8 @@ class BackendView(msgspec.Struct, frozen=True):
 
 
 class ShareView(msgspec.Struct, frozen=True):
-    """One share now: its price (lambda) and what was realized, by work booked so far. What steers it is None if nothing
-    does.
+    """One share now: its price (lambda) and what was realized of the `work` booked so far. What steers it is None if
+    nothing does.
     """
 
     name: str
@@ -69,12 +69,13 @@ class ShareView(msgspec.Struct, frozen=True):
     debt: float | None = None
     debt_low: float | None = None
     debt_high: float | None = None
+    work: float = 0.0
 
     @staticmethod
     def of(share: ReportedShare) -> ShareView:
         """The view of a share."""
         if not isinstance(share, ShareController):
-            return ShareView(share.name, False, share.target, share.realized(), 0.0)
+            return ShareView(share.name, False, share.target, share.realized(), 0.0, work=share.booked_total)
         windows = share.windows
         return ShareView(
             name=share.name,
@@ -86,6 +87,7 @@ class ShareView(msgspec.Struct, frozen=True):
             debt=share.debt,
             debt_low=windows.centre - windows.half_width,
             debt_high=windows.centre + windows.half_width,
+            work=share.booked_total,
         )
 
 

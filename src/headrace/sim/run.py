@@ -15,6 +15,7 @@ from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
 from headrace.sim.faults import FaultTimeline
 from headrace.sim.oracle import OraclePredictor
+from headrace.sim.peers import PeerFeed
 from headrace.sim.signals import SignalFeed
 from headrace.sim.workers import Workers
 from headrace.wire.dialects import COMPATIBLE, DIALECTS, Continuation
@@ -51,6 +52,7 @@ def simulate(
     *,
     incidents: tuple[Incident, ...] = (),
     workers: int = 1,
+    apart: bool = False,
     on_request: Callable[[RequestRecord], None] | None = None,
 ) -> SimulationResult:
     """Run `requests` over `fleet`; the same arguments give the same result.
@@ -58,6 +60,7 @@ def simulate(
     Args:
         policy: any policy of the engine, or `ORACLE`: prices with true lengths, which only a simulator can know.
         incidents: what goes wrong with backends, and when. workers: of the gateway, each with an engine of its own.
+        apart: workers tell each other nothing.
         on_request: is shown every ended request, as it ends.
 
     Raises:
@@ -82,6 +85,8 @@ def simulate(
         faults.start(driver)
     if fleet.signals is not None:
         SignalFeed(fleet, fleet.signals, backends, incidents).start(driver)
+    if workers > 1 and not apart:
+        PeerFeed(fleet.peers.interval_s).start(driver)
     counted = _Counted(requests)
     end_s = driver.run(counted)
     return _result(fleet, driver, metrics, end_s, counted.last_arrival_s)

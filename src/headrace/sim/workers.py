@@ -1,10 +1,10 @@
 """Several gateway workers over one fleet: several engines, each with a view of its own.
 
 A gateway that uses more than one core is several processes, each with its own engine. The kernel deals connections to
-them (SO_REUSEPORT), so every worker gets a random part of the requests. Nothing is shared: each counts the attempts
-that it dispatched itself, learns lengths and speeds from its own, opens its own breakers, spends its own retry budget,
-and steers its own part of the traffic to the whole share target. Each keeps every limit for itself, too: W workers let
-W times `max_in_flight` attempts into a backend.
+them (SO_REUSEPORT), so every worker gets a random part of the requests. Each counts the attempts that it dispatched
+itself, learns lengths and speeds from its own, opens its own breakers, spends its own retry budget, and steers its own
+part of the traffic to the whole share target. What they tell each other (`policy/peers.py`) goes through `exchange`;
+without it each keeps every limit for itself, and W workers let W times `max_in_flight` attempts into a backend.
 
 To the driver `Workers` is one engine. Requests are numbered by the driver; attempts and timers are numbered by each
 engine from 1, and here so that they differ: number * workers + worker.
@@ -32,11 +32,14 @@ from headrace.policy import (
     Finished,
     FirstToken,
     FleetChanged,
+    FleetReplaced,
+    PeersReported,
     PeriodResumed,
     PolicyEngine,
     SetTimer,
     SignalReceived,
     TimerFired,
+    summed,
 )
 
 
@@ -56,11 +59,17 @@ class Workers:
         self.engines = engines
         self._dealt = dealt
         self._worker_of: dict[int, int] = {}
+        self._said: list[PeersReported] = [engine.report() for engine in engines]
 
     def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
-        """Give an event to the worker that it concerns, or a change of the fleet to all of them."""
-        if isinstance(event, FleetChanged | SignalReceived | PeriodResumed):
+        """Give an event to the worker that it concerns, or a change of the fleet to all of them.
+
+        `PeersReported` says that it is time: each is told what the others said the last time.
+        """
+        if isinstance(event, FleetChanged | FleetReplaced | SignalReceived | PeriodResumed):
             return [action for worker in range(len(self.engines)) for action in self._ask(now_s, worker, event)]
+        if isinstance(event, PeersReported):
+            return self._exchange(now_s)
         if isinstance(event, Arrived):
             worker = self._worker_of[event.request_id] = self._dealt.randrange(len(self.engines))
             return self._ask(now_s, worker, event)
@@ -68,6 +77,14 @@ class Workers:
             known = self._worker_of.get(event.request_id)
             return [] if known is None else self._ask(now_s, known, event)
         return self._ask(now_s, *self._unnumbered(event))
+
+    def _exchange(self, now_s: float) -> list[AnyAction]:
+        said, self._said = self._said, [engine.report() for engine in self.engines]
+        actions: list[AnyAction] = []
+        for worker in range(len(self.engines)):
+            others = [report for number, report in enumerate(said) if number != worker]
+            actions += self._ask(now_s, worker, summed(min((each.as_of_s for each in others), default=now_s), others))
+        return actions
 
     def _unnumbered(self, event: FirstToken | Finished | AttemptFailed | TimerFired) -> tuple[int, AnyEvent]:
         """The worker of an event, and the event as that worker numbers it."""
