@@ -116,7 +116,11 @@ def main() -> None:
         gateway, port = _gateway(Path(folder), servers)
         try:
             for api in ("chat", "responses"):
-                _report(api, [_kill(api, port, servers, draw) for _ in range(options.kills)])
+                outcomes: list[Outcome] = []
+                while len(outcomes) < options.kills:
+                    outcomes.append(_kill(api, port, servers, draw))
+                    print(outcomes[-1], file=sys.stderr, flush=True)
+                _report(api, outcomes)
         finally:
             gateway.terminate()
             gateway.wait(10)
@@ -175,9 +179,6 @@ def _report(api: str, outcomes: list[Outcome]) -> None:
         f"equal to the unbroken answer {same}, else different behind the seam only {behind} of {n - same}",
         flush=True,
     )
-    for outcome in outcomes:
-        if not (outcome.exact and outcome.proper and outcome.usage):
-            print(" ", outcome, flush=True)
 
 
 def _question(api: str, prompt: str) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self.fleet = fleet
         self.engine = engine
-        self.rounds = Rounds(self._loop, round_s, self._write_books)
+        self.rounds = Rounds(self._loop, round_s, lambda: self._books.write())
         self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
         self.fittings = Fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
@@ -251,9 +251,6 @@ class Gateway:
         request.client_gone = True
         attempt = request.attempt
         self.tell(ClientGone(request.request_id, 0 if attempt is None else attempt.delivered_tokens()))
-
-    def _write_books(self) -> None:
-        self._books.write()
 
     # actions
 

@@ -11,16 +11,12 @@ none, but the SDKs of OpenAI and Anthropic read its data all the same. So it bec
 
 from __future__ import annotations
 
-import re
-
 from headrace.wire.api import ApiName
 from headrace.wire.apis import APIS, PLAIN, StreamWriter
 from headrace.wire.canonical import Request
 from headrace.wire.resume.places import PLACES
 from headrace.wire.resume.progress import Progress
 from headrace.wire.sse import EventReader
-
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 class Delivered:
@@ -41,7 +37,8 @@ class Delivered:
         self.progress.add(self._reader.feed(payload))
         for data in self._events.feed(payload):
             self._place.see(data)
-        self._last = _BLANK_LINE.split(self._last + payload)[-1]
+        last = self._last + payload
+        self._last = last[max(last.rfind(b"\n\n") + 1, last.rfind(b"\n\r\n") + 1) :].lstrip(b"\r\n")
 
     def close(self) -> bytes:
         """All that was delivered has been read; the bytes that have to be sent before another event can be."""
