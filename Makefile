@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week clean
+.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week soak clean chaos-real
 
 setup: $(STAMP)
 
@@ -39,7 +39,8 @@ clients: setup
 	$(BIN)/python tests/clients/install.py
 
 test-clients: clients
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m clients -rs tests/clients
+	HEADRACE_CODEX=$$($(BIN)/python tests/clients/install.py codex) \
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m clients -rs tests/clients tests/gateway/test_codex_websocket.py
 
 # Both builds give the same bytes, and the compiled one passes the tests: in a copy, which leaves this tree as it is.
 test-compiled: setup
@@ -93,6 +94,11 @@ bench-local: setup
 	$(BIN)/python -m pip install --quiet --editable '.[local]'
 	$(BIN)/python -u benchmarks/local.py
 
+# A real model killed in mid-answer a hundred times: the client reads one answer. Minutes.
+chaos-real: setup
+	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	$(BIN)/python -u benchmarks/chaos_real.py
+
 # The simulator beside the live system on the emulator: 90 minutes with the defaults, on a machine that does nothing else.
 bench-live: setup
 	$(BIN)/python -u benchmarks/live.py
@@ -108,6 +114,10 @@ bench-vidur: setup
 # Six million requests: minutes.
 bench-week: setup
 	$(BIN)/python benchmarks/week.py
+
+# Half an hour of mixed traffic with faults, and what the gateway holds meanwhile.
+soak: setup
+	$(BIN)/python benchmarks/soak.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,8 @@ import pytest
 from emulated_rig import Ask, through
 
 from headrace.policy import PolicyEngine
+from headrace.wire.apis import APIS, PLAIN
+from headrace.wire.canonical import fold
 
 SERVED = [
     ("groq", {"messages": [{"role": "user", "name": "ann", "content": "x"}]}, b"messages[].name"),
@@ -112,3 +114,29 @@ def test_an_answer_that_breaks_in_the_middle_never_looks_complete(dialect: str, 
 def test_a_missing_end_mark_is_forgiven_after_a_finish_reason() -> None:
     _, headers, body, whole = through(lambda ask, _: ask("b0=no_done", stream=True), "vllm", "openai-compatible")
     assert (headers[b"x-headrace-backend"], whole, b"[DONE]" in body) == (b"b0", True, False)
+
+
+SCRIPT = [{"text": "The first of many rivers is the longest one."}, {"text": "no"}]
+
+
+@pytest.mark.parametrize("script", [None, SCRIPT], ids=["plain", "scripted"])
+@pytest.mark.parametrize("tokens", [3, 8, 11])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+@pytest.mark.parametrize(("first", "second"), [("vllm", "llama.cpp"), ("cerebras", "vllm"), ("llama.cpp", "sglang")])
+def test_an_emulated_answer_goes_on_at_an_emulated_backend_of_other_silicon(
+    first: str, second: str, path: str, tokens: int, script: Any
+) -> None:
+    asked = {"input": "hi"} if path.endswith("responses") else {"messages": [{"role": "user", "content": "hi"}]}
+    more = {"max_tokens": 99} if path.endswith("messages") else {}
+
+    async def scenario(ask: Ask, engine: PolicyEngine) -> list[str]:
+        texts = []
+        for fault in ("", f"b0=cut@{tokens}"):
+            _, _, body, whole = await ask(fault, path=path, tokens=11, stream=True, **asked, **more)
+            assert whole, body[-500:]
+            api = next(api for api in APIS.values() if api.path == path)
+            texts.append(fold(api.stream_reader(PLAIN).feed(body)).choices[0].text)
+        return texts
+
+    unbroken, rescued = through(scenario, first, second, script=script)
+    assert unbroken == rescued == (SCRIPT[0]["text"] if script else "tok " * 11)

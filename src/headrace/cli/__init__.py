@@ -18,8 +18,8 @@ from headrace.cli.build import build_of
 from headrace.errors import HeadraceError
 
 COMMANDS = (
-    *("calibrate", "catalog", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
-    *("replay", "serve", "simulate", "study", "up", "validate"),
+    *("calibrate", "catalog", "chaos", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
+    *("replay", "serve", "simulate", "study", "up", "usage", "validate"),
 )
 
 

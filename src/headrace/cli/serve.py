@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,11 @@ from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, Ledg
 from headrace.cli.output import JsonPath, say, write_result
 from headrace.cli.running import ports_explained, stopped_by_signals
 from headrace.config import load_fleet, load_policy, sample_fleet_text
-from headrace.fleet import Fleet
+from headrace.fleet import Fleet, LedgerSettings
 from headrace.gateway import RunningGateway, resumed_periods, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.ledger.journal import JournalFile
+from headrace.ledger.postgres import Shipper, database_url
 from headrace.policy import PolicyEngine
 from headrace.policy.journal import JournalHeader
 
@@ -43,7 +45,8 @@ def serve(
     async def run() -> None:
         stop = stopped_by_signals()
         with contextlib.ExitStack() as stack:
-            books = stack.enter_context(UsageLedger(ledger))
+            shipper = stack.enter_context(shipped(ledger, loaded.ledger))  # ends last, with all of it
+            books = stack.enter_context(UsageLedger(ledger, loaded.ledger))
             record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
             running = await start_gateway(
                 loaded,
@@ -54,12 +57,24 @@ def serve(
                 journal=record,
                 resumed=resumed_periods(loaded, ledger, time.time()),
             )
+            if shipper is not None:
+                running.gateway.telemetry.sources.append(shipper.metrics)
             _announce(loaded, running, ledger, journal, json)
             await stop.wait()
             await running.close()
 
     with ports_explained(f"ports {port} and {admin_port}", "--port 0 --admin-port 0 takes free ones"):
         uvloop.run(run())
+
+
+@contextlib.contextmanager
+def shipped(ledger: Path, settings: LedgerSettings) -> Iterator[Shipper | None]:
+    """While a ledger is written, a thread ships it to PostgreSQL, if the settings say so. Raises as `Shipper` does."""
+    if settings.postgres is None:
+        yield None
+        return
+    with contextlib.closing(Shipper(ledger, database_url(settings.postgres), say)) as shipper:
+        yield shipper
 
 
 def _announce(fleet: Fleet, running: RunningGateway, ledger: Path, journal: Path | None, json: Path | None) -> None:

@@ -18,6 +18,7 @@ from headrace.config.calibration import load_calibration
 from headrace.config.commitments import budgets, commitments
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
+from headrace.config.ledger import ledger_settings
 from headrace.config.names import name_lists, names
 from headrace.config.policies import load_policy
 from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, speculation, split
@@ -120,6 +121,7 @@ class _Builder:
             default_class=self._default_class(),
             policy=self._policy(),
             signals=self._build_signals(),
+            ledger=ledger_settings(self._section("ledger"), self._faults),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),
             aliases=names(self._section("aliases"), self._faults),

@@ -363,7 +363,10 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     max_body_bytes: Count | None = None
     max_head_bytes: Count | None = None
     head_timeout_s: Positive | None = None
-    idle_timeout_s: Positive | None = None
+    write_timeout_s: Positive | None = None
+    stall_timeout_s: Positive | None = None
+    min_tokens_per_s: NotNegative | None = None
+    rescue_max_bytes: Annotated[int, Meta(ge=0)] | None = None
     drain_timeout_s: Positive | None = None
     default_max_output_tokens: Count | None = None
     stored_responses: Annotated[int, Meta(ge=0)] | None = None
@@ -396,6 +399,7 @@ TOP_LEVEL = (
     "budgets",
     "routes",
     "limits",
+    "ledger",
     "signals",
     "aliases",
     "fallbacks",

@@ -12,9 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from headrace.emulate.answer import Answer
 from headrace.emulate.desk import EMULATED, JSON, Desk, Order
-from headrace.emulate.fault import CUT, GARBAGE, NO_DONE, POLITE, STALL, Fault
+from headrace.emulate.fault import (
+    CUT,
+    GARBAGE,
+    LATE,
+    MALFORMED,
+    NO_DONE,
+    OVERLONG,
+    POLITE,
+    RESET,
+    STALL,
+    Fault,
+)
 from headrace.emulate.prompt import prefix_hashes
 from headrace.errors import CapacityError, ModelRangeError
 from headrace.fleet import Quota
@@ -26,6 +39,23 @@ from headrace.wire.dialects import COMPATIBLE, Dialect
 TEXT = header_lines((b"content-type", b"text/plain; version=0.0.4"), EMULATED)
 HTML = header_lines((b"content-type", b"text/html"), EMULATED)
 SHORTEST_WAIT_S = 0.001
+NO_CHUNK = b"zz\r\n"
+
+
+class Served(msgspec.Struct):
+    """What a backend has served, by its own count.
+
+    Attributes:
+        taken: requests that it began to answer; each has completed, was broken off by one side, or is on its way.
+        completed: answers whose end was sent; `output_tokens`: of these.
+        broken_off_tokens: sent of answers that have no end.
+    """
+
+    taken: int = 0
+    completed: int = 0
+    output_tokens: int = 0
+    broken_off: int = 0
+    broken_off_tokens: int = 0
 
 
 class EmulatedBackend:
@@ -34,6 +64,7 @@ class EmulatedBackend:
     Attributes:
         desk: takes requests, scripts and lists of faults.
         lateness: seconds by which tokens were sent after they were due.
+        served: what it has served.
     """
 
     def __init__(
@@ -58,6 +89,7 @@ class EmulatedBackend:
         self.name = name
         self._model = model
         self.lateness = QuantileSketch()
+        self.served = Served()
         self.desk = Desk(name, model, seed, dialect, quota, self._take)
         self._server = server
         self._clock = clock
@@ -71,6 +103,8 @@ class EmulatedBackend:
         """Answer one request: `http.server`'s handler."""
         if (exchange.method, exchange.path) == (b"GET", b"/metrics"):
             exchange.respond(200, TEXT, self._metrics())
+        elif (exchange.method, exchange.path) == (b"GET", b"/emulated/served"):
+            exchange.respond(200, JSON, msgspec.json.encode(self.served))
         else:
             self.desk.handle(exchange)
 
@@ -82,6 +116,10 @@ class EmulatedBackend:
     def _take(self, order: Order) -> None:
         """Begin to answer a request that the desk has read."""
         fault = order.fault
+        if fault is not None and fault.what == LATE:
+            order.fault = None
+            asyncio.get_running_loop().call_later(fault.after_tokens or 0.0, self._take, order)
+            return
         if fault is not None and fault.after_tokens is None and self._fails_at_once(order.exchange, fault):
             return
         job_id = self._next_id
@@ -98,6 +136,7 @@ class EmulatedBackend:
             return
         self.desk.admitted(now_s, order)
         self._answers[job_id] = answer = order.answer(str(job_id))
+        self.served.taken += 1
         answer.submitted_s = now_s
         order.exchange.on_gone = lambda: self._gone(job_id)
         self._wake_later(now_s)
@@ -108,12 +147,28 @@ class EmulatedBackend:
             self.desk.refuse(exchange, fault.error)
         elif fault.what == CUT:
             exchange.abort()
+        elif fault.what == RESET:
+            exchange.reset()
         elif fault.what == GARBAGE:
             exchange.respond(200, HTML, b"<html><body>Welcome</body></html>")
+        elif fault.what in (MALFORMED, OVERLONG):
+            self._breaks_framing(exchange, fault.what)
         return fault.what not in (NO_DONE, POLITE)
 
+    def _breaks_framing(self, exchange: Exchange, what: str) -> None:
+        """An answer whose framing is wrong from its first byte on."""
+        if what == OVERLONG:
+            exchange.start(200, JSON, 6)
+            exchange.write(b'{"id":"longer than its head says"}')
+        else:
+            exchange.start(200, JSON)
+            exchange.write_raw(NO_CHUNK)
+        exchange.finish()
+
     def _gone(self, job_id: int) -> None:
-        if self._answers.pop(job_id, None) is not None:
+        answer = self._answers.pop(job_id, None)
+        if answer is not None:
+            self._broken_off(answer)
             now_s = self._clock()
             self._advance(now_s)
             self._server.abort(now_s, job_id)
@@ -161,6 +216,7 @@ class EmulatedBackend:
             return False
         answer.fault = None
         self._answers.pop(job_id, None)
+        self._broken_off(answer)
         self._server.abort(self._clock(), job_id)
         exchange = answer.exchange
         exchange.on_gone = None
@@ -169,6 +225,11 @@ class EmulatedBackend:
         elif fault.error is not None:
             exchange.write(answer.said.writer.error(fault.error))
             exchange.finish()
+        elif fault.what == RESET:
+            exchange.reset()
+        elif fault.what == MALFORMED and answer.stream:
+            exchange.write_raw(NO_CHUNK)
+            exchange.finish()
         elif fault.what != STALL:
             if not answer.stream:
                 exchange.start(200, JSON, None if fault.what == POLITE else 1000)
@@ -176,7 +237,13 @@ class EmulatedBackend:
             exchange.finish() if fault.what == POLITE else exchange.abort()
         return True
 
+    def _broken_off(self, answer: Answer) -> None:
+        self.served.broken_off += 1
+        self.served.broken_off_tokens += answer.sent
+
     def _finish(self, answer: Answer, now_s: float) -> None:
+        self.served.completed += 1
+        self.served.output_tokens += answer.output_tokens
         exchange, usage, times = answer.exchange, answer.usage, answer.times(now_s)
         exchange.on_gone = None
         if not answer.stream:

@@ -14,17 +14,18 @@ from collections import deque
 from collections.abc import Callable
 from math import ceil
 from random import Random
+from zlib import crc32
 
 import msgspec
 
-from headrace.emulate.answer import Answer, AnswerWriter, ApiAnswer, Said
+from headrace.emulate.answer import TOKEN, Answer, AnswerWriter, ApiAnswer, Said
 from headrace.emulate.chat_stream import ProviderChat
 from headrace.emulate.fault import HEADER as FAULT_HEADER
 from headrace.emulate.fault import NO_DONE, Fault, errors_of, read_fault
-from headrace.emulate.prompt import ChatBody, request_content, token_count
+from headrace.emulate.prompt import ChatBody, begun_by, request_content, token_count
 from headrace.emulate.rate_headers import RateHeaders
 from headrace.emulate.refusal import refused_parameter
-from headrace.emulate.script import Script, read_script, step_events, step_of
+from headrace.emulate.script import Script, read_script, rest_of, step_events, step_of
 from headrace.errors import CapacityError, ModelRangeError, QuotaExceeded, RequestError
 from headrace.fleet import Quota
 from headrace.http import Exchange, header_lines
@@ -196,9 +197,10 @@ class Desk:
     def _plain(self, exchange: Exchange, with_done: bool) -> tuple[str, Order]:
         body = _chats.decode(exchange.body)
         content = body.content()
-        wanted = self._length(exchange, token_count(content))
         writer = self._chat_writer(body.model, body.include_usage, with_done)
-        return body.model, Order(exchange, content, bool(body.stream), body.ceiling, wanted, writer)
+        order = Order(exchange, content, bool(body.stream), body.ceiling, 1, writer)
+        self._repeat_itself(order, body.begun(self._dialect))
+        return body.model, order
 
     def _neutral(self, exchange: Exchange, api: str, with_done: bool) -> tuple[str, Order]:
         wire = APIS[api]  # type: ignore[index]  # `embeddings` is none of these
@@ -210,16 +212,26 @@ class Desk:
         else:
             writer = lambda answer_id: ApiAnswer(wire, request, answer_id)  # noqa: E731
         order = Order(exchange, content, request.stream, request.max_output_tokens, 1, writer)
+        begun = begun_by(request, self._dialect)
         if self.script is None:
-            order.wanted = self._length(exchange, token_count(content))
+            self._repeat_itself(order, begun)
         else:
-            self._speak(order, self.script, request)
+            self._speak(order, self.script, request, begun)
         return request.model, order
 
-    def _speak(self, order: Order, script: Script, request: Request) -> None:
-        step = step_of(script, request)
-        order.tokens = lambda answer_id: step_events(step, request, answer_id)
-        order.wanted = len(step_events(step, request, ""))
+    def _speak(self, order: Order, script: Script, request: Request, begun: str) -> None:
+        step = step_of(script, request, bool(begun) and not request.prompts)
+        order.tokens = lambda answer_id: rest_of(step_events(step, request, answer_id), begun)
+        order.wanted = len(order.tokens(""))
+
+    def _repeat_itself(self, order: Order, begun: str) -> None:
+        """Plain tokens, as many as the answer lacks."""
+        said = _token_bytes(begun)
+        asked = order.content[: len(order.content) - said]
+        wanted = self._length(order.exchange, asked)
+        order.wanted = max(1, wanted - said // len(TOKEN))
+        if said and wanted <= said // len(TOKEN):
+            order.tokens = lambda answer_id: [()]  # nothing is left: the token that ends an answer has no text
 
     def _chat_writer(self, model: str, include_usage: bool, with_done: bool) -> Callable[[str], AnswerWriter]:
         dialect = self._dialect
@@ -227,12 +239,12 @@ class Desk:
             dialect, f"chatcmpl-{answer_id}", model, include_usage=include_usage, with_done=with_done
         )
 
-    def _length(self, exchange: Exchange, input_tokens: int) -> int:
-        """The header's length, or one drawn by the request itself: the same request gets the same answer."""
+    def _length(self, exchange: Exchange, content: bytes) -> int:
+        """The header's length, or one drawn by what is asked: wherever it is asked, the answer is the same."""
         header = exchange.headers.get(OUTPUT_TOKENS_HEADER, b"")
         if header.isdigit():
             return max(1, int(header))
-        draw: Random = stream(self._seed, f"emulate.{len(exchange.body)}.{input_tokens}")
+        draw: Random = stream(self._seed, f"emulate.{crc32(content)}.{len(content)}")
         return max(1, round(draw.lognormvariate(LENGTH_MU, LENGTH_SIGMA)))
 
     def _fault(self, exchange: Exchange) -> Fault | None:
@@ -271,3 +283,11 @@ class Desk:
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         answer = {"object": "list", "data": data, "model": self._model, "usage": usage}
         exchange.respond(200, JSON, msgspec.json.encode(answer))
+
+
+def _token_bytes(text: str) -> int:
+    """Length of the plain tokens at its end."""
+    end = len(text)
+    while text.endswith(TOKEN, 0, end):
+        end -= len(TOKEN)
+    return len(text) - end

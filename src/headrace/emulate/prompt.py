@@ -9,11 +9,13 @@ import msgspec
 
 from headrace.modelserver import BLOCK_TOKENS
 from headrace.wire.canonical import Reasoning, Refusal, Request, Text, ToolCall, ToolResult
+from headrace.wire.dialects import Continuation, Dialect
 
 BYTES_PER_TOKEN = 4
 
 
 class _Message(msgspec.Struct):
+    role: str = ""
     content: Any = ""
 
 
@@ -30,6 +32,7 @@ class ChatBody(msgspec.Struct):
     stream_options: _StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    continue_final_message: bool | None = None
 
     @property
     def ceiling(self) -> int | None:
@@ -41,10 +44,33 @@ class ChatBody(msgspec.Struct):
         """Whether a usage chunk is asked for."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    def begun(self, dialect: Dialect) -> str:
+        """The beginning of the answer that the request gives itself, where this dialect goes on from it."""
+        last = self.messages[-1] if self.messages else _Message()
+        given = last.role == "assistant" and isinstance(last.content, str)
+        return last.content if given and goes_on(dialect, bool(self.continue_final_message)) else ""
+
     def content(self) -> bytes:
         """All message content, one after the other."""
         parts = (message.content for message in self.messages)
         return b"".join(part.encode() if isinstance(part, str) else msgspec.json.encode(part) for part in parts)
+
+
+def goes_on(dialect: Dialect, flagged: bool) -> bool:
+    """Whether a last message of the assistant's is the beginning of the answer; `flagged`: the request says so."""
+    how = dialect.continuation
+    return how is Continuation.TRAILING_ASSISTANT or (how is Continuation.CONTINUE_FLAG and flagged)
+
+
+def begun_by(request: Request, dialect: Dialect) -> str:
+    """The beginning of the answer that a request of any API gives itself: a whole prompt may end with it."""
+    if request.prompts:
+        return request.prompts[0] if isinstance(request.prompts[0], str) else ""
+    last = request.turns[-1] if request.turns else None
+    flagged = bytes(request.extra.get("continue_final_message", b"false")) == b"true"
+    if last is None or last.role != "assistant" or not goes_on(dialect, flagged):
+        return ""
+    return "".join(part.text for part in last.parts if isinstance(part, Text))
 
 
 def request_content(request: Request) -> bytes:

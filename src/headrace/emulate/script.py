@@ -65,9 +65,9 @@ def read_script(text: bytes) -> Script:
     return script
 
 
-def step_of(script: Script, request: Request) -> Step:
-    """The step that this conversation has come to."""
-    spoken = sum(1 for turn in request.turns if turn.role == "assistant")
+def step_of(script: Script, request: Request, begun: bool) -> Step:
+    """The step that this conversation has come to; `begun`: its last turn is the beginning of that."""
+    spoken = sum(1 for turn in request.turns if turn.role == "assistant") - begun
     return script[min(spoken, len(script) - 1)]
 
 
@@ -79,6 +79,26 @@ def step_events(step: Step, request: Request, answer_id: str) -> list[tuple[Even
     for index, call in enumerate(step.calls if offered else ()):
         tokens += _call_events(call, offered, f"call_{answer_id}_{index}")
     return tokens or [(TextDelta(NOTHING_TO_SAY),)]
+
+
+def rest_of(tokens: list[tuple[Event, ...]], begun: str) -> list[tuple[Event, ...]]:
+    """What is left of an answer that has begun: what comes after its longest beginning that `begun` ends with."""
+    text = "".join(event.text for token in tokens for event in token if isinstance(event, TextDelta))
+    said = next((length for length in range(min(len(text), len(begun)), 0, -1) if begun.endswith(text[:length])), 0)
+    if not said:
+        return tokens
+    rest: list[tuple[Event, ...]] = []
+    for token in tokens:
+        match token:
+            case (TextDelta(piece),):
+                if said < len(piece):
+                    rest.append((TextDelta(piece[said:]),))
+                said = max(said - len(piece), 0)
+            case (ReasoningDelta(),):
+                pass
+            case _:
+                rest.append(token)
+    return rest or [()]  # nothing is left: the token that ends an answer has no text
 
 
 def _call_events(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.fleet.commitment import Budget, Commitment
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
+from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.signals import Signals
 
@@ -167,7 +168,11 @@ class Limits:
         max_body_bytes: largest request body.
         max_head_bytes: largest request head.
         head_timeout_s: a client must have sent its whole request head, and then its body, within this.
-        idle_timeout_s: a stream without a byte from its backend for this long has failed.
+        write_timeout_s: a client that takes no bytes for this long is cut off.
+        stall_timeout_s: an answer that has begun, and of which nothing comes for this long, has failed. A backend may
+            be silent in the middle as long as before its first token: some send a tool call only when it is whole.
+        min_tokens_per_s: so has one that comes more slowly over five seconds, by an estimate from its text; 0: none.
+        rescue_max_bytes: text of an answer that is kept so that another backend can go on with it; 0: none does.
         drain_timeout_s: graceful shutdown waits at most this long.
         default_max_output_tokens: the ceiling that a backend is given where its API must have one and the client gave
             none; at most half of the model's context is.
@@ -201,7 +206,10 @@ class Limits:
     max_body_bytes: int = 16 * 1024 * 1024
     max_head_bytes: int = 32 * 1024
     head_timeout_s: float = 10.0
-    idle_timeout_s: float = 120.0
+    write_timeout_s: float = 120.0
+    stall_timeout_s: float = 60.0
+    min_tokens_per_s: float = 0.0
+    rescue_max_bytes: int = 1024 * 1024
     drain_timeout_s: float = 30.0
     default_max_output_tokens: int = 32_000
     stored_responses: int = 4096
@@ -219,6 +227,7 @@ class Fleet:
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
+        ledger: how the gateway keeps its usage ledger.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
     """
@@ -233,6 +242,7 @@ class Fleet:
     default_class: str = ""
     policy: str = "prices"
     signals: Signals | None = None
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,210 @@
+"""What long drills share: processes to start, clients that believe nothing, and what a process holds.
+
+Traffic comes open loop at a rate that may follow a curve, in all four APIs, most of it streamed. Every answer is read
+to its end and compared with the one text that the emulated models say, so that a text that is repeated, lost or cut
+off is seen, and so is an answer that is cut off and looks whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from headrace.http import ConnectionPool, PoolLimits
+from headrace.study.chaos.client import Reply, ask
+from headrace.study.chaos.rig import request_body
+from headrace.study.chaos.scenario import Scenario
+
+FLEET = Path(__file__).resolve().parent.parent / "examples" / "small.toml"
+GPUS, GROQ = ("gpu-1", "gpu-2", "gpu-3", "gpu-4", "gpu-5"), "groq-1"
+PORTS = {**{name: 18201 + k for k, name in enumerate(GPUS)}, GROQ: 18211}
+GUARDS = """
+[limits]
+first_byte_timeout_s = 5.0
+stall_timeout_s = 3.0
+"""
+TEXT = "One answer, said by every emulated model, so that whoever reads it knows if a word of it is missing. " * 3
+SCRIPT = json.dumps([{"text": TEXT}]).encode()
+APIS = ("chat", "responses", "messages", "completions")
+STREAMED, WHOLE = Scenario(name="streamed"), Scenario(name="whole", streamed=False)
+TIMEOUT_S = 90.0
+
+
+class Tally:
+    """How requests ended, for their clients."""
+
+    def __init__(self) -> None:
+        self.ends: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.seconds: dict[str, list[float]] = {}
+        self.sent = 0
+
+    @property
+    def ended(self) -> int:
+        """Requests of which the client knows the end."""
+        return self.ends.total()
+
+    def add(self, reply: Reply, kind: str, took_s: float) -> None:
+        """Judge one reply."""
+        if reply.whole and reply.text == TEXT and not reply.faults():
+            self.ends["answered"] += 1
+            self.seconds.setdefault(kind, []).append(took_s)
+        elif reply.whole:
+            self.ends["WRONG"] += 1
+            self.wrong.append(f"{kind}: {len(reply.text)} of {len(TEXT)} characters, {reply.faults()}")
+        elif reply.status is not None and reply.status >= 400:
+            said_when = "" if b"retry-after" in reply.headers else " without retry-after"
+            self.ends[f"refused {reply.status}{said_when}"] += 1
+        elif reply.proper and reply.status == 200:
+            self.ends["POLITE"] += 1
+            self.wrong.append(f"{kind}: a part of an answer, ended in good order")
+        else:
+            self.ends["broken"] += 1
+
+
+async def traffic(
+    port: int,
+    rate_per_s: Callable[[float], float],
+    seconds: float,
+    tally: Tally,
+    seed: int = 0,
+    classes: tuple[str, ...] = ("coding", "chat"),
+) -> None:
+    """Ask at the rate of each moment for so long, and wait until all has ended."""
+    draw = random.Random(seed)
+    pool = ConnectionPool(f"http://127.0.0.1:{port}", PoolLimits(max_connections=4096))
+    started_s = time.monotonic()
+    asking: set[asyncio.Task[None]] = set()
+    due_s = 0.0
+    while due_s < seconds:
+        due_s += draw.expovariate(max(rate_per_s(due_s), 1e-3))
+        await asyncio.sleep(max(started_s + due_s - time.monotonic(), 0.0))
+        task = asyncio.create_task(_one(pool, draw, tally, classes))
+        asking.add(task)
+        task.add_done_callback(asking.discard)
+    if asking:
+        await asyncio.wait(asking)
+    await pool.close()
+
+
+async def _one(pool: ConnectionPool, draw: random.Random, tally: Tally, classes: tuple[str, ...]) -> None:
+    api: Any = draw.choice(APIS)
+    scenario = STREAMED if draw.random() < 0.85 else WHOLE
+    workload_class = draw.choice(classes)
+    body = json.loads(request_body(api, "llama-3.1-8b", scenario))
+    body["headrace"] = {"class": workload_class}
+    tally.sent += 1
+    started_s = time.monotonic()
+    reply = await ask(
+        pool, api, json.dumps(body).encode(), streamed=scenario.streamed, leaves_after=None, timeout_s=TIMEOUT_S
+    )
+    tally.add(reply, workload_class, time.monotonic() - started_s)
+
+
+def fleet_file(work: Path, more: str = "") -> Path:
+    """The small fleet with backends that speak as theirs do and guards of seconds; `more`: tables that it has not."""
+    gpus, pools_groq, rest = FLEET.read_text().partition("[pools.groq]")
+    says = 'emulated = true\ndialect = "{}"'
+    text = gpus.replace("emulated = true", says.format("vllm"))
+    text += pools_groq + rest.replace("emulated = true", says.format("groq"))
+    path = work / "fleet.toml"
+    path.write_text(text + GUARDS + more)
+    return path
+
+
+@contextmanager
+def headrace(*arguments: object, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A headrace process; it is asked to end at the end."""
+    process = start(*arguments, log=log)
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def start(*arguments: object, log: Path) -> subprocess.Popen[bytes]:
+    """Start `headrace ...`; what it says goes to `log`."""
+    command = [sys.executable, "-m", "headrace.cli", *map(str, arguments)]
+    with log.open("ab") as out:
+        return subprocess.Popen(command, stdout=out, stderr=out)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, and see to it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def get(port: int, path: str) -> bytes:
+    """What a port of this machine answers; raises OSError."""
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        return bytes(answer.read())
+
+
+def post(port: int, path: str, body: bytes) -> None:
+    """Say something to a port of this machine."""
+    with urlopen(Request(f"http://127.0.0.1:{port}{path}", data=body, method="POST"), timeout=5):
+        pass
+
+
+def await_port(port: int, path: str = "/health", seconds: float = 30.0) -> None:
+    """Wait until a port answers."""
+    deadline_s = time.monotonic() + seconds
+    while True:
+        try:
+            get(port, path)
+            return
+        except (URLError, OSError):
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.1)
+
+
+def tree(pid: int) -> list[int]:
+    """A process and its children."""
+    found, waiting = [], [pid]
+    while waiting:
+        each = waiting.pop()
+        found.append(each)
+        try:
+            for task in os.listdir(f"/proc/{each}/task"):
+                waiting += map(int, Path(f"/proc/{each}/task/{task}/children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def holds(pid: int) -> tuple[float, int]:
+    """MB of memory in use and open file descriptors, of a process and its children."""
+    rss_kb = descriptors = 0
+    for each in tree(pid):
+        try:
+            status = Path(f"/proc/{each}/status").read_text()
+            rss_kb += int(status.partition("VmRSS:")[2].split()[0])
+            descriptors += len(os.listdir(f"/proc/{each}/fd"))
+        except (OSError, IndexError, ValueError):
+            continue
+    return rss_kb / 1024, descriptors
+
+
+def quantile(values: list[float], level: float) -> float:
+    """Of values that need not be in order; nan of none."""
+    ordered = sorted(values)
+    return ordered[min(int(level * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
