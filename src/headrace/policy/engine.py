@@ -17,7 +17,8 @@ same object, so what was simulated is what runs.
 Two rules hold it together. Every request ends exactly once and every attempt ends exactly once: both live in a table
 from their first event to their end, and an event about something that is not in the table changes nothing. A decision
 reads only what had happened by then: lengths are predicted, load is what we dispatched ourselves and what signals say.
-A backend that is only full says when to come back: who has nowhere else to go waits for that, and it is no try.
+A backend that is only full says when to come back, and that is no try. Beside an attempt whose first token is late a
+second one may live (`hedge.py`): the first to answer ends the other, and the failure of one is not the request's.
 """
 
 from __future__ import annotations
@@ -296,8 +297,7 @@ class PolicyEngine:
         self._attempts.end(
             now_s, attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens
         )
-        ended = self._end_and_serve(now_s, request, Outcome.COMPLETED)
-        return lost + ended if lost else ended
+        return lost + self._end_and_serve(now_s, request, Outcome.COMPLETED)
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
         attempt = self._attempts.live.get(event.attempt_id)
