@@ -38,6 +38,7 @@ from headrace.fleet import (
     Share,
     ShareUnit,
     Signals,
+    Tenants,
     catalog,
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
@@ -120,6 +121,7 @@ class _Builder:
             default_class=self._default_class(),
             policy=self._policy(),
             signals=self._build_signals(),
+            tenants=self._build_tenants(),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),
             aliases=names(self._section("aliases"), self._faults),
@@ -368,6 +370,10 @@ class _Builder:
     def _build_limits(self) -> Limits:
         table = self._faults.table(self._section("limits"), doc.LimitsTable, "limits")
         return Limits() if table is None else Limits(**_given(table))
+
+    def _build_tenants(self) -> Tenants:
+        table = self._faults.table(self._section("tenants"), doc.TenantsTable, "tenants")
+        return Tenants() if table is None else Tenants(**_given(table))
 
     def _build_signals(self) -> Signals | None:
         if "signals" not in self._raw:

@@ -11,6 +11,7 @@ from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
 from headrace.fleet.model import Model
 from headrace.fleet.signals import Signals
+from headrace.fleet.tenants import Tenants
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
     from headrace.workload import WorkloadClass
@@ -138,7 +139,13 @@ class Limits:
 
     Attributes:
         queue_depth: requests that may wait for a free backend.
+        queue_bytes: what requests that wait may take in memory, together.
         queue_timeout_s: longest wait in that queue.
+        overload_s: a class of which somebody has waited at any time for so long is overloaded: its requests wait no
+            longer than its SLO on the first token allows, and are turned away at once where they would.
+        slot_wait_fraction: no request is sent where it would wait longer for a slot than this fraction of the tightest
+            SLO on the first token; it waits in the queue, where the more valuable overtake.
+        reserve_quota: providers' quotas are reserved before a request is sent; else a 429 says that one is used up.
         first_byte_timeout_s: a streamed attempt with no first byte by then has failed.
         answer_timeout_s: an attempt that answers as a whole, with no answer by then, has failed.
         max_attempts: tries per request, the first included.
@@ -162,7 +169,11 @@ class Limits:
     """
 
     queue_depth: int = 1024
+    queue_bytes: int = 256 * 1024 * 1024
     queue_timeout_s: float = 30.0
+    overload_s: float = 5.0
+    slot_wait_fraction: float = 0.1
+    reserve_quota: bool = True
     first_byte_timeout_s: float = 60.0
     answer_timeout_s: float = 600.0
     max_attempts: int = 3
@@ -193,6 +204,7 @@ class Fleet:
     Attributes:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
+        tenants: how they are told apart.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
     """
@@ -207,6 +219,7 @@ class Fleet:
     default_class: str = ""
     policy: str = "prices"
     signals: Signals | None = None
+    tenants: Tenants = field(default_factory=Tenants)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)

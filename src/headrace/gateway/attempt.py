@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from headrace.errors import InvariantError
+from headrace.fleet.tenants import DEFAULT_TENANT
 from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, failure_kind
 from headrace.gateway.backends import BackendLink
 from headrace.gateway.controls import Controls
@@ -49,6 +50,7 @@ class GatewayRequest(msgspec.Struct, eq=False):
         controls: what the client asks of headrace itself; None: nothing. `explained`: the header lines that answer it.
         fallbacks: models that may still be asked, if no backend of its own can answer.
         read: the request in neutral form, once something has asked for it.
+        tenant: whose it is.
     """
 
     request_id: int
@@ -73,6 +75,13 @@ class GatewayRequest(msgspec.Struct, eq=False):
     explained: bytes = b""
     fallbacks: tuple[str, ...] = ()
     deadline: TimerHandle | None = None
+    tenant: str = DEFAULT_TENANT
+
+    @property
+    def held_bytes(self) -> int:
+        """What its bodies hold in memory."""
+        held = len(self.body)
+        return held + sum(len(each.body) for each in self.prepared.values()) if self.prepared else held
 
     def neutral(self) -> Request:
         """The request in neutral form: whoever prepared it for another API has read it."""
@@ -89,6 +98,9 @@ class AttemptOwner(Protocol):
     def first_token(self, attempt: Attempt) -> None:
         """The first token of the answer came."""
 
+    def rate_limits(self, attempt: Attempt, status: int, headers: dict[bytes, bytes]) -> None:
+        """The answer's head came from a backend with a quota."""
+
     def finished(
         self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None, send_end: Callable[[], None]
     ) -> None:
@@ -104,6 +116,7 @@ class Attempt:
     Attributes:
         committed: a part of the answer has been handed to the client.
         ended: nothing that still comes matters.
+        dispatched_s: when it was, on the engine's clock.
         held_back: the backend is not read, because the client takes the answer more slowly.
     """
 
@@ -116,6 +129,7 @@ class Attempt:
         "client",
         "committed",
         "content_type",
+        "dispatched_s",
         "ended",
         "held_back",
         "link",
@@ -132,6 +146,7 @@ class Attempt:
         self.committed = False
         self.ended = False
         self.held_back = False
+        self.dispatched_s = 0.0
         self.content_type = b""
         self._owner = owner
         self._emulated: bytes | None = None
@@ -158,6 +173,8 @@ class Attempt:
         """Sort the response by its head."""
         self.content_type = headers.get(b"content-type", b"")
         self._emulated = headers.get(_EMULATED)
+        if self.link.quota is not None:
+            self._owner.rate_limits(self, status, headers)
         answer = self._answer_for(status, headers)
         if answer is None:
             self.failed(FailureKind.GARBAGE)

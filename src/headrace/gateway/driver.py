@@ -23,6 +23,7 @@ from headrace.gateway.books import Books, Journal, Ledger
 from headrace.gateway.controls import Controls, explanation
 from headrace.gateway.fitting import Fittings
 from headrace.gateway.intake import Intake
+from headrace.gateway.quota_signals import quota_signals
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
@@ -50,6 +51,7 @@ from headrace.wire import ApiName, Usage, encode_error, shaped_error, wire_error
 from headrace.wire.prompt_blocks import BLOCK_TOKENS, prompt_blocks
 
 JSON = header_lines((b"content-type", b"application/json"))
+HTTP_ERROR = 400
 
 
 class Engine(Protocol):
@@ -161,6 +163,7 @@ class Gateway:
             request.request_id,
             request.workload_class,
             request.input_tokens,
+            request.tenant,
             model=request.model,
             max_output_tokens=request.max_output_tokens,
             streamed=bool(request.head.stream),
@@ -168,6 +171,7 @@ class Gateway:
             prefix_block_tokens=BLOCK_TOKENS,
             unfit=unfit,
             value_of_time_usd_per_s=None if controls is None else controls.value_of_time_usd_per_s,
+            held_bytes=request.held_bytes,
         )
         try:
             if controls is not None:
@@ -220,6 +224,7 @@ class Gateway:
         request = self._requests[action.request_id]
         attempt = Attempt(action.attempt_id, request, self.links[action.backend], self)
         request.attempt = attempt
+        attempt.dispatched_s = now_s
         self._attempts[action.attempt_id] = attempt
         self._ledger.opened(
             action.attempt_id,
@@ -259,7 +264,7 @@ class Gateway:
             request.exchange.respond(request.refusal[0], JSON, request.refusal[1])
             return
         row, message = wire_error(CapacityError("")), _rejection(action.reason)
-        ours = action.reason in (RejectReason.QUEUE_FULL, RejectReason.BUDGET_SPENT)
+        ours = action.reason in (RejectReason.QUEUE_FULL, RejectReason.SHED, RejectReason.BUDGET_SPENT)
         status = 429 if ours else row.status
         headers = JSON + b"retry-after: %d\r\n" % max(1, round(action.retry_after_s))
         body = shaped_error(request.api, status, message, row.wire_type, row.code)
@@ -300,6 +305,14 @@ class Gateway:
         self.tell(FirstToken(attempt.attempt_id))
         request = attempt.request
         self.telemetry.ttft[request.workload_class].observe(self.now_s() - request.arrived_s)
+
+    def rate_limits(self, attempt: Attempt, status: int, headers: dict[bytes, bytes]) -> None:
+        """A provider says what is left of its quota: as of the dispatch, or of now where it took nothing."""
+        link = attempt.link
+        as_of_s = attempt.dispatched_s if status < HTTP_ERROR else self.now_s()
+        if link.quota is not None:
+            for signal in quota_signals(link.name, link.dialect, link.quota, headers, as_of_s, time.time()):
+                self.tell(signal)
 
     def finished(
         self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None, send_end: Callable[[], None]
@@ -382,6 +395,8 @@ class Gateway:
 def _rejection(reason: RejectReason) -> str:
     if reason is RejectReason.QUEUE_FULL:
         return "too many requests wait already; try again after the time in retry-after"
+    if reason is RejectReason.SHED:
+        return "it would have waited too long here; try again after the time in retry-after"
     if reason is RejectReason.QUEUE_TIMEOUT:
         return "no backend became free in time; try again after the time in retry-after"
     if reason is RejectReason.BUDGET_SPENT:

@@ -35,7 +35,7 @@ from headrace.policy.action import (
     Reject,
     RejectReason,
 )
-from headrace.policy.admission import WaitingRoom, due, no_backend, refusal, retry_after_s
+from headrace.policy.admission import Admission
 from headrace.policy.attempts import Attempts
 from headrace.policy.backend_states import backend_states
 from headrace.policy.breaker import Probe
@@ -86,11 +86,12 @@ class PolicyEngine:
         self._backends = backend_states(fleet)
         self._shares = share_meters(fleet, steer=policy.steers)
         self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
-        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.pools_apart)
+        self._router = Router(fleet, self._backends, policy, apart=self._chooser.apart)
         self._intake = Intake(fleet, self._chooser, predictor)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
         self._requests: dict[int, RequestState] = {}
-        self._room = WaitingRoom(fleet.limits.queue_depth)
+        self._admission = Admission(fleet.limits, self._chooser)
+        self._room = self._admission.room
         self._board = SignalBoard(fleet.signals, self._backends)
         self._attempts = Attempts(self._chooser, self._board)
         self._timers = Timers(fleet.limits)
@@ -165,7 +166,7 @@ class PolicyEngine:
             return [Reject(request_id, RejectReason.NO_ROUTE, 0.0), End(request_id, Outcome.REJECTED)]
         request = self._intake.request(now_s, event, candidates)
         self._requests[request_id] = request
-        if not self._room.waiting or not self._room.has_line(candidates):
+        if not self._room.waiting or self._room.goes_first(now_s, request):
             choice = self._chooser.choose(now_s, request)
             if choice is not None:
                 return self._dispatch(now_s, request, choice)
@@ -204,6 +205,7 @@ class PolicyEngine:
         refused = event.kind is FailureKind.OVERLOADED
         if refused:
             backend.breaker.refused(now_s, event.retry_after_s, attempt.probe)
+            self._chooser.refused(now_s, attempt)
         elif event.kind is FailureKind.UNFIT:
             backend.breaker.released(attempt.probe)
             request.shun(request.candidates.in_pool(backend.pool))
@@ -236,6 +238,8 @@ class PolicyEngine:
 
     def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
         believed = self._board.received(now_s, event)
+        if self._chooser.told(now_s, event):
+            return self._serve_queue(now_s)
         return self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
 
     def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
@@ -268,13 +272,13 @@ class PolicyEngine:
 
     def _wait_or_reject(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Queue a request while something that could take it is up, or will be by its deadline; else turn it away."""
-        due_s = due(now_s, request, self._limits.queue_timeout_s)
-        refused = refusal(now_s, request, self._room, due_s, self._chooser.refused_s(now_s, request))
+        refused, evicted = self._admission.admit(now_s, request)
         if refused is not None:
             return self._reject(request, *refused)
-        assert due_s is not None
-        self._room.enter(now_s, due_s, request)
-        return [Enqueue(request.request_id), *self._timers.give_up(due_s), *self._wake_later(now_s)]
+        actions: list[AnyAction] = [Enqueue(request.request_id)]
+        if evicted is not None:
+            actions += self._reject(evicted, RejectReason.QUEUE_FULL, self._admission.come_back_s(now_s, evicted))
+        return [*actions, *self._timers.give_up(self._room.next_due_s()), *self._wake_later(now_s)]
 
     def _refused(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Turn a request away that hard budgets allow nowhere; nothing if they allow it somewhere."""
@@ -286,10 +290,10 @@ class PolicyEngine:
         if not self._room.waiting:
             return []
         actions: list[AnyAction] = []
-        for request in self._room.heads():
+        for request in self._room.heads(now_s):
             choice = self._chooser.choose(now_s, request)
             if choice is not None:
-                self._room.leave(request)
+                self._room.leave(now_s, request, served=True)
                 actions += self._dispatch(now_s, request, choice)
             else:
                 actions += self._refused(now_s, request)
@@ -306,7 +310,7 @@ class PolicyEngine:
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:
         """Serve the queue again when a cooldown or a pause ends: nothing else may happen then."""
-        return self._timers.wake(self._room.next_free_s(now_s))
+        return self._timers.wake(self._admission.next_free_s(now_s))
 
     def _retry(self, now_s: float, request: RequestState, refused: bool) -> list[AnyAction]:
         """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
@@ -315,7 +319,7 @@ class PolicyEngine:
         if request.tries < self._limits.max_attempts and self._retries.take():
             choice = self._chooser.choose(now_s, request)
             return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
-        return self._reject(request, *no_backend(now_s, request))
+        return self._reject(request, *self._admission.no_backend(now_s, request))
 
     def _fail_late_attempts(self, now_s: float, timer_id: int) -> list[AnyAction]:
         """Give up on attempts whose first byte is overdue; set the timer for the next one."""
@@ -331,7 +335,7 @@ class PolicyEngine:
         """Turn away requests that waited too long; set the timer for the next one."""
         actions = self._serve_queue(now_s)
         for request in self._room.overdue(now_s):
-            actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, retry_after_s(now_s, request.candidates))
+            actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, self._admission.come_back_s(now_s, request))
         return actions + self._timers.give_up(self._room.next_due_s())
 
     def _reject(self, request: RequestState, reason: RejectReason, retry_s: float) -> list[AnyAction]:
@@ -347,7 +351,7 @@ class PolicyEngine:
 
     def _end(self, request: RequestState, outcome: Outcome) -> list[AnyAction]:
         if request.queued_s is not None:
-            self._room.leave(request)
+            self._room.leave(self._now_s, request)
         if self._chooser.limits is not None and outcome in (Outcome.REJECTED, Outcome.FAILED):
             self._chooser.limits.lost(request)
         del self._requests[request.request_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
 
 from headrace.policy.breaker import Probe
 from headrace.policy.picker import Candidate
@@ -10,6 +11,9 @@ from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
 from headrace.policy.routing import Candidates
 from headrace.workload import WorkloadClass
+
+if TYPE_CHECKING:
+    from headrace.policy.waiting import TenantLine
 
 
 class RequestState:
@@ -26,6 +30,9 @@ class RequestState:
         resumes: what is dispatched next goes on from what the client has.
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
+        max_output_tokens: the client's ceiling on the output that is still to come; None: it gave none.
+        held_bytes: what it holds in memory while it waits.
+        line: where it waits; None: nowhere. `density`: what a second of its work is worth, in USD, while it waits.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
             chosen and before its `hit_factor`; None: nobody looked.
     """
@@ -35,10 +42,14 @@ class RequestState:
         "attempt",
         "attempts",
         "candidates",
+        "density",
         "due_s",
         "expected_output_tokens",
+        "held_bytes",
         "hits",
         "input_tokens",
+        "line",
+        "max_output_tokens",
         "prompt",
         "queued_s",
         "refusals",
@@ -83,6 +94,10 @@ class RequestState:
         self.refusals = 0
         self.resumes = False
         self.due_s: float = inf
+        self.max_output_tokens: int | None = None
+        self.held_bytes = 0
+        self.line: TenantLine | None = None
+        self.density = 0.0
 
     @property
     def tries(self) -> int:
@@ -99,6 +114,8 @@ class RequestState:
         self.resumes = True
         self.input_tokens += output_tokens
         self.expected_output_tokens = max(self.expected_output_tokens - output_tokens, 1.0)
+        if self.max_output_tokens is not None:
+            self.max_output_tokens = max(self.max_output_tokens - output_tokens, 1)
 
     def shun(self, mask: int) -> None:
         """The backends of this bit mask cannot serve it."""
