@@ -39,7 +39,8 @@ clients: setup
 	$(BIN)/python tests/clients/install.py
 
 test-clients: clients
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m clients -rs tests/clients
+	HEADRACE_CODEX=$$($(BIN)/python tests/clients/install.py codex) \
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m clients -rs tests/clients tests/gateway/test_codex_websocket.py
 
 # Both builds give the same bytes, and the compiled one passes the tests: in a copy, which leaves this tree as it is.
 test-compiled: setup

@@ -6,6 +6,8 @@ whole answers, `gateway_mock.py` for streams. The load generator is a process of
 of each server's process tree from /proc, per request and per streamed token, as the median over interleaved rounds;
 and TTFT through each server less TTFT direct.
 
+`--against CHECKOUT` runs another version's gateway in the same rounds: whether a change made it dearer.
+
 What it does not show: behaviour under overload, latency at high load, anything but loopback.
 """
 
@@ -106,7 +108,8 @@ def cpu_s(pid: int) -> float:
 class Bench:
     """The processes of one benchmark run, and the measurements on them."""
 
-    def __init__(self, folder: Path, nginx: str) -> None:
+    def __init__(self, folder: Path, nginx: str, against: Path | None = None) -> None:
+        self.against = against
         self.processes: list[subprocess.Popen[Any]] = []
         try:
             self.start(folder, nginx)
@@ -130,6 +133,11 @@ class Bench:
             "whole": {"nginx": proxy.pid, "headrace": first.pid},
             "stream": {"nginx": proxy.pid, "headrace": second.pid},
         }
+        if self.against is not None:
+            for kind, backend in (("whole", whole), ("stream", streams)):
+                (port,) = free_ports(1)
+                started = self.other(self.against, port, backend, folder / f"{kind}-before.ledger")
+                self.ports[kind]["before"], self.pids[kind]["before"] = port, started.pid
         self.load = subprocess.Popen(
             [sys.executable, str(HERE / "gateway_load.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -144,8 +152,14 @@ class Bench:
     def python(self, script: str, *arguments: object, port: int) -> subprocess.Popen[Any]:
         return self.started([sys.executable, str(HERE / script), *map(str, arguments)], port)
 
-    def started(self, command: list[str], port: int) -> subprocess.Popen[Any]:
-        process = subprocess.Popen(command)
+    def other(self, checkout: Path, port: int, backend: int, ledger: Path) -> subprocess.Popen[Any]:
+        """The gateway of another checkout, by this one's interpreter and packages."""
+        command = [sys.executable, str(checkout / "benchmarks" / "gateway_under_test.py")]
+        env = os.environ | {"PYTHONPATH": str(checkout / "src")}
+        return self.started([*command, str(port), str(backend), str(ledger)], port, env)
+
+    def started(self, command: list[str], port: int, env: dict[str, str] | None = None) -> subprocess.Popen[Any]:
+        process = subprocess.Popen(command, env=env)
         self.processes.append(process)
         wait_for(port, process)
         return process
@@ -181,7 +195,12 @@ class Bench:
         """Median TTFT through each server, less the median direct."""
         answer = self.ask({"kind": "ttft", "ports": self.ports["stream"], "samples": samples, "body_bytes": body_bytes})
         median = {name: statistics.median(values) for name, values in answer.items()}
-        return {name: median[name] - median["direct"] for name in ("nginx", "headrace")}
+        return {name: median[name] - median["direct"] for name in self.servers}
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """What is compared."""
+        return tuple(self.pids["whole"])
 
     def close(self) -> None:
         for process in reversed(self.processes):
@@ -194,8 +213,8 @@ class Bench:
 
 
 def measure(bench: Bench, rounds: int, seconds: float, samples: int) -> dict[str, Any]:
-    cpu: dict[str, dict[str, list[float]]] = {k: {"nginx": [], "headrace": []} for k in ("whole", "stream")}
-    rate: dict[str, dict[str, list[float]]] = {k: {"nginx": [], "headrace": []} for k in ("whole", "stream")}
+    cpu: dict[str, dict[str, list[float]]] = {k: {name: [] for name in bench.servers} for k in ("whole", "stream")}
+    rate: dict[str, dict[str, list[float]]] = {k: {name: [] for name in bench.servers} for k in ("whole", "stream")}
     for kind in cpu:  # warm up: connections, caches, learnt chunk sizes
         for server in cpu[kind]:
             bench.cpu_per_unit_s(kind, server, 0.3)
@@ -239,12 +258,16 @@ def show(result: dict[str, Any]) -> None:
         label = f"added TTFT p50, {size} body (n={result['ttft_samples']})"
         table.add_row(label, *cells, cells[1], f"<= {TARGETS[target] * 1e3} ms")
     Console().print(table)
+    for kind, by in result["cpu_s"].items():
+        if "before" in by:
+            Console().print(f"{kind}: {by['headrace'] / by['before']:.3f} of the other checkout's CPU time")
 
 
 def main(
     rounds: Annotated[int, typer.Option(help="Interleaved rounds per server and kind.")] = 5,
     seconds: Annotated[float, typer.Option(help="Seconds per round.")] = 3.0,
     samples: Annotated[int, typer.Option(help="TTFT samples per server and body size.")] = 300,
+    against: Annotated[Path | None, typer.Option(help="Checkout of another version to run beside it.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Measure the gateway's CPU per request and per token beside nginx, and the TTFT it adds."""
@@ -253,7 +276,7 @@ def main(
         raise SystemExit("nginx is missing, and headrace is compared with it: apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         os.chmod(folder, 0o755)
-        bench = Bench(Path(folder), nginx)
+        bench = Bench(Path(folder), nginx, against)
         try:
             result = measure(bench, rounds, seconds, samples)
         finally:

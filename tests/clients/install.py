@@ -1,6 +1,8 @@
 """Install the clients of `versions.toml`, each into an environment of its own, and say which cannot be had.
 
-    python tests/clients/install.py
+    python tests/clients/install.py [CLIENT]
+
+With the name of a client that comes from npm: print where its program is, if it could be had, and install nothing.
 
 The environments are kept in `~/.cache/headrace-clients` (or `HEADRACE_CLIENTS`), under a name made of what is in
 them, so that a second run installs nothing. Whatever cannot be installed leaves its reason there, and its tests are
@@ -84,5 +86,13 @@ def _run(command: list[str]) -> str:
     return "" if ended.returncode == 0 else ended.stdout[-600:].strip() or f"{command[0]} failed"
 
 
+def _program(name: str) -> str:
+    program = folder_of(name) / "node_modules" / ".bin" / name
+    return str(program) if program.exists() else ""
+
+
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        print(_program(sys.argv[1]))
+    else:
+        main()

@@ -424,7 +424,7 @@ def test_whatever_is_wrong_is_a_config_error(place: tuple[Any, ...], value: Any)
 def test_the_document_has_a_setting_for_every_field_of_what_it_builds() -> None:
     assert set(LimitsTable.__struct_fields__) == set(Limits.__dataclass_fields__)
     assert set(ModelTable.__struct_fields__) == set(Model.__dataclass_fields__) - {"name"}
-    assert {"value_of_time_usd_per_s", "timeout_s", "expected_output_tokens", "slo", "match"} == set(
+    assert {"value_of_time_usd_per_s", "timeout_s", "ttft_timeout_s", "expected_output_tokens", "slo", "match"} == set(
         ClassTable.__struct_fields__
     )
     assert set(SloTable.__struct_fields__) == set(Slo.__dataclass_fields__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -86,6 +87,14 @@ def test_a_transport_fault_ends_the_stream_as_it_says(fault: str, whole: bool, f
     assert (b'"finish_reason":"stop"' in reply.body) is finished
     assert ("[DONE]" in reply.events) is done
     assert reply.body.count(b'"tok "') == (6 if fault == "no_done" else 3)
+
+
+@pytest.mark.parametrize(("fault", "whole"), [("polite@3", True), ("cut@3", False)])
+def test_an_answer_that_is_not_streamed_breaks_as_its_stream_would(fault: str, whole: bool) -> None:
+    reply = one("vllm", {FAULT: fault})
+    assert (reply.status, reply.whole) == (200, whole)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(reply.body)
 
 
 def test_a_fault_for_another_backend_or_of_another_provider_does_nothing_or_is_refused() -> None:

@@ -73,10 +73,10 @@ class Live(NamedTuple):
         finally:
             writer.close()
 
-    async def get(self, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+    async def get(self, path: str, method: str = "GET", headers: str = "") -> tuple[int, dict[bytes, bytes], bytes]:
         """Status, headers and body."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
+        writer.write(f"{method} {path} HTTP/1.1\r\nhost: h\r\n{headers}\r\n".encode())
         status, headers, body, _ = await read_answer(reader)
         writer.close()
         return status, headers, body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import uvloop
 
 from headrace.fleet import Backend, Deployment, Fleet, Limits, Model, OperatingPoint, PerToken, Pool, Route
 from headrace.gateway import RunningGateway, start_gateway
+from headrace.ledger import Terms
 from headrace.policy import (
     AnyAction,
     AnyEvent,
@@ -111,7 +112,9 @@ class ListLedger:
     def __init__(self) -> None:
         self.open: dict[int, dict[str, Any]] = {}
         self.ended: list[dict[str, Any]] = []
-        self.waiting_bytes = 0
+        self.run_id = "a1b2"
+        self.terms: list[Terms] = []
+        self.waiting_bytes = self.unsynced_bytes = 0
         self.fault: OSError | None = None
 
     def defer(self, wake: Callable[[], None]) -> None:
@@ -120,6 +123,12 @@ class ListLedger:
     def flush(self) -> None:
         if self.fault is not None:
             raise self.fault
+
+    def maintain(self) -> None:
+        """Nothing is to be done."""
+
+    def agree(self, terms: Iterable[Terms]) -> None:
+        self.terms += terms
 
     def opened(
         self, attempt_id: int, request_id: int, backend: str, workload_class: str, at_s: float, **more: Any

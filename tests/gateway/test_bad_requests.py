@@ -12,6 +12,7 @@ from emulated_rig import MODEL, Ask, through
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.http.exchange import MAX_VALUE_BYTES
 from headrace.policy import PolicyEngine
 
 pytestmark = pytest.mark.usefixtures("backends_of_one_api")
@@ -157,3 +158,16 @@ def test_nothing_of_one_connection_is_on_another() -> None:
             assert answer.get("object", answer.get("type")) == kinds.get(path, answer.get("object", "message"))
 
     through(scenario, "only-chat", "only-responses")
+
+
+@pytest.mark.parametrize("name", ["\r\nx-evil: 1", "\n", "\r\n\r\n{}", "k\u00ff", "a" * 9000])
+def test_no_field_s_name_reaches_past_the_header_that_tells_of_it(name: str) -> None:
+    async def scenario(ask: Ask, engine: PolicyEngine) -> None:
+        asked = {"path": "/v1/messages", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
+        status, headers, body, proper = await ask(**asked, **{name: 1})
+        assert (status, proper) == (200, True)
+        assert json.loads(body)["type"] == "message"
+        assert b"x-evil" not in headers
+        assert 0 < len(headers[b"x-headrace-dropped"]) <= MAX_VALUE_BYTES
+
+    through(scenario, "only-chat")

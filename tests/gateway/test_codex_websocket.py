@@ -34,6 +34,7 @@ supports_websockets = true
 """
 
 
+@pytest.mark.clients
 @pytest.mark.usefixtures("backends_of_one_api")
 @pytest.mark.skipif(CODEX is None, reason="the Codex CLI is not installed: npm install -g @openai/codex")
 def test_codex_completes_a_task_over_a_websocket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

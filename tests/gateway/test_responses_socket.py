@@ -220,17 +220,26 @@ def test_bytes_of_a_backend_that_are_no_text_break_the_answer_and_not_the_connec
     run_rig(scenario, backend)
 
 
-def test_an_error_in_a_stream_that_passes_gets_the_shape_it_has_here(run_rig: RunRig) -> None:
+def test_an_error_in_a_stream_that_passes_ends_the_response_as_failed(run_rig: RunRig) -> None:
     delta = b'data: {"type":"response.output_text.delta","delta":"a"}\n\n'
     flat = b'data: {"type":"error","code":"server_error","message":"sorry","param":null,"sequence_number":2}\n\n'
 
+    async def says(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(SSE_HEAD + chunk(delta))
+        await told.wait()  # an error that came in one piece with it would be no part of an answer
+        writer.write(chunk(flat) + LAST)
+
     async def scenario(rig: Rig) -> None:
         async with client_of(rig.gateway.port) as client:
-            last = (await client.answer(model="m", input="hi"))[-1]
-            inner = {"message": "sorry", "type": "server_error", "param": None, "code": "server_error"}
-            assert last == {"type": "error", "status": 502, "error": inner}
+            await client.create(model="m", input="hi")
+            assert (await client.event())["delta"] == "a"
+            told.set()
+            last = (await client.rest())[-1]
+            assert last["type"] == "response.failed"
+            assert last["response"]["error"] == {"code": "server_error", "message": "sorry"}
 
-    run_rig(scenario, ScriptedBackend(SSE_HEAD + chunk(delta, flat) + LAST))
+    told = asyncio.Event()
+    run_rig(scenario, ScriptedBackend(says))
 
 
 def test_a_whole_response_where_a_stream_was_asked_for_is_said_in_events(run_rig: RunRig) -> None:

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from emulated_rig import Ask, through
+import uvloop
+from emulated_rig import Ask, emulated, through
 from msgspec import Raw
 
 from headrace.errors import UnknownResponse
@@ -43,6 +44,28 @@ def test_a_conversation_goes_on_from_a_stored_answer(dialect: str, stream: bool)
         assert response_of(body)["output"][0]["content"][0]["text"] == "two", "an older answer is a place to go on, too"
 
     through(scenario, dialect, script=SCRIPT)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("dialect", ["only-chat", "only-responses"])
+def test_a_stored_answer_is_read_again_and_forgotten_by_who_asked_for_it(dialect: str, stream: bool) -> None:
+    async def run() -> None:
+        async with emulated(dialect, script=SCRIPT) as live:
+            mine, asked = "authorization: Bearer a\r\n", {"path": "/v1/responses", "max_output_tokens": 300}
+            kept = response_of((await live.ask(headers=mine, input="hi", stream=stream, **asked))[2])
+            place = f"/v1/responses/{kept['id']}"
+            status, _, body = await live.get(place, headers=mine)
+            assert (status, json.loads(body)) == (200, kept)
+            status, _, body = await live.get(f"{place}/input_items", headers=mine)
+            assert [item["content"] for item in json.loads(body)["data"]] == ["hi"]
+            assert (await live.get(place))[0] == 404, "it is not for others"
+            assert (await live.get(place, "DELETE"))[0] == 404
+            assert (await live.get(f"{place}/input_items", "DELETE", mine))[0] == 405
+            status, _, body = await live.get(place, "DELETE", mine)
+            assert (status, json.loads(body)["deleted"]) == (200, True)
+            assert (await live.get(place, headers=mine))[0] == 404
+
+    uvloop.run(run())
 
 
 def test_what_was_not_to_be_stored_is_not_and_nobody_else_gets_at_what_was() -> None:

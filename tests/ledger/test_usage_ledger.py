@@ -13,19 +13,10 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ledger_histories import close_one, open_one
 
 from headrace.errors import ConfigError, InvariantError, TraceError
 from headrace.ledger import AttemptStatus, LedgerState, UsageLedger, ledger_totals, read_ledger, recover
-
-
-def open_one(ledger: UsageLedger, attempt_id: int, reserved: int | None = 500) -> None:
-    fields = (attempt_id, attempt_id + 1000, "fäst-0", "coding", 1.5)
-    ledger.opened(*fields, input_tokens=90, reserved_output_tokens=reserved)
-
-
-def close_one(ledger: UsageLedger, attempt_id: int) -> bool:
-    usage = {"input_tokens": 100, "output_tokens": 40, "cached_input_tokens": 8}
-    return ledger.closed(attempt_id, AttemptStatus.COMPLETED, 2.5, delivered_output_tokens=40, **usage)
 
 
 @pytest.fixture
@@ -165,7 +156,7 @@ def test_deferred_records_are_those_written_at_once_whatever_the_disk_takes(
     with TemporaryDirectory() as folder:
         at_once, deferred = Path(folder) / "at_once", Path(folder) / "deferred"
         wakes: list[None] = []
-        with UsageLedger(at_once, started_unix_s=0.0) as plain, UsageLedger(deferred, started_unix_s=0.0) as lazy:
+        with same_run(at_once) as plain, same_run(deferred) as lazy:
             size = deferred.stat().st_size
             lazy.defer(lambda: wakes.append(None))
             for attempt_id in range(6):
@@ -178,6 +169,10 @@ def test_deferred_records_are_those_written_at_once_whatever_the_disk_takes(
                 assert deferred.stat().st_size == size, "nothing is written before the flush"
                 assert len(wakes) == 1, "one wake for all that wait"
         assert deferred.read_bytes() == at_once.read_bytes()
+
+
+def same_run(path: Path) -> UsageLedger:
+    return UsageLedger(path, started_unix_s=0.0, run_id="r")
 
 
 def flush_through(ledger: UsageLedger, taken: list[int]) -> None:

@@ -17,6 +17,7 @@ from headrace.policy import (
     Cancel,
     ClientGone,
     Dispatch,
+    DispatchReason,
     End,
     Enqueue,
     FailureKind,
@@ -45,6 +46,7 @@ def small_fleet(max_in_flight: int) -> Fleet:
         prefix_index_entries=60,
         queue_timeout_s=5.0,
         first_byte_timeout_s=3.0,
+        hedge_budget=0.3,
         breaker_failures=2,
     )
     return replace(SAMPLE, pools=pools, limits=limits)
@@ -67,6 +69,11 @@ class Chaos:
         self.refused: set[int] = set()
         self.queued: set[int] = set()
         self.retries = 0
+        self.sizes: dict[int, int] = {}
+        self.hedges = 0
+        self.rescues = 0
+        self.cost_usd = 0.0
+        self.hedged_usd = 0.0
         self.drained: tuple[str, ...] = ()
         self.timers: list[tuple[float, int]] = []
         self.journal: list[bytes] = []
@@ -86,14 +93,17 @@ class Chaos:
         if draw < 0.45:
             self.arrived += 1
             name = self.random.choice(list(self.fleet.classes))
-            return Arrived(self.arrived, name, self.random.randint(1, 5000), **self.beginning())
+            self.sizes[self.arrived] = self.random.randint(1, 5000)
+            return Arrived(self.arrived, name, self.sizes[self.arrived], **self.beginning())
         if draw < 0.6:
             return FirstToken(attempt_id)
         if draw < 0.8:
             return Finished(attempt_id, 100, self.random.randint(0, 400), self.random.randint(0, 100))
         if draw < 0.92:
             kind = self.random.choice(list(FailureKind))
-            return AttemptFailed(attempt_id, kind, committed=self.random.random() < 0.3)
+            committed = self.random.random() < 0.3
+            resumable = committed and self.random.random() < 0.7
+            return AttemptFailed(attempt_id, kind, committed, output_tokens=20 * committed, resumable=resumable)
         if draw < 0.97:
             return ClientGone(self.random.randint(1, self.arrived + 1))
         names = [backend.name for backend in self.fleet.backends]
@@ -138,8 +148,7 @@ class Chaos:
             assert action.backend not in self.drained, "a drained backend is never picked"
             self.dispatched.append(action.attempt_id)
             self.live[action.attempt_id] = (action.request_id, action.backend)
-            came_back = {action.request_id} <= self.refused & self.queued  # when told to: no retry
-            self.retries += action.request_id in self.first_attempts and not came_back
+            self.count(action)
             self.first_attempts.add(action.request_id)
             self.refused.discard(action.request_id)
             self.queued.discard(action.request_id)
@@ -153,6 +162,18 @@ class Chaos:
             assert action.request_id not in self.ended, "a request ends once"
             self.ended[action.request_id] = action.outcome.value
 
+    def count(self, action: Dispatch) -> None:
+        """What it is beside a first attempt, and what it costs."""
+        self.rescues += action.reason is DispatchReason.RESCUE
+        if action.reason is DispatchReason.HEDGE:
+            backend = next(b for b in self.engine._backends if b.name == action.backend)
+            self.hedges += 1
+            self.hedged_usd += backend.cost_usd(self.sizes[action.request_id], 0.0)  # in vain, at least
+            return
+        self.cost_usd += action.cost_usd
+        came_back = {action.request_id} <= self.refused & self.queued  # when told to: no retry
+        self.retries += action.request_id in self.first_attempts and not came_back
+
     def check(self) -> None:
         view = self.engine.view()
         on_backend = {backend.name: 0 for backend in self.fleet.backends}
@@ -163,3 +184,4 @@ class Chaos:
         assert self.arrived == len(self.ended) + view.requests_live
         limits = self.fleet.limits
         assert self.retries <= limits.retry_burst + limits.retry_budget * len(self.first_attempts)
+        assert self.hedged_usd <= limits.hedge_budget * self.cost_usd

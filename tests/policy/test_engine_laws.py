@@ -52,6 +52,17 @@ def test_a_journal_runs_again_to_identical_actions(policy: Policy, seed: int) ->
     assert first_difference(fresh, decode_entries(chaos.journal)) == (len(chaos.journal), None)
 
 
+def test_those_laws_are_put_to_the_test_by_hedges_and_rescues() -> None:
+    hedges = rescues = 0
+    for seed in range(8):
+        chaos = Chaos(seed, 3)
+        for _ in range(300):
+            chaos.step()
+        hedges, rescues = hedges + chaos.hedges, rescues + chaos.rescues
+    assert hedges > 10
+    assert rescues > 3
+
+
 def test_a_changed_action_is_found() -> None:
     chaos = Chaos(1, 2)
     for _ in range(50):

@@ -9,7 +9,7 @@ import pytest
 
 from headrace import rng
 from headrace.config import load_fleet
-from headrace.fleet import Fleet, Limits
+from headrace.fleet import Fleet, Limits, Share, ShareUnit
 from headrace.policy import (
     AnyAction,
     AnyEvent,
@@ -36,7 +36,12 @@ from headrace.policy.timers import WAKE_TIMER
 Kind = TypeVar("Kind")
 SAMPLE = load_fleet()
 LIMITS = Limits(
-    first_byte_timeout_s=5.0, answer_timeout_s=50.0, queue_timeout_s=3.0, breaker_failures=2, breaker_cooldown_s=10.0
+    hedge_budget=0.0,
+    first_byte_timeout_s=5.0,
+    answer_timeout_s=50.0,
+    queue_timeout_s=3.0,
+    breaker_failures=2,
+    breaker_cooldown_s=10.0,
 )
 
 
@@ -49,6 +54,14 @@ def fleet_of(backends: int, max_in_flight: int = 8, limits: Limits = LIMITS) -> 
     )
     route = replace(SAMPLE.routes[0], pools=("h100",))
     return replace(SAMPLE, pools={"h100": replace(pool, backends=members)}, shares={}, routes=(route,), limits=limits)
+
+
+def two_pools(fleet: Fleet) -> Fleet:
+    """The same with a second pool of one backend, `o`."""
+    pool = fleet.pools["h100"]
+    other = replace(pool, name="other", backends=(replace(pool.backends[0], name="o", pool="other"),))
+    route = replace(fleet.routes[0], pools=("h100", "other"))
+    return replace(fleet, pools=fleet.pools | {"other": other}, routes=(route,))
 
 
 class Driver:
@@ -87,11 +100,7 @@ def test_what_fails_before_the_first_byte_is_tried_elsewhere(kind: FailureKind) 
 
 
 def test_a_request_that_is_too_much_for_a_pool_goes_to_another_and_nobody_is_ill() -> None:
-    fleet = fleet_of(2)
-    pool = fleet.pools["h100"]
-    other = replace(pool, name="other", backends=(replace(pool.backends[0], name="o", pool="other"),))
-    route = replace(fleet.routes[0], pools=("h100", "other"))
-    driver = Driver(replace(fleet, pools=fleet.pools | {"other": other}, routes=(route,)))
+    driver = Driver(two_pools(fleet_of(2)))
     for request_id in range(LIMITS.breaker_failures + 1):
         first = only(Dispatch, driver.send(Arrived(request_id, "chat", 100, unfit=("o",))))
         assert first.backend in ("b0", "b1")
@@ -107,7 +116,7 @@ def test_a_request_for_which_all_that_fits_is_down_may_come_again() -> None:
     driver = Driver(fleet_of(2))
     first = only(Dispatch, driver.send(Arrived(1, "chat", 100, unfit=("b1",))))
     assert first.backend == "b0"
-    refused = only(Reject, driver.send(AttemptFailed(first.attempt_id, FailureKind.REFUSED)))
+    refused = only(Reject, driver.send(AttemptFailed(first.attempt_id, FailureKind.TIMEOUT)))
     assert refused.reason is RejectReason.NO_BACKEND
     assert only(Reject, driver.send(Arrived(2, "chat", 100, unfit=("b0", "b1")))).reason is RejectReason.UNFIT
 
@@ -125,14 +134,71 @@ def test_what_the_client_has_of_an_answer_is_gone_on_from_elsewhere() -> None:
     driver = Driver(fleet_of(3))
     first = only(Dispatch, driver.arrive(1))
     driver.send(FirstToken(first.attempt_id))
-    broken = AttemptFailed(first.attempt_id, FailureKind.RESET, True, output_tokens=5, resumable=True, unfit=("b1",))
-    second = only(Dispatch, driver.send(broken))
+    slow = AttemptFailed(first.attempt_id, FailureKind.SLOW, True, output_tokens=5, resumable=True, unfit=("b1",))
+    second = only(Dispatch, driver.send(slow))
     assert (first.reason, second.reason) == (DispatchReason.FIRST, DispatchReason.RESCUE)
     assert second.backend not in (first.backend, "b1")
     assert second.expected_output_tokens == first.expected_output_tokens - 5.0
-    actions = driver.send(AttemptFailed(second.attempt_id, FailureKind.RESET, True, output_tokens=1, resumable=True))
+    actions = driver.send(broken(second.attempt_id, 1, FailureKind.TIMEOUT))
     assert only(End, actions).outcome is Outcome.FAILED
     assert not any(isinstance(action, Reject) for action in actions), "nothing can be said to who has a part"
+
+
+def broken(attempt_id: int, output_tokens: int, kind: FailureKind = FailureKind.RESET) -> AttemptFailed:
+    """An attempt that broke off after so many tokens, which the client has."""
+    return AttemptFailed(attempt_id, kind, True, output_tokens=output_tokens, resumable=True)
+
+
+def test_where_rescue_is_off_a_broken_answer_has_failed() -> None:
+    driver = Driver(fleet_of(2, limits=replace(LIMITS, rescue=False)))
+    first = only(Dispatch, driver.arrive(1))
+    driver.send(FirstToken(first.attempt_id))
+    actions = driver.send(broken(first.attempt_id, 5))
+    assert only(End, actions).outcome is Outcome.FAILED
+    assert not any(isinstance(action, Dispatch | Reject) for action in actions)
+
+
+def test_the_length_of_a_rescued_answer_is_learnt_as_a_whole_and_for_the_input_that_came() -> None:
+    predicted = []
+    for breaks in (False, True):
+        driver = Driver(fleet_of(2))
+        for request_id in range(1, 9):
+            attempt_id, left = only(Dispatch, driver.arrive(request_id)).attempt_id, 700
+            if breaks:
+                driver.send(FirstToken(attempt_id))
+                attempt_id, left = only(Dispatch, driver.send(broken(attempt_id, 600))).attempt_id, 100
+            driver.send(Finished(attempt_id, 100, left))
+        predicted.append(only(Dispatch, driver.arrive(99)).expected_output_tokens)
+    assert predicted[0] == predicted[1]
+
+
+def test_books_count_of_a_rescued_answer_what_each_attempt_used_itself() -> None:
+    fleet = two_pools(fleet_of(1))
+    share = Share("h100s", ("h100",), 0.5, ShareUnit.OUTPUT_TOKENS, report_only=True)
+    driver = Driver(replace(fleet, shares={"h100s": share}))
+    driver.send(FleetChanged(("o",)))
+    first = only(Dispatch, driver.arrive(1))
+    driver.send(FirstToken(first.attempt_id))
+    driver.send(FleetChanged(()))
+    second = only(Dispatch, driver.send(broken(first.attempt_id, 30)))
+    assert (first.backend, second.backend) == ("b0", "o")
+    driver.send(Finished(second.attempt_id, 130, 70))
+    assert driver.engine.view().shares[0].realized == pytest.approx(0.3)
+
+
+def test_who_waits_for_a_rescuer_waits_no_longer_than_its_class_and_gets_no_reject() -> None:
+    fleet = fleet_of(2, max_in_flight=1)
+    classes = {name: replace(each, timeout_s=2.0) for name, each in fleet.classes.items()}
+    driver = Driver(replace(fleet, classes=classes))
+    first, second = (only(Dispatch, driver.arrive(i)) for i in (1, 2))
+    driver.send(FirstToken(first.attempt_id))
+    waits = driver.send(broken(first.attempt_id, 5))
+    assert only(Enqueue, waits).request_id == 1
+    assert second.backend != first.backend
+    ended = driver.fire(waits)
+    assert driver.now_s == 2.0
+    assert only(End, ended).outcome is Outcome.FAILED
+    assert not any(isinstance(action, Reject) for action in ended)
 
 
 def test_a_backend_that_failed_twice_is_left_alone_and_then_probed_with_one_request() -> None:
@@ -215,7 +281,7 @@ def test_with_every_backend_tried_the_request_has_failed() -> None:
     driver = Driver(fleet_of(2))
     actions = driver.arrive(1)
     for _ in range(2):
-        actions = driver.send(AttemptFailed(only(Dispatch, actions).attempt_id, FailureKind.REFUSED))
+        actions = driver.send(AttemptFailed(only(Dispatch, actions).attempt_id, FailureKind.MISCONFIGURED))
     assert only(Reject, actions).retry_after_s >= 1.0
 
 

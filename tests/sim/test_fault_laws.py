@@ -48,6 +48,7 @@ from headrace.policy import (
     AttemptFailed,
     Cancel,
     Dispatch,
+    DispatchReason,
     End,
     Enqueue,
     FailureKind,
@@ -56,6 +57,7 @@ from headrace.policy import (
     Policy,
 )
 from headrace.policy.breaker import SHORTEST_PAUSE_S, WIDEST
+from headrace.policy.retry import PASSES
 from headrace.sim import SimulationResult, simulate
 from headrace.workload import Request, Slo, WorkloadClass
 
@@ -85,6 +87,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
         queue_timeout_s=draw(st.floats(0.5, 10.0)),
         first_byte_timeout_s=draw(st.floats(0.5, 10.0)),
         max_attempts=draw(st.integers(1, 3)),
+        hedge_budget=draw(st.sampled_from((0.0, 0.02, 1.0))),
         retry_budget=draw(st.sampled_from((0.0, 0.1, 0.5))),
         retry_burst=draw(st.integers(0, 3)),
         breaker_failures=draw(st.integers(1, 3)),
@@ -215,6 +218,11 @@ class Breaker:
             self.tripped, self.probe, self.window = True, None, 0
             self.rests_until_s = max(self.rests_until_s, now_s + self.cooldown_s)
 
+    def released(self, attempt_id: int) -> None:
+        self.unanswered.discard(attempt_id)
+        if attempt_id == self.probe:
+            self.probe = None
+
     def overloaded(self, until_s: float, attempt_id: int) -> None:
         self.rests_until_s = max(self.rests_until_s, until_s)
         self.unanswered.discard(attempt_id)
@@ -244,7 +252,9 @@ class Books:
         self.request_of: dict[int, int] = {}
         self.backend_of: dict[int, str] = {}
         self.tried: dict[int, set[str]] = {}
+        self.passing: dict[int, set[str]] = {}
         self.began: set[int] = set()
+        self.hedges: set[int] = set()
         self.refused: set[int] = set()
         self.waiting: dict[int, None] = {}
         self.breakers: dict[tuple[int, str], Breaker] = {}
@@ -257,7 +267,7 @@ class Books:
         elif isinstance(event, FirstToken | Finished | AttemptFailed):
             self.hear(now_s, event)
         for action in actions:
-            self.see(now_s, action)
+            self.see(now_s, action, isinstance(event, FirstToken | Finished))
         self.nobody_waits_in_vain(now_s)
 
     def breaker(self, worker: int, backend: str) -> Breaker:
@@ -283,19 +293,25 @@ class Books:
                 self.tried[self.request_of[attempt_id]].discard(self.backend_of[attempt_id])
             else:
                 breaker.failed(now_s, attempt_id)
+                if event.kind in PASSES:
+                    self.passing.setdefault(self.request_of[attempt_id], set()).add(self.backend_of[attempt_id])
             return
         breaker.succeeded(attempt_id)
         if isinstance(event, Finished):
             self.used.add(attempt_id)
             self.close(attempt_id)
 
-    def see(self, now_s: float, action: AnyAction) -> None:
+    def see(self, now_s: float, action: AnyAction, overtaken: bool) -> None:
         if isinstance(action, Dispatch):
             self.dispatch(now_s, action)
             self.waiting.pop(action.request_id, None)
-        elif isinstance(action, Cancel):  # nobody gives up but the engine, on an attempt that is late
+        elif isinstance(action, Cancel):  # nobody gives up but the engine, on an attempt that is late or overtaken
             self.close(action.attempt_id)
-            self.breaker_of(action.attempt_id).failed(now_s, action.attempt_id)
+            breaker = self.breaker_of(action.attempt_id)
+            if overtaken:
+                breaker.released(action.attempt_id)
+            else:
+                breaker.failed(now_s, action.attempt_id)
         elif isinstance(action, Enqueue):
             self.waiting[action.request_id] = None
         elif isinstance(action, End):
@@ -311,12 +327,15 @@ class Books:
         tried = self.tried.setdefault(request_id, set())
         assert attempt_id not in self.dispatched, "an attempt is made once"
         assert request_id not in self.ended, "an ended request is not tried again"
-        assert action.backend not in tried, (
-            "no request goes twice to the same backend, unless it said when to come back"
+        passing = self.passing.get(request_id, set()) if request_id in self.waiting else set()
+        assert action.backend not in tried - passing, (
+            "no request goes twice to the same backend, unless it said when to, or after a pause"
         )
         worker = attempt_id % self.case.workers
         if request_id not in self.began:
             self.firsts[worker] += 1
+        elif action.reason is DispatchReason.HEDGE:
+            self.hedges.add(attempt_id)
         elif not (request_id in self.refused and request_id in self.waiting):  # who only came back when told to
             self.retries[worker] += 1
         self.began.add(request_id)

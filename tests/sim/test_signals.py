@@ -42,7 +42,8 @@ def fleet(signals: Signals | None, backends: int = 8, slots: int = 8) -> Fleet:
     plain = one_pool_fleet(backends, 1000)
     gpu = Deployment("gpu", MODEL, H100, max_batch=slots)
     pool = replace(plain.pools["p"], deployment=gpu)
-    return replace(plain, deployments={"gpu": gpu}, pools={"p": pool}, signals=signals)
+    limits = replace(plain.limits, hedge_budget=0.0)  # what is measured is one decision for each request
+    return replace(plain, deployments={"gpu": gpu}, pools={"p": pool}, signals=signals, limits=limits)
 
 
 def requests(rate_per_s: float, count: int, seed: int) -> Iterable[Request]:

@@ -18,7 +18,7 @@ from headrace.cli.build import build_of
 from headrace.errors import HeadraceError
 
 COMMANDS = (
-    *("calibrate", "catalog", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
+    *("calibrate", "catalog", "chaos", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
     *("replay", "serve", "simulate", "study", "up", "validate"),
 )
 

@@ -43,7 +43,7 @@ def serve(
     async def run() -> None:
         stop = stopped_by_signals()
         with contextlib.ExitStack() as stack:
-            books = stack.enter_context(UsageLedger(ledger))
+            books = stack.enter_context(UsageLedger(ledger, loaded.ledger))
             record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
             running = await start_gateway(
                 loaded,

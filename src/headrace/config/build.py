@@ -18,6 +18,7 @@ from headrace.config.calibration import load_calibration
 from headrace.config.commitments import budgets, commitments
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
+from headrace.config.ledger import ledger_settings
 from headrace.config.names import name_lists, names
 from headrace.config.policies import load_policy
 from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, speculation, split
@@ -122,6 +123,7 @@ class _Builder:
             policy=self._policy(),
             signals=self._build_signals(),
             tenants=self._build_tenants(),
+            ledger=ledger_settings(self._section("ledger"), self._faults),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),
             aliases=names(self._section("aliases"), self._faults),
@@ -401,9 +403,9 @@ def _price(table: doc.PerTokenTable | doc.HourlyTable) -> PriceTerms:
 
 
 def workload_class(
-    name: str, value_of_time_usd_per_s: float, slo: Slo, rules: doc.MatchTable, timeout_s: float, **given: float
+    name: str, value_of_time_usd_per_s: float, slo: Slo, rules: doc.MatchTable, timeout_s: float
 ) -> WorkloadClass:
-    """A class with its rules of recognition; `given`: further attributes of it."""
+    """A class with its rules of recognition; the rest of it as by default."""
     match = Match(
         headers=tuple((header.lower(), value) for header, value in rules.headers.items()),
         api_key_envs=tuple(rules.api_key_envs),
@@ -411,12 +413,10 @@ def workload_class(
         model_aliases=tuple(rules.model_aliases),
         clients=tuple(rules.clients),
     )
-    return WorkloadClass(name, value_of_time_usd_per_s, slo, match, timeout_s, **given)
+    return WorkloadClass(name, value_of_time_usd_per_s, slo, match, timeout_s)
 
 
 def _workload_class(name: str, table: doc.ClassTable) -> WorkloadClass:
     slo = Slo(**msgspec.structs.asdict(table.slo))
-    expected = table.expected_output_tokens
-    return workload_class(
-        name, table.value_of_time_usd_per_s, slo, table.match, table.timeout_s, expected_output_tokens=expected
-    )
+    made = workload_class(name, table.value_of_time_usd_per_s, slo, table.match, table.timeout_s)
+    return replace(made, expected_output_tokens=table.expected_output_tokens, ttft_timeout_s=table.ttft_timeout_s)

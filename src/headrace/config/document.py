@@ -290,6 +290,7 @@ class ClassTable(Table, frozen=True, kw_only=True):
 
     value_of_time_usd_per_s: NotNegative
     timeout_s: Positive = 600.0
+    ttft_timeout_s: Positive | None = None
     expected_output_tokens: Positive = 256.0
     slo: SloTable = SloTable()
     match: MatchTable = MatchTable()
@@ -356,11 +357,19 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     breaker_failures: Count | None = None
     breaker_cooldown_s: Positive | None = None
     breaker_cooldown_max_s: Positive | None = None
+    backoff_base_s: Positive | None = None
+    backoff_cap_s: Positive | None = None
+    rescue: bool | None = None
+    hedge_budget: NotNegative | None = None
+    hedge_quantile: Annotated[float, Meta(gt=0, lt=1)] | None = None
     prefix_index_entries: Annotated[int, Meta(ge=0)] | None = None
     max_body_bytes: Count | None = None
     max_head_bytes: Count | None = None
     head_timeout_s: Positive | None = None
-    idle_timeout_s: Positive | None = None
+    write_timeout_s: Positive | None = None
+    stall_timeout_s: Positive | None = None
+    min_tokens_per_s: NotNegative | None = None
+    rescue_max_bytes: Annotated[int, Meta(ge=0)] | None = None
     drain_timeout_s: Positive | None = None
     default_max_output_tokens: Count | None = None
     stored_responses: Annotated[int, Meta(ge=0)] | None = None
@@ -401,6 +410,7 @@ TOP_LEVEL = (
     "budgets",
     "routes",
     "limits",
+    "ledger",
     "signals",
     "tenants",
     "aliases",

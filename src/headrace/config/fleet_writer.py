@@ -26,6 +26,7 @@ from headrace.fleet import (
     Deployment,
     Fleet,
     Hourly,
+    LedgerSettings,
     Limits,
     Model,
     OperatingPoint,
@@ -66,7 +67,8 @@ def fleet_document(fleet: Fleet, folder: Path | None = None) -> dict[str, object
         "commitments": {name: _commitment(each) for name, each in fleet.commitments.items()},
         "budgets": {name: _paced(doc.BudgetTable, each) for name, each in fleet.budgets.items()},
         "routes": [_table(doc.RouteTable, route) for route in fleet.routes],
-        "limits": _limits(fleet.limits),
+        "limits": _changed(fleet.limits),
+        "ledger": _changed(fleet.ledger),
         "aliases": dict(fleet.aliases),
         "fallbacks": {model: list(others) for model, others in fleet.fallbacks.items()},
     }
@@ -204,9 +206,15 @@ def _paced(kind: type[msgspec.Struct], each: Commitment | Budget) -> Table:
     return found if each.from_unix_s is None else found | {"from": day_of(each.from_unix_s)}
 
 
-def _limits(limits: Limits) -> Table:
-    default = Limits()
-    return {each.name: v for each in fields(Limits) if (v := getattr(limits, each.name)) != getattr(default, each.name)}
+def _changed(settings: Limits | LedgerSettings) -> Table:
+    """The settings that differ from their defaults."""
+    default = type(settings)()
+    found = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    return {
+        name: str(value) if isinstance(value, Enum) else value
+        for name, value in found.items()
+        if value != getattr(default, name)
+    }
 
 
 def _unsaid(path: str, message: str) -> ConfigError:

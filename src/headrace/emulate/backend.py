@@ -14,7 +14,18 @@ from collections.abc import Callable
 
 from headrace.emulate.answer import Answer
 from headrace.emulate.desk import EMULATED, JSON, Desk, Order
-from headrace.emulate.fault import CUT, GARBAGE, NO_DONE, POLITE, STALL, Fault
+from headrace.emulate.fault import (
+    CUT,
+    GARBAGE,
+    LATE,
+    MALFORMED,
+    NO_DONE,
+    OVERLONG,
+    POLITE,
+    RESET,
+    STALL,
+    Fault,
+)
 from headrace.emulate.prompt import prefix_hashes
 from headrace.errors import CapacityError, ModelRangeError
 from headrace.http import Exchange, header_lines
@@ -25,6 +36,7 @@ from headrace.wire.dialects import COMPATIBLE, Dialect
 TEXT = header_lines((b"content-type", b"text/plain; version=0.0.4"), EMULATED)
 HTML = header_lines((b"content-type", b"text/html"), EMULATED)
 SHORTEST_WAIT_S = 0.001
+NO_CHUNK = b"zz\r\n"
 
 
 class EmulatedBackend:
@@ -79,6 +91,10 @@ class EmulatedBackend:
     def _take(self, order: Order) -> None:
         """Begin to answer a request that the desk has read."""
         fault = order.fault
+        if fault is not None and fault.what == LATE:
+            order.fault = None
+            asyncio.get_running_loop().call_later(fault.after_tokens or 0.0, self._take, order)
+            return
         if fault is not None and fault.after_tokens is None and self._fails_at_once(order.exchange, fault):
             return
         job_id = self._next_id
@@ -104,9 +120,23 @@ class EmulatedBackend:
             self.desk.refuse(exchange, fault.error)
         elif fault.what == CUT:
             exchange.abort()
+        elif fault.what == RESET:
+            exchange.reset()
         elif fault.what == GARBAGE:
             exchange.respond(200, HTML, b"<html><body>Welcome</body></html>")
+        elif fault.what in (MALFORMED, OVERLONG):
+            self._breaks_framing(exchange, fault.what)
         return fault.what not in (NO_DONE, POLITE)
+
+    def _breaks_framing(self, exchange: Exchange, what: str) -> None:
+        """An answer whose framing is wrong from its first byte on."""
+        if what == OVERLONG:
+            exchange.start(200, JSON, 6)
+            exchange.write(b'{"id":"longer than its head says"}')
+        else:
+            exchange.start(200, JSON)
+            exchange.write_raw(NO_CHUNK)
+        exchange.finish()
 
     def _gone(self, job_id: int) -> None:
         if self._answers.pop(job_id, None) is not None:
@@ -164,6 +194,11 @@ class EmulatedBackend:
             self.desk.refuse(exchange, fault.error)
         elif fault.error is not None:
             exchange.write(answer.said.writer.error(fault.error))
+            exchange.finish()
+        elif fault.what == RESET:
+            exchange.reset()
+        elif fault.what == MALFORMED and answer.stream:
+            exchange.write_raw(NO_CHUNK)
             exchange.finish()
         elif fault.what != STALL:
             if not answer.stream:

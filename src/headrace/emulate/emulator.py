@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from headrace.emulate.backend import EmulatedBackend
@@ -21,7 +23,7 @@ class Emulator:
         started_s = time.monotonic()
         self.backends: dict[str, EmulatedBackend] = {}
         self._urls: dict[str, str] = {}
-        self._servers: list[Server] = []
+        self._servers: dict[str, Server] = {}
         gates: dict[str, QuotaGate] = {}
         for pool in fleet.pools.values():
             curve = speed_curve(pool.deployment)
@@ -51,7 +53,7 @@ class Emulator:
             url = urlsplit(self._urls[name])
             port = 0 if ephemeral else url.port or 80
             server = await serve(backend.handle, "127.0.0.1", port, HttpLimits())
-            self._servers.append(server)
+            self._servers[name] = server
             found[name] = f"http://127.0.0.1:{server.port}"
         return found
 
@@ -60,9 +62,20 @@ class Emulator:
         for backend in self.backends.values():
             backend.desk.script = script
 
+    def trouble(self, faults: Iterable[str]) -> None:
+        """What goes wrong with the requests to come, one each, whichever backend gets them (see `fault`)."""
+        shared = deque(faults)
+        for backend in self.backends.values():
+            backend.desk.faults = shared
+
+    async def lose(self, name: str) -> None:
+        """A backend is gone, with every answer that it was giving; nobody listens in its place."""
+        self.backends[name].close()
+        await self._servers.pop(name).close()
+
     async def stop(self) -> None:
         """Cut everything off."""
         for backend in self.backends.values():
             backend.close()
-        for server in self._servers:
+        for server in self._servers.values():
             await server.close()

@@ -6,8 +6,10 @@ next one of (`POST /emulated/faults`). It is written `[BACKEND=]WHAT[@TOKENS]`:
 - WHAT names an error of the dialect by its code or type (`queue_exceeded`), by its kind (`overloaded`, `quota` ...), of
   which the first is taken, or by its status. Without `@` it is the HTTP answer; with `@5` it comes inside the 200
   stream after five tokens, in the dialect's shape.
-- or it is one of: `cut` (the connection ends without an end), `polite` (the body ends properly, but no finish reason
-  and no `[DONE]` came), `no_done` (only `[DONE]` is missing), `stall` (nothing more comes), `garbage` (a web page).
+- or it is one of: `cut` (the connection ends without an end), `reset` (it is reset), `polite` (the body ends properly,
+  but no finish reason and no `[DONE]` came), `no_done` (only `[DONE]` is missing), `stall` (nothing more comes),
+  `malformed` (what comes next is no chunk), `garbage` (a web page), `overlong` (an answer longer than its head says).
+  `late@5` is a good answer that begins five seconds later.
 - BACKEND limits it to the backend of that name.
 """
 
@@ -21,8 +23,9 @@ from headrace.wire.dialects import DIALECTS, Dialect, ErrorRow
 
 HEADER = b"x-headrace-emulated-fault"
 CUT, POLITE, NO_DONE, STALL, GARBAGE = "cut", "polite", "no_done", "stall", "garbage"
+RESET, MALFORMED, OVERLONG, LATE = "reset", "malformed", "overlong", "late"
 OPENAI = DIALECTS["openai"]
-TRANSPORT = (CUT, POLITE, NO_DONE, STALL, GARBAGE)
+TRANSPORT = (CUT, RESET, POLITE, NO_DONE, STALL, MALFORMED, GARBAGE, OVERLONG, LATE)
 _SPEC = re.compile(r"(?:([^=@]+)=)?([\w .-]+)(?:@(\d+))?")
 
 
@@ -31,7 +34,7 @@ class Fault(NamedTuple):
 
     Attributes:
         what: one of `TRANSPORT`, where `error` is None.
-        after_tokens: tokens that are sent before; None: none, and an error is the HTTP answer.
+        after_tokens: tokens that are sent before; None: none, and an error is the HTTP answer. Of `late`: seconds.
     """
 
     what: str

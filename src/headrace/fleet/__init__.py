@@ -9,6 +9,7 @@ from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
 from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, Stale, limited_to
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
+from headrace.fleet.ledger import Fsync, LedgerSettings
 from headrace.fleet.list_price import ListPrice, PriceStatus
 from headrace.fleet.model import Attention, Model
 from headrace.fleet.quota import Quantiles, Quota
@@ -32,10 +33,12 @@ __all__ = [
     "Down",
     "Flapping",
     "Fleet",
+    "Fsync",
     "Hourly",
     "Incident",
     "KvCache",
     "KvPolicy",
+    "LedgerSettings",
     "Limits",
     "ListPrice",
     "LostAccelerator",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.fleet.commitment import Budget, Commitment
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
+from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.signals import Signals
 from headrace.fleet.tenants import Tenants
@@ -152,11 +153,21 @@ class Limits:
         retry_budget: retries per request dispatched, long-run; `retry_burst` may be spent at once.
         breaker_failures: consecutive failures that open a breaker.
         breaker_cooldown_s: first cooldown; it doubles up to `breaker_cooldown_max_s`.
+        backoff_base_s: where nobody else is left, a backend is asked again after a random part of this; it doubles with
+            every try, up to `backoff_cap_s`.
+        rescue: whether an answer that broke off is gone on with elsewhere; else its request has failed.
+        hedge_budget: what second attempts, beside first ones that are late, may add to the marginal cost of all
+            requests, as a fraction; 0: there are none.
+        hedge_quantile: of the time to a first token beside what was predicted; what takes longer is late.
         prefix_index_entries: prompt blocks, and sessions, of which the policy remembers the backend; 0: none.
         max_body_bytes: largest request body.
         max_head_bytes: largest request head.
         head_timeout_s: a client must have sent its whole request head, and then its body, within this.
-        idle_timeout_s: a stream without a byte from its backend for this long has failed.
+        write_timeout_s: a client that takes no bytes for this long is cut off.
+        stall_timeout_s: an answer that has begun, and of which nothing comes for this long, has failed. A backend may
+            be silent in the middle as long as before its first token: some send a tool call only when it is whole.
+        min_tokens_per_s: so has one that comes more slowly over five seconds, by an estimate from its text; 0: none.
+        rescue_max_bytes: text of an answer that is kept so that another backend can go on with it; 0: none does.
         drain_timeout_s: graceful shutdown waits at most this long.
         default_max_output_tokens: the ceiling that a backend is given where its API must have one and the client gave
             none; at most half of the model's context is.
@@ -182,11 +193,19 @@ class Limits:
     breaker_failures: int = 3
     breaker_cooldown_s: float = 2.0
     breaker_cooldown_max_s: float = 60.0
+    backoff_base_s: float = 0.25
+    backoff_cap_s: float = 8.0
+    rescue: bool = True
+    hedge_budget: float = 0.02
+    hedge_quantile: float = 0.95
     prefix_index_entries: int = 65_536
     max_body_bytes: int = 16 * 1024 * 1024
     max_head_bytes: int = 32 * 1024
     head_timeout_s: float = 10.0
-    idle_timeout_s: float = 120.0
+    write_timeout_s: float = 120.0
+    stall_timeout_s: float = 60.0
+    min_tokens_per_s: float = 0.0
+    rescue_max_bytes: int = 1024 * 1024
     drain_timeout_s: float = 30.0
     default_max_output_tokens: int = 32_000
     stored_responses: int = 4096
@@ -205,6 +224,7 @@ class Fleet:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
         tenants: how they are told apart.
+        ledger: how the gateway keeps its usage ledger.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
     """
@@ -220,6 +240,7 @@ class Fleet:
     policy: str = "prices"
     signals: Signals | None = None
     tenants: Tenants = field(default_factory=Tenants)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)

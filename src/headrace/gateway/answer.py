@@ -19,6 +19,7 @@ from headrace.wire.splices import SPLICES
 
 if TYPE_CHECKING:
     from headrace.gateway.attempt import Attempt
+    from headrace.gateway.rescue import Rescue
 
 MAX_HELD_BYTES = 1024 * 1024
 MAX_VECTORS_BYTES = 64 * MAX_HELD_BYTES
@@ -34,6 +35,12 @@ class Answer(ResponseSink, Protocol):
 
     def quiet(self, passed_s: float) -> float:
         """Seconds without a byte of an answer that is handed on, when asked every `passed_s` seconds."""
+
+    def spoken_tokens(self) -> int | None:
+        """Tokens of a streamed answer by now, estimated; None: it is none."""
+
+    def broken(self) -> Rescue | None:
+        """How an answer that has begun, and is broken, can be gone on with; None: nobody can."""
 
 
 def failure_kind(kind: FailedKind) -> FailureKind:
@@ -129,6 +136,12 @@ class JsonAnswer:
             self._quiet_s += passed_s
         return self._quiet_s
 
+    def spoken_tokens(self) -> None:
+        """It comes as a whole."""
+
+    def broken(self) -> None:
+        """Half a body can only be sent again, whole."""
+
 
 class ErrorAnswer:
     """The backend answers with an error: what it says decides whether another backend is asked, or the client told.
@@ -184,3 +197,9 @@ class ErrorAnswer:
     def quiet(self, passed_s: float) -> float:
         """Short; the first-byte timeout of the engine guards it."""
         return 0.0
+
+    def spoken_tokens(self) -> None:
+        """An error has no tokens."""
+
+    def broken(self) -> None:
+        """An error is never begun."""

@@ -15,12 +15,14 @@ from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, failure_kin
 from headrace.gateway.backends import BackendLink
 from headrace.gateway.controls import Controls
 from headrace.gateway.fitting import Prepared
+from headrace.gateway.pace import Pace
+from headrace.gateway.rescue import Continuing, Rescue
 from headrace.gateway.spliced_answer import StreamAnswer
-from headrace.gateway.translated_answer import TranslatedStream, TranslatedWhole
-from headrace.http import ClientExchange, Exchange, FailedKind
+from headrace.gateway.translated_answer import TranslatedWhole, resumed_stream, translated_stream
+from headrace.http import ClientExchange, Exchange, FailedKind, header_value
 from headrace.policy import FailureKind
 from headrace.wire import ApiName, BackendFault, ErrorKind, Head, Usage, client_error, read_error
-from headrace.wire.canonical import Request
+from headrace.wire.canonical import Failed, Request
 from headrace.wire.dialects import ErrorShape
 
 _EMULATED = b"x-headrace-emulated"
@@ -51,6 +53,8 @@ class GatewayRequest(msgspec.Struct, eq=False):
         fallbacks: models that may still be asked, if no backend of its own can answer.
         read: the request in neutral form, once something has asked for it.
         tenant: whose it is.
+        rescue: its answer has broken off after the client had a part of it.
+        held_back: the client takes the answer more slowly than it comes.
     """
 
     request_id: int
@@ -75,6 +79,8 @@ class GatewayRequest(msgspec.Struct, eq=False):
     explained: bytes = b""
     fallbacks: tuple[str, ...] = ()
     deadline: TimerHandle | None = None
+    rescue: Rescue | None = None
+    held_back: bool = False
     tenant: str = DEFAULT_TENANT
 
     @property
@@ -94,6 +100,7 @@ class AttemptOwner(Protocol):
     """Who is told how an attempt goes."""
 
     run_id: bytes
+    rescue_max_bytes: int
 
     def first_token(self, attempt: Attempt) -> None:
         """The first token of the answer came."""
@@ -118,6 +125,9 @@ class Attempt:
         ended: nothing that still comes matters.
         dispatched_s: when it was, on the engine's clock.
         held_back: the backend is not read, because the client takes the answer more slowly.
+        fault: the error that the backend gave inside its answer.
+        rescue: the answer is to be gone on with, not begun.
+        pace: how quickly the answer comes; None: nobody has asked.
     """
 
     __slots__ = (
@@ -131,9 +141,12 @@ class Attempt:
         "content_type",
         "dispatched_s",
         "ended",
+        "fault",
         "held_back",
         "link",
+        "pace",
         "request",
+        "rescue",
         "wants_framed",
     )
 
@@ -147,6 +160,9 @@ class Attempt:
         self.ended = False
         self.held_back = False
         self.dispatched_s = 0.0
+        self.fault: Failed | None = None
+        self.rescue = request.rescue
+        self.pace: Pace | None = None
         self.content_type = b""
         self._owner = owner
         self._emulated: bytes | None = None
@@ -156,10 +172,19 @@ class Attempt:
     def send(self) -> None:
         """Send the request to the backend."""
         request = self.request
-        prepared = request.prepared.get(self.link.fit_key)
-        api, body = (request.api, request.body) if prepared is None else (prepared.api, prepared.body)
+        said: Prepared | Continuing | None
+        if self.rescue is None:
+            said = request.prepared.get(self.link.fit_key)
+        else:
+            said = self.rescue.bodies[self.link.fit_key]
+        api, body = (request.api, request.body) if said is None else (said.api, said.body)
         head = self.link.request_head(api, request.exchange.headers, body)
         self.client = self.link.pool.send(head, body, self)
+
+    @property
+    def rescue_max_bytes(self) -> int:
+        """Text of an answer that is kept so that another backend can go on with it."""
+        return self._owner.rescue_max_bytes
 
     def cancel(self) -> None:
         """Want no more of it: the backend's connection is closed, which is how backends learn of it."""
@@ -223,15 +248,20 @@ class Attempt:
         if prepared is None:
             return b""
         named = ((b"x-headrace-dropped", prepared.dropped), (b"x-headrace-approximated", prepared.approximated))
-        return b"".join(b"%b: %b\r\n" % (name, ", ".join(lost).encode()) for name, lost in named if lost)
+        return b"".join(b"%b: %b\r\n" % (name, header_value(lost)) for name, lost in named if lost)
 
     def start_answer(self, content_type: bytes = b"") -> None:
-        """Begin a streamed answer to the client, with back-pressure from it to the backend."""
+        """Begin a streamed answer to the client, or go on with it, with back-pressure from it to the backend."""
         self.committed = True
         exchange = self.request.exchange
-        exchange.start(200, self.answer_head(content_type))
+        if self.rescue is None:
+            exchange.start(200, self.answer_head(content_type))
+        else:
+            exchange.write(self.rescue.opening_words(self.link.name))
         exchange.on_pause = self._hold_back
         exchange.on_resume = self._go_on
+        if self.request.held_back:
+            self._hold_back()
 
     def first_token(self) -> None:
         """The first token came."""
@@ -264,6 +294,8 @@ class Attempt:
             body: as it came; None: inside a stream.
         """
         kind = _FAILURES.get(fault.kind)
+        if kind is None and self.rescue is not None:
+            kind = FailureKind.UNFIT  # it does not take an answer to go on with: another may
         status, wire = client_error(fault, self.request.api)
         if body is not None and self.link.dialect.error_shape is _SHAPES.get(self.request.api, ErrorShape.WRAPPED):
             wire = body if _is_wrapped(body) else wire
@@ -277,12 +309,12 @@ class Attempt:
         head, exchange = self.answer_head(), self.request.exchange
         self.finished(Usage(0, 0), None, lambda: exchange.respond(status, head, wire))
 
-    def cut_off(self) -> None:
-        """End the connection of a client that has a part of an answer which will not be completed, and say so."""
-        if self.committed:
-            if isinstance(self.answer, TranslatedStream):
-                self.answer.say_broken()
-            self.request.exchange.abort()
+    def broken(self) -> Rescue | None:
+        """How another backend can go on with the answer of which the client has a part; None: none can."""
+        found = self.answer.broken() if self.answer is not None and self.committed else None
+        if found is not None:
+            found.fault = self.fault
+        return found
 
     def delivered_tokens(self) -> int:
         """Lower bound of the tokens that the client got."""
@@ -294,12 +326,12 @@ class Attempt:
         self.client = None
 
     def _hold_back(self) -> None:
-        self.held_back = True
+        self.held_back = self.request.held_back = True
         if self.client is not None:
             self.client.pause_reading()
 
     def _go_on(self) -> None:
-        self.held_back = False
+        self.held_back = self.request.held_back = False
         if self.client is not None:
             self.client.resume_reading()
 
@@ -309,6 +341,8 @@ class Attempt:
             return ErrorAnswer(self, lambda body: read_error(status, headers, body, time.time()))
         if status != 200:
             return None
+        if self.rescue is not None:
+            return resumed_stream(self, self.rescue) if content_type == SSE else None
         prepared = self.request.prepared.get(self.link.fit_key)
         if prepared is not None and prepared.translated:
             return self._translation(content_type, prepared)
@@ -320,7 +354,7 @@ class Attempt:
 
     def _translation(self, content_type: bytes, prepared: Prepared) -> Answer | None:
         if content_type == SSE and self.request.head.stream:
-            return TranslatedStream(self, prepared)
+            return translated_stream(self, prepared)
         return TranslatedWhole(self, prepared) if content_type == b"application/json" else None
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from headrace.errors import CapacityError
 from headrace.gateway.telemetry import Telemetry
+from headrace.ledger import Terms
+from headrace.metrics import Metric
 from headrace.policy import AnyAction, AnyEvent
 
 MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
@@ -31,9 +33,23 @@ class Ledger(Protocol):
     def flush(self) -> None:
         """Write what waits; OSError: it cannot be written now, and waits on."""
 
+    def maintain(self) -> None:
+        """About once a second: what is to be done besides; OSError: it cannot be done now."""
+
+    @property
+    def run_id(self) -> str:
+        """Names this run of the gateway among all."""
+
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait."""
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes that were written and not forced to the disk."""
+
+    def agree(self, terms: Iterable[Terms]) -> None:
+        """Attempts on these backends are on these terms from now on."""
 
     def opened(
         self,
@@ -45,6 +61,9 @@ class Ledger(Protocol):
         *,
         input_tokens: int,
         reserved_output_tokens: int | None,
+        api: str = "",
+        reason: str = "first",
+        tenant: str = "default",
     ) -> None:
         """An attempt is about to be sent."""
 
@@ -65,23 +84,30 @@ class Ledger(Protocol):
 class Books:
     """Ledger and journal of one gateway."""
 
-    __slots__ = ("_fault", "_journal", "_ledger", "_telemetry")
+    __slots__ = ("_fault", "_journal", "_ledger", "_telemetry", "_told")
 
     def __init__(self, ledger: Ledger, journal: Journal | None, telemetry: Telemetry) -> None:
         self._ledger = ledger
         self._journal = journal
         self._telemetry = telemetry
-        self._fault = ""
+        self._fault = self._told = ""
+        telemetry.sources.append(self._metrics)
 
     def write(self) -> None:
         """Before the bytes of a round leave: put on record what they do. After a fault the sweep tries again."""
         if not self._fault:
             self._flush()
 
-    def try_again(self) -> None:
-        """After a fault: is it over?"""
+    def maintain(self) -> None:
+        """About once a second: is a fault over, and what is to be done besides?"""
         if self._fault:
             self._flush()
+        if not self._fault:
+            try:
+                self._ledger.maintain()
+                self._told = ""
+            except OSError as error:
+                self._tell(error)
 
     def check(self) -> None:
         """Raise CapacityError while so much waits to be written that nothing new can be taken on."""
@@ -104,10 +130,22 @@ class Books:
             self._ledger.flush()
             self._fault = ""
         except OSError as error:
-            known, self._fault = self._fault, str(error)
-            self._telemetry.ledger_faults += 1
-            if known != self._fault:
-                _tell_operator(f"the usage ledger cannot be written: {error}; its records wait in memory")
+            self._fault = str(error)
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        """Count a fault, and tell the operator, unless it was the last thing that was told."""
+        self._telemetry.ledger_faults += 1
+        if self._told != str(error):
+            self._told = str(error)
+            _tell_operator(f"the usage ledger cannot be written as it should be: {error}; its records wait in memory")
+
+    def _metrics(self) -> Iterable[Metric]:
+        ledger = self._ledger
+        text = "Bytes of usage ledger that wait in memory to be written."
+        yield Metric("headrace_ledger_unwritten_bytes", "gauge", text, ledger.waiting_bytes)
+        text = "Bytes of usage ledger that were written and not forced to the disk."
+        yield Metric("headrace_ledger_unsynced_bytes", "gauge", text, ledger.unsynced_bytes)
 
 
 def _tell_operator(message: str) -> None:

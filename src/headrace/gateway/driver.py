@@ -22,11 +22,14 @@ from headrace.gateway.backends import BackendLink, link_backends
 from headrace.gateway.books import Books, Journal, Ledger
 from headrace.gateway.controls import Controls, explanation
 from headrace.gateway.fitting import Fittings
+from headrace.gateway.guards import guarded
 from headrace.gateway.intake import Intake
 from headrace.gateway.quota_signals import quota_signals
 from headrace.gateway.recognition import Recognizer
+from headrace.gateway.rescuer import Rescuer
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
+from headrace.ledger import fleet_terms
 from headrace.policy import (
     AnyAction,
     AnyEvent,
@@ -35,6 +38,7 @@ from headrace.policy import (
     Cancel,
     ClientGone,
     Dispatch,
+    DispatchReason,
     End,
     EngineView,
     Enqueue,
@@ -50,6 +54,7 @@ from headrace.policy import (
 from headrace.wire import ApiName, Usage, encode_error, shaped_error, wire_error
 from headrace.wire.prompt_blocks import BLOCK_TOKENS, prompt_blocks
 
+FIRST = DispatchReason.FIRST.value
 JSON = header_lines((b"content-type", b"application/json"))
 HTTP_ERROR = 400
 
@@ -103,8 +108,11 @@ class Gateway:
         self._sees_prefixes = cached and fleet.limits.prefix_index_entries > 0
         self.telemetry = Telemetry(fleet.classes, self.links)
         self.run_id = run_id.encode()
+        self.rescue_max_bytes = fleet.limits.rescue_max_bytes
         self._ledger = ledger
+        self._rescuer = Rescuer(self.fittings, self.telemetry)
         self._books = Books(ledger, journal, self.telemetry)
+        ledger.agree(fleet_terms(fleet))
         ledger.defer(self.rounds.wake)
         self._clock = clock
         self._start_s = clock()
@@ -194,11 +202,10 @@ class Gateway:
         request = next((each for each in self._requests.values() if each.exchange is exchange), None)
         if request is None or not exchange.open:
             return
-        attempt = request.attempt
-        if attempt is not None and attempt.committed:
-            attempt.cut_off()
-        else:
+        if request.exchange.unanswered:
             self.refuse(exchange, DeadlinePassed("the deadline has passed; allow more time, or ask for less"), api)
+        else:
+            self._rescuer.break_off(request)
         self._client_gone(request)
 
     def refuse(self, exchange: Exchange, error: HeadraceError, api: ApiName = "chat") -> None:
@@ -234,6 +241,8 @@ class Gateway:
             now_s,
             input_tokens=request.input_tokens,
             reserved_output_tokens=request.max_output_tokens,
+            api=request.api,
+            reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
         )
         attempt.send()
 
@@ -286,7 +295,7 @@ class Gateway:
         if request.deadline is not None:
             request.deadline.cancel()
         if exchange.open:  # whatever the engine's reason, a client is never left waiting
-            exchange.abort()
+            self._rescuer.break_off(request)
 
     def _fall_back(self, request: GatewayRequest) -> None:
         """No backend of its model could answer: ask the next model."""
@@ -304,6 +313,8 @@ class Gateway:
         """The first token of an answer came."""
         self.tell(FirstToken(attempt.attempt_id))
         request = attempt.request
+        if attempt.rescue is not None:
+            return  # the client has had its first token
         self.telemetry.ttft[request.workload_class].observe(self.now_s() - request.arrived_s)
 
     def rate_limits(self, attempt: Attempt, status: int, headers: dict[bytes, bytes]) -> None:
@@ -319,24 +330,33 @@ class Gateway:
     ) -> None:
         """The answer is complete: on record first, then for the client, then for the engine."""
         attempt_id = attempt.attempt_id
+        if attempt.rescue is not None:
+            self.telemetry.rescued("completed")
         if usage is None:
             self._close(attempt, self.now_s(), "completed", "completed", delivered_tokens=delivered_tokens or 0)
             send_end()
             self.tell(Finished(attempt_id))
             return
         request = attempt.request
-        self.intake.learn(request, usage)
+        if attempt.rescue is None:
+            self.intake.learn(request, usage)
         self.telemetry.used(attempt.link.name, *usage[:3])
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
         self.tell(Finished(attempt_id, *usage[:3]))
 
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
-        """There will be no complete answer."""
+        """There will be no complete answer, or none from this backend."""
         delivered = attempt.delivered_tokens()
-        attempt.cut_off()
+        found = self._rescuer.look(attempt)
+        if found.words is not None:
+            exchange = attempt.request.exchange
+            exchange.write(found.words)
+            self.finished(attempt, found.usage, delivered, exchange.finish)
+            return
         self._close(attempt, self.now_s(), "failed", kind.value, delivered_tokens=delivered)
-        self.tell(AttemptFailed(attempt.attempt_id, kind, attempt.committed, retry_after_s, delivered))
+        told = (attempt.committed, retry_after_s, delivered, found.resumable, found.unfit)
+        self.tell(AttemptFailed(attempt.attempt_id, kind, *told))
 
     def _close(
         self,
@@ -370,15 +390,14 @@ class Gateway:
     # time guards and the end
 
     def sweep(self, passed_s: float) -> None:
-        """Fail streams whose backend has been silent too long; open warm connections that are missing."""
-        limit_s = self.fleet.limits.idle_timeout_s
+        """Fail streams whose backend is silent or slow for too long; open warm connections that are missing."""
         for attempt in list(self._attempts.values()):
-            answer = attempt.answer
-            if answer is not None and not attempt.held_back and answer.quiet(passed_s) >= limit_s:
-                attempt.failed(FailureKind.TIMEOUT)
+            kind = guarded(attempt, self.fleet.limits, passed_s)
+            if kind is not None:
+                attempt.failed(kind)
         for link in self.links.values():
             link.pool.warm_up()
-        self._books.try_again()
+        self._books.maintain()
 
     async def close(self) -> None:
         """Cancel what is still live, as if each client had gone, and close every connection to a backend."""

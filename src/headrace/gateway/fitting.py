@@ -17,9 +17,11 @@ from headrace.errors import RequestError
 from headrace.fleet import Fleet
 from headrace.fleet.tenants import DEFAULT_TENANT
 from headrace.gateway.backends import BackendLink
+from headrace.gateway.rescue import Continuing, Rescue
 from headrace.wire import ApiName, encode_error
 from headrace.wire.apis import APIS, PLAIN, Accepts, ToolNames
 from headrace.wire.dialects import Dialect, Fitter
+from headrace.wire.resume import Progress, continued, takes_over
 
 if TYPE_CHECKING:
     from headrace.gateway.attempt import GatewayRequest
@@ -55,7 +57,7 @@ class Prepared(NamedTuple):
 class Plan:
     """What becomes of requests of one API at the backends of one dialect. Those that pass untouched have none."""
 
-    __slots__ = ("_accepts", "_fitters", "api", "backends", "dialect", "key")
+    __slots__ = ("_accepts", "_fitters", "_resuming", "api", "backends", "dialect", "key")
 
     def __init__(self, api: ApiName, link: BackendLink, max_output_tokens: int) -> None:
         dialect = link.dialect
@@ -65,6 +67,10 @@ class Plan:
         self.backends: list[str] = []
         spoken = (api,) if dialect.path(api) is not None else tuple(a for a in _NEAREST[api] if dialect.path(a))
         self._fitters = [(each, Fitter(dialect, each, link.backend.lacks)) for each in spoken]
+        templated = "completions" not in (api, *spoken[:1])  # then a bare prompt has no place for what was said
+        near = tuple(each for each in (api, *_NEAREST[api]) if not (templated and each == "completions"))
+        going_on = (each for each in near if takes_over(dialect, each, link.backend.lacks))
+        self._resuming = [(each, Fitter(dialect, each, link.backend.lacks)) for each in going_on]
         self._accepts = _accepts(dialect, max_output_tokens)
 
     @property
@@ -86,6 +92,21 @@ class Plan:
                 refused = refused or error
         raise refused or RequestError(f"{self.dialect.title} does not offer {self.api}; ask for another model", "model")
 
+    def go_on(self, request: GatewayRequest, progress: Progress) -> Continuing:
+        """The request that goes on with an answer there: by the first API that can say it.
+
+        Raises:
+            RequestError: these backends cannot.
+        """
+        for api, fitter in self._resuming:
+            try:
+                said = self._same(request, fitter) if api == self.api else self._translated(request, api, fitter)
+                body, trimmed = continued(said.body, api, self.dialect, progress)
+                return Continuing(api, body, said.tools, trimmed)
+            except RequestError:
+                continue
+        raise RequestError(f"{self.dialect.title} cannot go on with this answer")
+
     def _same(self, request: GatewayRequest, fitter: Fitter) -> Prepared:
         fitted = fitter.fit(request.body)
         return Prepared(self.api, fitted.body, dropped=fitted.dropped, approximated=fitted.approximated)
@@ -100,9 +121,14 @@ class Plan:
 
 
 class _Candidates(NamedTuple):
-    """Who may serve requests of one API, model and class: `contexts` holds the backends by tokens of context."""
+    """Who may serve requests of one API, model and class: `contexts` holds the backends by tokens of context.
+
+    Attributes:
+        all_plans: also those of dialects that take the body as it came.
+    """
 
     plans: tuple[Plan, ...]
+    all_plans: tuple[Plan, ...]
     pools: dict[str, tuple[str, ...]]
     contexts: tuple[tuple[int, tuple[str, ...]], ...]
 
@@ -117,10 +143,7 @@ class Fittings:
 
     def fit(self, request: GatewayRequest) -> tuple[str, ...]:
         """Prepare the request for every dialect that needs it; the backends that cannot give what it asks for."""
-        key = (request.api, request.model, request.workload_class, request.tenant)
-        known = self._known.get(key)
-        if known is None:
-            known = self._made(*key)
+        known = self._candidates(request)
         if not known.plans and len(known.contexts) < 2 and request.controls is None:
             return ()
         unfit: list[str] = []
@@ -135,6 +158,22 @@ class Fittings:
         if request.controls is not None and request.controls.pool is not None:
             unfit += self._outside(known, request, request.controls.pool)
         return tuple(unfit)
+
+    def go_on(self, request: GatewayRequest, rescue: Rescue) -> tuple[str, ...]:
+        """Prepare what goes on with an answer, for every dialect; the backends that cannot."""
+        rescue.bodies.clear()
+        unfit: list[str] = []
+        for plan in self._candidates(request).all_plans:
+            try:
+                rescue.bodies[plan.key] = plan.go_on(request, rescue.progress)
+            except RequestError:
+                unfit += plan.backends
+        return tuple(unfit)
+
+    def _candidates(self, request: GatewayRequest) -> _Candidates:
+        key = (request.api, request.model, request.workload_class, request.tenant)
+        known = self._known.get(key)
+        return self._made(*key) if known is None else known
 
     def candidates(self, model: str, workload_class: str, tenant: str = DEFAULT_TENANT) -> list[BackendLink]:
         """The backends that the fleet's routes allow."""
@@ -164,7 +203,7 @@ class Fittings:
             context = self._fleet.pools[pool].deployment.model.context_tokens
             contexts[context] = (*contexts.get(context, ()), link.name)
         plans = tuple(plan for plan in found.values() if not plan.idle)
-        known = _Candidates(plans, pools, tuple(sorted(contexts.items())))
+        known = _Candidates(plans, tuple(found.values()), pools, tuple(sorted(contexts.items())))
         if len(self._known) < MAX_PLANS:
             self._known[api, model, workload_class, tenant] = known
         return known

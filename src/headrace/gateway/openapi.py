@@ -248,10 +248,24 @@ def _pages() -> Json:
     return {
         "/v1/models": _get("models", "Every model that can be asked for", _content(_MODELS)),
         "/v1/models/{model}": model,
+        **_stored(),
         "/": _get("root", "Whether this gateway is there", _content(health)),
         "/health": _get("health", "Whether this gateway is there", _content(health)),
         "/metrics": _get("metrics", "Metrics for Prometheus", {"text/plain": {"schema": _TEXT}}),
         "/openapi.json": _get("openapi", "This page", _content(_object(["openapi", "paths"]))),
+    }
+
+
+def _stored() -> Json:
+    """What may be done with a stored answer of the Responses API."""
+    name = {"name": "response_id", "in": "path", "required": True, "schema": _TEXT}
+    one = _get("response", "A stored answer", _content(_ANSWERS["responses"]))
+    gone = _object(["id", "deleted"], id=_TEXT, object={"const": "response"}, deleted={"const": True})
+    one |= {"delete": _get("delete_response", "Forget a stored answer", _content(gone))["get"]}
+    items = _get("input_items", "The conversation before a stored answer", _content(_object(["data"], data=_list({}))))
+    return {
+        "/v1/responses/{response_id}": one | {"parameters": [name]},
+        "/v1/responses/{response_id}/input_items": items | {"parameters": [name]},
     }
 
 

@@ -12,7 +12,7 @@ from os import PathLike
 
 from headrace.cost import period_rates
 from headrace.fleet import Budget, Commitment, Fleet
-from headrace.ledger import Entry, LedgerState, read_ledger
+from headrace.ledger import Entry, read_ledger
 from headrace.metrics import PoolRates
 from headrace.policy import PeriodResumed
 
@@ -55,9 +55,9 @@ def resumed_periods(fleet: Fleet, ledger: str | PathLike[str], now_unix_s: float
         return []
     rates = period_rates(fleet)
     periods = {path: _Period(limit, rates[path], now_unix_s) for path, limit in limits.items()}
-    pools, state = {backend.name: backend.pool for backend in fleet.backends}, LedgerState()
-    for entry in read_ledger(ledger, state):
-        pool, dispatched_s = pools.get(entry.backend), state.started_unix_s.get(entry.run, 0.0) + entry.at_s
+    pools = {backend.name: backend.pool for backend in fleet.backends}
+    for entry in read_ledger(ledger):
+        pool, dispatched_s = pools.get(entry.backend), (entry.started_unix_s or 0.0) + entry.at_s
         for period in periods.values():
             if pool is not None and period.begun_unix_s <= dispatched_s:
                 period.count(pool, entry)

@@ -15,6 +15,7 @@ from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.driver import JSON, Gateway
 from headrace.gateway.openapi import OpenApiPage
 from headrace.gateway.responses_socket import ResponsesSockets
+from headrace.gateway.stored_routes import StoredRoutes
 from headrace.gateway.telemetry import render
 from headrace.http import Exchange, Handler, Server, header_lines, wants_websocket
 from headrace.wire import WIRE_ERRORS, ApiName, shaped_error
@@ -50,6 +51,7 @@ class Routes:
         self._limits = {name: float(value) for name, value in asdict(gateway.fleet.limits).items()}
         self._admin_fallback = admin_fallback
         self._sockets = ResponsesSockets(gateway)
+        self._stored = StoredRoutes(gateway)
         fleet, models = gateway.fleet, gateway.recognizer.model_names
         self._page = OpenApiPage(
             ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
@@ -94,6 +96,8 @@ class Routes:
         path, api = exchange.path.decode("latin-1"), api_of(exchange.path)
         if found is None and exchange.path.startswith(MODELS) and exchange.method in (b"GET", b"HEAD"):
             self._one_model(exchange, unquote(path[len(MODELS) :]))
+        elif found is None and exchange.path.startswith(RESPONSES + b"/"):
+            self._stored.handle(exchange, unquote(path[len(RESPONSES) + 1 :]))
         elif found is None:
             self._gateway.refuse(exchange, UnknownEndpoint(f"there is no endpoint {path!r}"), api)
         elif exchange.method == b"HEAD" and found[0] == b"GET":

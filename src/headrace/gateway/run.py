@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import os
 import time
 from collections.abc import Callable, Iterable
 
@@ -93,7 +92,7 @@ async def start_gateway(
         ConfigError: a backend's key, token command or URL cannot be used.
         OSError: an address cannot be had.
     """
-    gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=os.urandom(4).hex(), round_s=round_s)
+    gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=ledger.run_id, round_s=round_s)
     for event in resumed:
         gateway.tell(event)
     tokens = Tokens(gateway.links.values())
@@ -119,7 +118,7 @@ def _http_limits(fleet: Fleet) -> HttpLimits:
         max_body_bytes=limits.max_body_bytes,
         max_head_bytes=limits.max_head_bytes,
         head_timeout_s=limits.head_timeout_s,
-        write_timeout_s=limits.idle_timeout_s,
+        write_timeout_s=limits.write_timeout_s,
     )
 
 

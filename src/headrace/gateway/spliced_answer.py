@@ -2,11 +2,15 @@
 
 Nothing of an answer reaches the client before its first token: until then anything that goes wrong is the attempt's
 failure, another backend takes over, and the client never notices. From the first token on the answer is committed: it
-is handed on block by block as it comes, and if it breaks, the client's connection is closed without an end, because
-an answer that was cut off must never look complete.
+is handed on block by block as it comes. If it breaks, another backend goes on where it stopped (`rescue`), or the
+client's connection is closed without an end, because an answer that was cut off must never look complete.
 
 The blocks of a stream are kept by reference. Nobody looks at them unless the stream breaks or its client goes away:
-then the events that carry content are counted, which bounds from below what was delivered.
+then they are read, and say what was delivered. Of a long stream the older blocks are read on the way and become text.
+
+Two things make it possible to go on where a stream stopped. No client is left with half a line: what does not come as
+whole chunks of whole lines is handed on as whole events. And an event that carries an error is not handed on at all:
+one look at each block finds it, for inside a string its quotes would be escaped.
 """
 
 from __future__ import annotations
@@ -15,10 +19,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headrace.gateway.answer import failure_kind
+from headrace.gateway.rescue import Rescue, rescue_of_stream
 from headrace.http import FailedKind, unframe
 from headrace.policy import FailureKind
 from headrace.wire import FINISH_MARKS, UsageFilter, stream_error
-from headrace.wire.splices import SPLICES
+from headrace.wire.apis.errors import said_failure
+from headrace.wire.resume import Delivered
+from headrace.wire.splices import SPLICES, errors_apart, is_whole, token_estimate
 
 if TYPE_CHECKING:
     from headrace.gateway.attempt import Attempt
@@ -27,6 +34,8 @@ MAX_KEPT_BYTES = 256 * 1024
 KEPT_BLOCKS_AFTER_FOLD = 64
 KEPT_BLOCKS_AT_LEAST = 8
 _MARK, _SPACED_MARK = FINISH_MARKS
+_ABORTED = b'"abort"'  # the finish reason of an answer that its server gave up
+_ERROR = b'"error"'  # a key or a value: the one thing that every error has and hardly any other event
 
 
 class StreamAnswer:
@@ -40,18 +49,23 @@ class StreamAnswer:
         "_attempt",
         "_blocks",
         "_counted",
+        "_delivered",
         "_end",
         "_filter",
         "_finish_passed",
         "_framed_preamble",
         "_guarded_block",
+        "_held",
         "_kept_bytes",
+        "_measured",
         "_opening",
         "_preamble",
         "_quiet_s",
         "_send",
+        "_shown",
         "_splice",
         "_splicing",
+        "_spoken",
         "_watch",
         "wants_framed",
     )
@@ -72,6 +86,11 @@ class StreamAnswer:
         self._finish_passed = False  # the last event began in a block that is not kept
         self._filter: UsageFilter | None = None
         self._end: list[bytes] = []  # payload since the finish reason passed by, if events are watched
+        self._shown: list[bytes] = []  # of this, what was handed on
+        self._held: list[bytes] = []  # the beginning of an event whose end has not come
+        self._delivered: Delivered | None = None  # what was let go of, read
+        self._measured = 0  # of the kept blocks, those whose tokens are in `_spoken`
+        self._spoken = 0
         self._guarded_block: bytes | None = None
         self._quiet_s = 0.0
 
@@ -83,6 +102,8 @@ class StreamAnswer:
             self._on_framed_slowly(block)
             return
         # `find`, not `in`: for bytes, `in` first tries its operand as an integer and raises an exception inside.
+        if block.find(_ERROR) >= 0 and self._fails(unframe(block)):
+            return
         if self._watch and (block.find(_MARK) >= 0 or block.find(_SPACED_MARK) >= 0):
             self._watch_events(unframe(block))
             return
@@ -104,11 +125,15 @@ class StreamAnswer:
         if self._preamble is not None:
             self._framed_preamble = None
             self._begin(data)
-        elif not self._watch:
-            self._keep(data)
-            self._attempt.request.exchange.write(data)
+            return
+        events = self._whole_events(data)
+        if not events or (events.find(_ERROR) >= 0 and self._fails(events)):
+            return
+        if not self._watch:
+            self._keep(events)
+            self._attempt.request.exchange.write(events)
         else:
-            self._filtered(data)
+            self._filtered(events)
 
     def on_end(self, explicit: bool) -> None:
         """The body is complete; whether the answer is, its last events say."""
@@ -118,17 +143,18 @@ class StreamAnswer:
         if self._preamble is not None:
             attempt.failed(FailureKind.GARBAGE)
             return
-        exchange = attempt.request.exchange
-        if self._filter is not None:
-            exchange.write(self._filter.flush())
-        end = self._splice.end(self._opening, self._last_bytes(), self._finish_passed)
+        rest = b"".join(self._held)
+        last = self._last_bytes() + rest
+        end = self._splice.end(self._opening, last, self._finish_passed)
         finished = end.finished or (self._filter is not None and self._filter.watching_events)
-        if finished and not end.failed and (explicit or end.done):
+        if finished and not end.failed and (explicit or end.done) and is_whole(rest):
+            exchange = attempt.request.exchange
+            exchange.write(rest if self._filter is None else self._filter.feed(rest) + self._filter.flush())
             delivered = None if end.usage is not None else self.delivered_tokens()
-            attempt.remember(self._last_bytes)
+            attempt.remember(lambda: last)
             attempt.finished(end.usage, delivered, exchange.finish)
         else:
-            attempt.failed(FailureKind.RESET)
+            attempt.failed(FailureKind.CUT)
 
     def on_failed(self, kind: FailedKind, message: str) -> None:
         """The connection broke."""
@@ -139,9 +165,25 @@ class StreamAnswer:
         """Events with content that were handed on: a lower bound of the tokens that the client got."""
         return self._counted + self._splice.count(unframe(b"".join(self._blocks)) + b"".join(self._end))
 
+    def broken(self) -> Rescue:
+        """How the answer, which has begun and is broken, can be gone on with."""
+        attempt = self._attempt
+        delivered = self._delivered or Delivered(attempt.request.api, attempt.rescue_max_bytes)
+        delivered.feed(unframe(b"".join(self._blocks)) + b"".join(self._shown))
+        rescue = rescue_of_stream(attempt.request, delivered, attempt.answer_id)
+        if rescue.progress.finished is not None:
+            rescue.usage = self._splice.end(self._opening, self._last_bytes(), self._finish_passed).usage
+        return rescue
+
+    def spoken_tokens(self) -> int:
+        """Tokens of the answer by now, estimated from its text; costs a look at what came since the last time."""
+        new, self._measured = self._blocks[self._measured :], len(self._blocks)
+        self._spoken += token_estimate(unframe(b"".join(new)))
+        return self._spoken
+
     def quiet(self, passed_s: float) -> float:
         """Seconds without a byte, as far as looking every `passed_s` seconds can tell; 0 before the first token."""
-        last = self._end[-1] if self._end else (self._blocks[-1] if self._blocks else None)
+        last = next((pieces[-1] for pieces in (self._held, self._end, self._blocks) if pieces), None)
         if last is None or last is not self._guarded_block:
             self._guarded_block = last
             self._quiet_s = 0.0
@@ -156,6 +198,9 @@ class StreamAnswer:
             if self._framed_preamble is not None:
                 self._framed_preamble += block
             self._begin(unframe(block))
+            return
+        if self._held:
+            self.on_data(unframe(block))
             return
         # Whole lines again, after data that was not: no mark can reach over the line's end.
         self._filter = None
@@ -180,12 +225,44 @@ class StreamAnswer:
             else:
                 self.on_data(preamble)
             self._framed_preamble = None
+            if self._attempt.ended:
+                return
             exchange.flush()  # the first token does not wait for the round to end
             self._send = exchange.raw_sender()
             self._attempt.first_token()
             self._splicing = self._filter is None
         else:
             self._preamble = preamble
+
+    def _whole_events(self, data: bytes) -> bytes:
+        """What can be handed on of these bytes and those that were held: whole events."""
+        before = self._held[-1][-2:] if self._held else b""  # a blank line may be cut anywhere
+        window = before + data
+        end = max(window.rfind(b"\n\n") + 2, window.rfind(b"\n\r\n") + 3) - len(before)
+        if window.find(b"\n\n") < 0 and window.find(b"\n\r\n") < 0:
+            end = 0
+        rest = data[end:]
+        events = b"".join((*self._held, data[:end])) if end else b""
+        if end:
+            self._held.clear()
+        if rest:
+            self._held.append(rest)
+        self._splicing = not self._held and self._filter is None
+        return events
+
+    def _fails(self, payload: bytes) -> bool:
+        """Whether one of these events carries an error: what is before it is handed on, and the answer broken."""
+        before, event = errors_apart(payload)
+        if not event:
+            return False
+        if self._filter is not None:
+            self._filtered(before)
+        elif before:
+            self._keep(before)
+            self._attempt.request.exchange.write(before)
+        self._attempt.fault = said_failure(event)
+        self._attempt.failed(FailureKind.CUT)
+        return True
 
     def _filtered(self, data: bytes) -> None:
         """Pass payload through the usage filter, which is there from the first time on that lines are not whole."""
@@ -197,12 +274,15 @@ class StreamAnswer:
         if usage_filter.watching_events:
             self.wants_framed = False
             self._end.append(data)
+            self._shown.append(out)
         else:
             self._keep(data)
         self._attempt.request.exchange.write(out)
 
     def _watch_events(self, payload: bytes) -> None:
-        """A finish reason is in sight: from here on look at each event."""
+        """A finish reason is in sight: from here on look at each event, the first time for a server that gave up."""
+        if payload.find(_ABORTED) >= 0 and self._fails(payload):
+            return
         self._splicing = False
         self._filter = None
         self._filtered(payload)
@@ -219,17 +299,25 @@ class StreamAnswer:
             self._fold()
 
     def _fold(self) -> None:
-        """Count the older kept blocks and let them go. An event cut by the fold is not counted: the bound holds."""
-        old, self._blocks = self._blocks[:-KEPT_BLOCKS_AFTER_FOLD], self._blocks[-KEPT_BLOCKS_AFTER_FOLD:]
+        """Read the older kept blocks and let them go. An event cut by the fold is not counted: the bound holds."""
+        measured = self._measured
+        if measured:
+            self.spoken_tokens()
+        kept = max(KEPT_BLOCKS_AFTER_FOLD, len(self._blocks) - len(self._blocks) // 4)  # reading all would take long
+        old, self._blocks = self._blocks[:-kept], self._blocks[-kept:]
         self._let_go(old)
         self._kept_bytes = sum(map(len, self._blocks))
-        if self._kept_bytes > MAX_KEPT_BYTES // 2:
+        if self._kept_bytes > MAX_KEPT_BYTES * 7 // 8:
             self._let_go(self._blocks[:-KEPT_BLOCKS_AT_LEAST])
             del self._blocks[:-KEPT_BLOCKS_AT_LEAST]
             self._kept_bytes = sum(map(len, self._blocks[1:]))
+        self._measured = len(self._blocks) if measured else 0
 
     def _let_go(self, old: list[bytes]) -> None:
         payload, finished = unframe(b"".join(old)), self._splice.finished
+        if self._delivered is None:
+            self._delivered = Delivered(self._attempt.request.api, self._attempt.rescue_max_bytes)
+        self._delivered.feed(payload)
         self._counted += self._splice.count(payload)
         if finished is not None and finished.search(payload) is not None:
             self._finish_passed = True

@@ -56,7 +56,7 @@ class _Entry(NamedTuple):
     def items(self) -> Items:
         """The conversation with the answer."""
         found = _response(self.answer)
-        return input_items(top_level(self.body)) + (() if found is None else found.output)
+        return input_items(top_level(self.body)) + (() if found is None else _answers.decode(found).output)
 
 
 class ResponseStore:
@@ -122,6 +122,19 @@ class ResponseStore:
             self._forget(next(iter(self._entries)))
         return key[1]
 
+    def response(self, owner: bytes, response_id: str) -> bytes | None:
+        """A stored answer as a response object; None: it is not stored for this owner."""
+        entry = self._entries.get((owner, response_id))
+        return None if entry is None else _response(entry.answer)
+
+    def input_list(self, owner: bytes, response_id: str) -> bytes | None:
+        """The conversation before a stored answer, as OpenAI lists it; None: it is not stored for this owner."""
+        entry = self._entries.get((owner, response_id))
+        if entry is None:
+            return None
+        items = input_items(top_level(entry.body))
+        return msgspec.json.encode({"object": "list", "data": items, "has_more": False})
+
     def forget(self, owner: bytes, response_id: str) -> None:
         """Let go of an answer."""
         self._forget((owner, response_id))
@@ -143,16 +156,18 @@ def input_items(fields: dict[str, Raw]) -> Items:
     return tuple(found)
 
 
-def _response(answer: bytes) -> _Answer | None:
+def _response(answer: bytes) -> bytes | None:
     """The response object in an answer, whole or streamed; None: there is none that can be read."""
     try:
         if answer.lstrip()[:1] == b"{":
-            return _answers.decode(answer)
+            _answers.decode(answer)
+            return answer
         for data in reversed(EventReader().feed(answer + b"\n\n")):
             if data.startswith(b"{"):
                 event = _events.decode(data)
                 if event.type in _ENDS:
-                    return _answers.decode(event.response)
+                    _answers.decode(event.response)
+                    return bytes(event.response)
     except (*NOT_JSON, ValueError):
         pass
     return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from headrace.metrics import Metric
 from headrace.policy import EngineView
 
 TTFT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -30,7 +31,11 @@ class Histogram:
 
 
 class Telemetry:
-    """What is counted of requests and attempts."""
+    """What is counted of requests and attempts.
+
+    Attributes:
+        sources: asked for further figures when somebody looks.
+    """
 
     __slots__ = (
         "attempts",
@@ -41,6 +46,8 @@ class Telemetry:
         "output_tokens",
         "refused",
         "requests",
+        "rescues",
+        "sources",
         "ttft",
     )
 
@@ -50,7 +57,9 @@ class Telemetry:
         self.requests: dict[tuple[str, str], int] = {}
         self.attempts: dict[tuple[str, str], int] = {}
         self.refused: dict[str, int] = {}
+        self.rescues: dict[str, int] = {}
         self.ledger_faults = 0
+        self.sources: list[Callable[[], Iterable[Metric]]] = []
         self.input_tokens = dict.fromkeys(backend_names, 0)
         self.cached_input_tokens = dict.fromkeys(backend_names, 0)
         self.output_tokens = dict.fromkeys(backend_names, 0)
@@ -68,6 +77,15 @@ class Telemetry:
         """Count an attempt's end."""
         key = (backend, outcome)
         self.attempts[key] = self.attempts.get(key, 0) + 1
+
+    def rescued(self, outcome: str) -> None:
+        """Count what became of an answer that broke off after its client had a part of it.
+
+        Args:
+            outcome: `completed` by another backend; `ended`: nothing but its last words was missing; `broken`: no
+                backend went on to its end; `impossible`: none could.
+        """
+        self.rescues[outcome] = self.rescues.get(outcome, 0) + 1
 
     def used(self, backend: str, input_tokens: int, output_tokens: int, cached_input_tokens: int) -> None:
         """Count tokens as the backend counted them."""
@@ -91,6 +109,8 @@ def render(telemetry: Telemetry, view: EngineView, *, connections: int, limits: 
         _histograms(lines, name, text, histograms)
     _engine(lines, view)
     _family(lines, "headrace_client_connections", "gauge", "Open client connections.", [((), connections)])
+    for metric in (each for source in telemetry.sources for each in source()):
+        _family(lines, metric.name, metric.kind, metric.text, [((), metric.value)])
     limit_rows = [((("limit", name),), value) for name, value in limits.items()]
     _family(lines, "headrace_limit", "gauge", "Limits as set, in the unit that the name ends with.", limit_rows)
     return ("\n".join(lines) + "\n").encode()
@@ -102,8 +122,11 @@ def _counters(lines: list[str], telemetry: Telemetry) -> None:
     refused = [((("reason", label),), n) for label, n in sorted(telemetry.refused.items())]
     _family(lines, "headrace_requests_total", "counter", "Requests ended.", requests)
     _family(lines, "headrace_attempts_total", "counter", "Attempts ended.", attempts)
+    rescues = [((("outcome", outcome),), n) for outcome, n in sorted(telemetry.rescues.items())]
+    text = "Answers that broke off after their client had a part: completed, ended, broken or impossible."
+    _family(lines, "headrace_rescues_total", "counter", text, rescues)
     _family(lines, "headrace_refused_total", "counter", "Refused before becoming a request.", refused)
-    text = "Failed writes of the usage ledger; its records wait in memory."
+    text = "Failed writes, syncs and rotations of the usage ledger; records that are not written wait in memory."
     _family(lines, "headrace_ledger_faults_total", "counter", text, [((), telemetry.ledger_faults)])
     for name, text, counts in (
         ("headrace_input_tokens_total", "Input tokens, as backends counted.", telemetry.input_tokens),

@@ -1,7 +1,7 @@
 """HTTP/1.1 over asyncio protocols: the server, the client with its pools, and the pump between them."""
 
 from headrace.http.client import ClientExchange, FailedKind, ResponseSink
-from headrace.http.exchange import Exchange, header_lines
+from headrace.http.exchange import Exchange, header_lines, header_value
 from headrace.http.frames import CloseCode
 from headrace.http.limits import HttpLimits
 from headrace.http.pool import ConnectionPool, PoolLimits
@@ -38,6 +38,7 @@ __all__ = [
     "accept",
     "handshake_fault",
     "header_lines",
+    "header_value",
     "serve",
     "unframe",
     "wants_websocket",

@@ -12,10 +12,11 @@ from __future__ import annotations
 import socket
 import struct
 from asyncio import Transport
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+from urllib.parse import quote
 
 from headrace.http.pump import LAST_CHUNK, unframe
 
@@ -24,12 +25,24 @@ if TYPE_CHECKING:
     from headrace.http.websocket import WebSocket
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
+MAX_VALUE_BYTES = 2048
+_PLAIN = "!#$&'()*+-./:;<=>?@[]^_`{|}~"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def header_lines(*pairs: tuple[bytes, bytes]) -> bytes:
     """Header lines as they go on the wire, each ended by CRLF."""
     return b"".join(b"%s: %s\r\n" % pair for pair in pairs)
+
+
+def header_value(texts: Iterable[str]) -> bytes:
+    """Texts that may come from anybody as one header's value, with commas between.
+
+    What is not printable ASCII is percent-encoded: a line end would begin another header, or the body. A list that is
+    too long for a header ends with `...`.
+    """
+    value = ", ".join(quote(text, safe=_PLAIN) for text in texts)
+    return (value if len(value) <= MAX_VALUE_BYTES else value[: MAX_VALUE_BYTES - 3] + "...").encode()
 
 
 def status_line(status: int) -> bytes:
@@ -202,7 +215,7 @@ class Exchange:
 
     def raw_sender(self) -> Callable[[bytes], None]:
         """What to call with many blocks of whole chunks: `write_raw`, or what it comes to once the body has begun."""
-        return self._owner.splicer() if self._splice else self.write_raw
+        return self._send if self._splice else self.write_raw
 
     def flush(self) -> None:
         """Send what has been written now, and not at the end of the round."""
@@ -227,11 +240,25 @@ class Exchange:
         self._splice = False
         self._forget()
         if self._until_close:
-            raw = self._transport.get_extra_info("socket")
-            if raw is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self._transport.abort()
+            self._reset_connection()
         self._owner.exchange_ended(False)
+
+    def reset(self) -> None:
+        """Reset the connection: what was written and not yet read is lost."""
+        if self._phase >= _ENDED:
+            return
+        self._phase = _ENDED
+        self._splice = False
+        self._forget()
+        self._owner.flush()
+        self._reset_connection()
+        self._owner.exchange_ended(False)
+
+    def _reset_connection(self) -> None:
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
 
     def gone(self) -> None:
         """The connection is lost: called by the server."""
@@ -259,8 +286,12 @@ class Exchange:
         head = self._head
         if head is not None:
             self._head = None
-            self._splice = self._chunked and not self._no_body
             data = head + data
+            if self._chunked and not self._no_body:
+                self._splice = True
+                self._send(data)
+                self._send = self._owner.splicer()  # the first piece begins a stream, what follows makes a round busy
+                return
         if data:
             self._send(data)
 

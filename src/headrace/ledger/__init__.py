@@ -1,6 +1,8 @@
-"""The usage ledger: an append-only file of what every attempt used, from dispatch to end."""
+"""The usage ledger: an append-only log of what every attempt used, from dispatch to end."""
 
+from headrace.ledger.files import ledger_files
 from headrace.ledger.reader import Entry, LedgerTotals, ledger_totals, read_ledger
+from headrace.ledger.terms import fleet_terms
 from headrace.ledger.writer import Recovery, UsageLedger, recover
 from headrace.metrics.usage import (
     AttemptStatus,
@@ -11,6 +13,7 @@ from headrace.metrics.usage import (
     Record,
     Recovered,
     RunStarted,
+    Terms,
 )
 
 __all__ = [
@@ -25,7 +28,10 @@ __all__ = [
     "Recovered",
     "Recovery",
     "RunStarted",
+    "Terms",
     "UsageLedger",
+    "fleet_terms",
+    "ledger_files",
     "ledger_totals",
     "read_ledger",
     "recover",

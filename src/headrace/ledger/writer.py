@@ -1,29 +1,35 @@
 """Writing a ledger: what every attempt used, so that a bill can be checked and a crash loses nothing.
 
 An attempt is written twice, when it is dispatched (`opened`) and when it ends (`closed`), to a file opened for
-appending: once `write` returns, the bytes are the kernel's, and `kill -9` cannot take them back. (A power cut can: the
-file is not synced.) A busy driver writes the records of one round together: it asks to be woken when the first one
-waits (`defer`), and calls `flush` before any byte of that round leaves. So what was sent is in the file.
+appending: once `write` returns, the bytes are the kernel's, and `kill -9` cannot take them back. (A power cut can:
+`durable` says when they reach the disk.) A busy driver writes the records of one round together: it asks to be woken
+when the first one waits (`defer`), and calls `flush` before any byte of that round leaves. So what was sent is in the
+file.
 
 A record that cannot be written (the disk is full) waits in memory for the next `flush`; one that was cut goes on where
 it was cut, since one process writes a file at a time, which a lock on it sees to. At the next start every attempt that
 is still open gets one `interrupted` record with the interval that holds its true count; a file that is repaired already
 is left as it is.
+
+A ledger in a directory (`files`) goes on in a new file when the one it writes is large, or of yesterday. The new one
+repeats at its head what is still in force: the run, its terms and the attempts that are open. So a start reads the last
+file alone, and earlier ones may be moved away.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from os import PathLike, fspath
+from os import PathLike
 
 import msgspec
 
 from headrace.errors import ConfigError, Fault, InvariantError
+from headrace.fleet import Fsync, LedgerSettings
+from headrace.ledger.durable import Durability
+from headrace.ledger.files import next_file, open_last, put_in_place, sync_directory, write_all
 from headrace.ledger.reader import read_ledger
 from headrace.metrics.usage import (
     AttemptStatus,
@@ -34,9 +40,12 @@ from headrace.metrics.usage import (
     Record,
     Recovered,
     RunStarted,
+    Terms,
 )
+from headrace.units import SECONDS_PER_DAY
 
 FIRST_BYTES = b'{"kind":"run"'
+WRITER = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +61,53 @@ class UsageLedger:
     """The ledger of one run. Opening it recovers what earlier runs left behind (see `recovered`).
 
     Args:
+        path: a file, or a directory in which this writer has files of its own.
+        settings: see there.
+        writer: whose files of a directory these are; None: the only one. A name makes `path` a directory.
         started_unix_s: wall time of the driver's second 0; None: now.
+        run_id: names this run among all; None: drawn at random.
 
     Raises:
         ConfigError: the file cannot be written, or another process writes it.
         TraceError: it is damaged.
     """
 
-    def __init__(self, path: str | PathLike[str], *, started_unix_s: float | None = None) -> None:
-        self.path = fspath(path)
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        settings: LedgerSettings | None = None,
+        *,
+        writer: str | None = None,
+        started_unix_s: float | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        self.settings = settings or LedgerSettings()
+        self.run_id = os.urandom(8).hex() if run_id is None else run_id
         self._encode = msgspec.json.Encoder().encode
-        self._open: set[int] = set()
-        self._waiting: list[bytes] = []
+        self._open: dict[int, bytes] = {}
+        self._terms: list[Terms] = []
+        self._terms_of: dict[str, int] = {}
+        self._waiting: list[bytes] = []  # lines without their ends
+        self._rest = b""  # what of the last flush could not be written
         self._wake: Callable[[], None] | None = None
-        self._fd = _open_locked(self.path)
+        in_directory = self.settings.rotates or writer is not None
+        self.path, self._fd = open_last(path, writer or WRITER, in_directory=in_directory)
         try:
+            self._day = _day_of(self._fd)
             self.recovered = _repair(self.path, self._fd)
             self.run = self.recovered.last_run + 1
-            started = time.time() if started_unix_s is None else started_unix_s
-            self._write(RunStarted(self.run, started))
+            self._started_unix_s = time.time() if started_unix_s is None else started_unix_s
+            write_all(self._fd, self._encode(RunStarted(self.run, self._started_unix_s, self.run_id)) + b"\n")
+            if self.settings.fsync is not Fsync.NEVER:
+                os.fsync(self._fd)
+                sync_directory(self.path)
         except BaseException:
             os.close(self._fd)
             raise
+        self._durable = Durability(self.settings.fsync, self.settings.fsync_interval_s, self._fd)
+        self._settles = self.settings.fsync is Fsync.ALWAYS
+        self._segment, self._begun_bytes = 1, 0
+        self._before_bytes = os.fstat(self._fd).st_size  # of this file, before `written_bytes`
 
     def opened(
         self,
@@ -85,6 +119,9 @@ class UsageLedger:
         *,
         input_tokens: int,
         reserved_output_tokens: int | None,
+        api: str = "",
+        reason: str = "first",
+        tenant: str = "default",
     ) -> None:
         """Write that an attempt is dispatched; call it before its first byte is sent.
 
@@ -93,6 +130,7 @@ class UsageLedger:
             at_s: seconds since the driver's start.
             input_tokens: as estimated.
             reserved_output_tokens: the most it may produce; None: no bound.
+            api, reason, tenant: see `metrics.usage.Opened`.
 
         Raises:
             InvariantError: this attempt is open already.
@@ -100,13 +138,22 @@ class UsageLedger:
         """
         if attempt_id in self._open:
             raise InvariantError(f"ledger: attempt {attempt_id} of run {self.run} was opened twice")
-        self._open.add(attempt_id)
-        self._write(
-            Opened(
-                *(self.run, attempt_id, request_id, backend, workload_class),
-                *(at_s, input_tokens, reserved_output_tokens),
-            )
+        record = Opened(
+            self.run,
+            attempt_id,
+            request_id,
+            backend,
+            workload_class,
+            at_s,
+            input_tokens,
+            reserved_output_tokens,
+            self._terms_of.get(backend),
+            api,
+            reason,
+            tenant,
         )
+        self._open[attempt_id] = line = self._encode(record)
+        self._write(line)
 
     def closed(
         self,
@@ -129,16 +176,28 @@ class UsageLedger:
         Returns:
             Whether a record was written.
         """
-        if attempt_id not in self._open:
+        if self._open.pop(attempt_id, None) is None:
             return False
-        self._open.discard(attempt_id)
-        self._write(
-            Closed(
-                *(self.run, attempt_id, status, at_s),
-                *(input_tokens, output_tokens, cached_input_tokens, delivered_output_tokens),
-            )
+        record = Closed(
+            self.run,
+            attempt_id,
+            status,
+            at_s,
+            input_tokens,
+            output_tokens,
+            cached_input_tokens,
+            delivered_output_tokens,
         )
+        self._write(self._encode(record))
         return True
+
+    def agree(self, terms: Iterable[Terms]) -> None:
+        """Attempts on these backends are on these terms from now on; their `run` and `number` are set here."""
+        for each in terms:
+            numbered = msgspec.structs.replace(each, run=self.run, number=len(self._terms) + 1)
+            self._terms.append(numbered)
+            self._terms_of[each.backend] = numbered.number
+            self._write(self._encode(numbered))
 
     @property
     def open_attempts(self) -> int:
@@ -148,7 +207,12 @@ class UsageLedger:
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait to be written."""
-        return sum(map(len, self._waiting))
+        return len(self._rest) + sum(map(len, self._waiting)) + len(self._waiting)
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes of this run that were written and not forced to the disk."""
+        return self._durable.unsynced_bytes
 
     def defer(self, wake: Callable[[], None]) -> None:
         """From now on records wait for `flush`; `wake` is called when the first one does."""
@@ -156,13 +220,29 @@ class UsageLedger:
 
     def flush(self) -> None:
         """Write what waits. Raises OSError: some of it cannot be written now; it waits on."""
-        if not self._waiting:
-            return
-        data = b"".join(self._waiting)
-        self._waiting = [data]
-        while data:  # nearly always once; the kernel may take less when the disk fills
-            data = data[os.write(self._fd, data) :]
-            self._waiting = [data] if data else []
+        waiting, durable = self._waiting, self._durable
+        if waiting:
+            waiting.append(b"")
+            self._rest += b"\n".join(waiting)
+            waiting.clear()
+        while self._rest:  # nearly always once; the kernel may take less when the disk fills
+            taken = os.write(self._fd, self._rest)
+            durable.written_bytes += taken
+            self._rest = self._rest[taken:]
+        if self._settles:
+            durable.settle()
+
+    def maintain(self) -> None:
+        """What is to be done about once a second: go on in a new file where the settings say so.
+
+        Raises:
+            OSError: it could not be made, or what was written could not be forced to the disk.
+        """
+        if self._is_due():
+            self._rotate()
+        fault = self._durable.fault()
+        if fault is not None:
+            raise fault
 
     def close(self) -> None:
         """Write what waits and close the file. Attempts that are open stay so; the next start marks them interrupted.
@@ -171,12 +251,11 @@ class UsageLedger:
             OSError: some records could not be written, and are lost.
         """
         if self._fd >= 0:
-            fd = self._fd
             try:
                 self.flush()
             finally:
                 self._fd = -1
-                os.close(fd)
+                self._durable.close()
 
     def __enter__(self) -> UsageLedger:
         return self
@@ -184,44 +263,47 @@ class UsageLedger:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _write(self, record: Record) -> None:
+    def _write(self, line: bytes) -> None:
         waiting, wake = self._waiting, self._wake
-        waiting.append(self._encode(record) + b"\n")
+        waiting.append(line)
         if wake is None:
             self.flush()
         elif len(waiting) == 1:
             wake()
 
+    def _is_due(self) -> bool:
+        """Whether this file is to be followed by another one; one without a record of its own is not."""
+        settings, written = self.settings, self._durable.written_bytes - self._begun_bytes
+        if written == 0 or not settings.rotates:
+            return False
+        if settings.rotate_daily and _today() != self._day:
+            return True
+        return settings.rotate_bytes is not None and self._before_bytes + written >= settings.rotate_bytes
 
-def recover(path: str | PathLike[str]) -> Recovery:
+    def _rotate(self) -> None:
+        self.flush()  # to the end of a line
+        head = RunStarted(self.run, self._started_unix_s, self.run_id, self._segment + 1)
+        lines = [self._encode(record) for record in (head, *self._terms)]
+        content = b"\n".join([*lines, *self._open.values(), b""])
+        path = next_file(self.path)
+        self._fd = put_in_place(path, content, sync=self.settings.fsync is not Fsync.NEVER)
+        self.path, self._segment, self._day = path, self._segment + 1, _today()
+        self._before_bytes, self._begun_bytes = len(content), self._durable.written_bytes
+        self._durable.follow(self._fd)
+
+
+def recover(path: str | PathLike[str], writer: str = WRITER) -> Recovery:
     """Mark what dead writers left open as interrupted, once. Running it again adds nothing.
 
     Raises:
         ConfigError: the file cannot be written, or a live process writes it.
         TraceError: it is damaged.
     """
-    fd = _open_locked(fspath(path))
+    last, fd = open_last(path, writer, in_directory=False)
     try:
-        return _repair(fspath(path), fd)
+        return _repair(last, fd)
     finally:
         os.close(fd)
-
-
-def _open_locked(path: str) -> int:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as fault:
-        raise ConfigError("ledger", [Fault(path, f"cannot be written: {fault.strerror}")]) from fault
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise ConfigError("ledger", [Fault(path, "is not a regular file; name one that can be read back")])
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as fault:
-        os.close(fd)
-        message = "another process writes this ledger; give each gateway a file of its own"
-        raise ConfigError("ledger", [Fault(path, message)]) from fault
-    return fd
 
 
 def _repair(path: str, fd: int) -> Recovery:
@@ -238,7 +320,7 @@ def _repair(path: str, fd: int) -> Recovery:
         records.insert(0, Recovered(len(left_open)))
     encode = msgspec.json.Encoder().encode
     lines = b"".join(encode(record) + b"\n" for record in records)
-    _write_all(fd, (b"" if state.ends_with_newline else b"\n") + lines)
+    write_all(fd, (b"" if state.ends_with_newline else b"\n") + lines)
     return Recovery(left_open, tuple(state.torn), state.last_run)
 
 
@@ -248,8 +330,11 @@ def _begins_a_ledger(torn: list[tuple[int, bytes]]) -> bool:
     return first.startswith(FIRST_BYTES) or FIRST_BYTES.startswith(first.rstrip(b"\n"))
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    """Nearly always one call; the kernel may take less when the disk fills."""
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, data[written:])
+def _today() -> int:
+    return int(time.time() // SECONDS_PER_DAY)
+
+
+def _day_of(fd: int) -> int:
+    """When a file was written last; an empty one: today."""
+    found = os.fstat(fd)
+    return int(found.st_mtime // SECONDS_PER_DAY) if found.st_size else _today()

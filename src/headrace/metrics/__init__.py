@@ -9,6 +9,7 @@ from headrace.metrics.feasible import (
     why_infeasible,
     why_out_of_reach,
 )
+from headrace.metrics.live import Metric
 from headrace.metrics.period import PeriodMeter
 from headrace.metrics.record import AttemptRecord, RequestRecord
 from headrace.metrics.report import (
@@ -37,6 +38,7 @@ __all__ = [
     "ClassTotals",
     "CostReport",
     "Infeasible",
+    "Metric",
     "PeriodMeter",
     "PeriodReport",
     "PolicyReport",

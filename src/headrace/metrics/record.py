@@ -33,6 +33,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
             feasibility check may assign it to.
         cached_input_tokens: of `input_tokens`, those that the backend found in its prefix cache.
         workload_class: of its request; only budgets ask.
+        reason: why it was made; see `policy.DispatchReason`.
     """
 
     pool: str
@@ -44,3 +45,4 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     eligible_pools: tuple[str, ...]
     cached_input_tokens: int = 0
     workload_class: str = ""
+    reason: str = "first"

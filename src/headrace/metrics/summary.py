@@ -57,9 +57,15 @@ class ClassTotals:
 
 @dataclass(slots=True)
 class PoolTotals:
-    """What is kept of one pool."""
+    """What is kept of one pool.
+
+    Attributes:
+        requests: attempts that it was given; `rescues`, `hedges`: of those, how many were made for that reason.
+    """
 
     requests: int = 0
+    rescues: int = 0
+    hedges: int = 0
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
@@ -143,6 +149,8 @@ class RunMetrics:
         if totals is None:
             raise InvariantError(f"metrics: no such pool: {record}")
         totals.requests += 1
+        totals.rescues += record.reason == "rescue"
+        totals.hedges += record.reason == "hedge"
         totals.input_tokens += record.input_tokens
         totals.cached_input_tokens += record.cached_input_tokens
         totals.output_tokens += record.output_tokens

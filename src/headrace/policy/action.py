@@ -33,6 +33,7 @@ class DispatchReason(StrEnum):
 
     FIRST = "first"
     RETRY = "retry"  # an attempt before it failed, and nothing of it reached the client
+    HEDGE = "hedge"  # the attempt before it is late, and lives: the first of both to answer wins
     RESCUE = "rescue"  # an attempt before it failed, and this one goes on from what the client has
 
 
@@ -76,7 +77,7 @@ class SetTimer(Action, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Enqueue(Action, frozen=True, gc=False, tag=True, array_like=True):
-    """Hold the request: every candidate is full now."""
+    """Hold the request: every candidate is full now, or is to be left alone for a moment."""
 
     request_id: int
 

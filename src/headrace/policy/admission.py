@@ -52,7 +52,7 @@ class Admission:
 
     def admit(self, now_s: float, request: RequestState) -> tuple[Refusal | None, RequestState | None]:
         """Let a request wait, or say why it may not and when it should come back; with who goes in its place."""
-        due_s = self._due_s(now_s, request)
+        due_s = self.due_s(now_s, request)
         if due_s is None:
             return self.no_backend(now_s, request), None
         spent_s = self._chooser.refused_s(now_s, request)
@@ -69,7 +69,8 @@ class Admission:
             return (RejectReason.QUEUE_FULL, self.come_back_s(now_s, request)), None
         if evicted is not None:
             self.room.leave(now_s, evicted)
-        self.room.enter(now_s, min(due_s, now_s + _slo_s(request)) if overloaded else due_s, request)
+        due_s = min(due_s, request.deadline_s, now_s + _slo_s(request) if overloaded else inf)
+        self.room.enter(now_s, due_s, request)
         return None, evicted
 
     def come_back_s(self, now_s: float, request: RequestState) -> float:
@@ -98,7 +99,7 @@ class Admission:
                     soonest_s = min(soonest_s, now_s + max(room_s, SOONEST_S))
         return soonest_s if soonest_s < inf else None
 
-    def _due_s(self, now_s: float, request: RequestState) -> float | None:
+    def due_s(self, now_s: float, request: RequestState) -> float | None:
         """Until when a request may wait; None: there is nothing to wait for.
 
         While a backend that could take it is up, for `queue_timeout_s`. Where all that are left asked to be left alone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.policy.action import Dispatch, DispatchReason
+from headrace.policy.action import Cancel, Dispatch, DispatchReason
 from headrace.policy.choice import Choice, Chooser
 from headrace.policy.signals import SignalBoard
 from headrace.policy.state import AttemptState, RequestState
@@ -23,7 +23,9 @@ class Attempts:
         self._board = board
         self._next_id = 1
 
-    def begin(self, now_s: float, request: RequestState, choice: Choice) -> tuple[AttemptState, Dispatch]:
+    def begin(
+        self, now_s: float, request: RequestState, choice: Choice, reason: DispatchReason
+    ) -> tuple[AttemptState, Dispatch]:
         """Make an attempt where `choice` says, and book it at its predicted size."""
         attempt_id = self._next_id
         self._next_id = attempt_id + 1
@@ -37,7 +39,10 @@ class Attempts:
         if self._board.listens:
             self._board.dispatched(now_s, backend, prefill_s, kv_tokens)
         attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
-        request.attempt = attempt
+        if reason is DispatchReason.HEDGE:
+            request.hedge = attempt
+        else:
+            request.attempt = attempt
         request.attempts += 1
         request.tried |= 1 << backend.index
         request.queued_s = None
@@ -52,8 +57,15 @@ class Attempts:
             output_tokens,
             outside_score_usd,
             None if outside is None else outside.cost_usd(input_tokens, output_tokens, outside_cached),
-            _reason(request),
+            reason,
         )
+
+    def cancel(self, now_s: float, attempt: AttemptState, output_tokens: int = 0) -> Cancel:
+        """Stop an attempt that is of no use any more and of which so much came; its backend is not to blame."""
+        attempt.backend.breaker.released(attempt.probe)
+        began = attempt.first_token_s is not None
+        self.end(now_s, attempt, attempt.request.input_tokens if began else 0, output_tokens)
+        return Cancel(attempt.attempt_id)
 
     def end(
         self,
@@ -67,17 +79,15 @@ class Attempts:
         """End an attempt: give back what it held, and true up what it was booked for."""
         request, backend = attempt.request, attempt.backend
         del self.live[attempt.attempt_id]
-        request.attempt = None
+        if request.hedge is None:
+            request.attempt = None
+        elif request.hedge is attempt:
+            request.hedge = None
+        else:
+            request.attempt, request.hedge = request.hedge, None
         value_usd_per_s = request.workload_class.value_of_time_usd_per_s
         backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens, value_usd_per_s)
         attempt.waits = False
         if self._board.listens:
             self._board.released(now_s, backend)
         self._chooser.ended(now_s, attempt, used_input, used_output, completed, cached_input)
-
-
-def _reason(request: RequestState) -> DispatchReason:
-    """Why an attempt is made that has just been counted."""
-    if request.resumes:
-        return DispatchReason.RESCUE
-    return DispatchReason.FIRST if request.attempts == 1 else DispatchReason.RETRY

@@ -112,6 +112,14 @@ class Chooser:
         """A signal came; returns whether it changed what providers let us take."""
         return self.quotas is not None and self.quotas.told(now_s, event)
 
+    def choose_apart(self, now_s: float, request: RequestState, apart: int) -> Choice | None:
+        """As `choose`, but for the backends of the bit mask `apart`."""
+        tried = request.tried
+        request.tried = tried | apart
+        choice = self.choose(now_s, request)
+        request.tried = tried
+        return choice
+
     def resumed(self, now_s: float, event: PeriodResumed) -> None:
         """The driver says how far a period is."""
         if self.limits is not None:
@@ -120,6 +128,10 @@ class Chooser:
     def refused_s(self, now_s: float, request: RequestState) -> float | None:
         """Seconds until hard budgets allow the request somewhere again; None: they do now."""
         return None if self.limits is None else self.limits.refused_s(now_s, request)
+
+    def miss_usd(self, request: RequestState) -> float:
+        """What a miss of the SLO costs, where that is priced."""
+        return 0.0 if self.limits is None else self.limits.miss_usd(request)
 
     def look_up(self, request: RequestState) -> None:
         """See which backends probably have the beginning of its prompt cached."""

@@ -29,6 +29,7 @@ from headrace.fleet import Fleet
 from headrace.policy.action import (
     AnyAction,
     Cancel,
+    DispatchReason,
     End,
     Enqueue,
     Outcome,
@@ -54,6 +55,7 @@ from headrace.policy.event import (
     TimerFired,
 )
 from headrace.policy.explain import Explained, explained
+from headrace.policy.hedge import Hedging
 from headrace.policy.intake import Intake
 from headrace.policy.learning import learn
 from headrace.policy.picked import chooser
@@ -61,11 +63,11 @@ from headrace.policy.policies import PRICES, Policy
 from headrace.policy.pool_shares import share_meters
 from headrace.policy.predict import LengthPredictor
 from headrace.policy.pricing import BackendState
-from headrace.policy.retry import RetryBudget
+from headrace.policy.retry import PASSES, Backoff, RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
-from headrace.policy.state import RequestState
-from headrace.policy.timers import QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
+from headrace.policy.state import AttemptState, RequestState
+from headrace.policy.timers import BACKOFF_TIMER, HEDGE_TIMER, QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
 from headrace.policy.view import BackendView, EngineView, ShareView
 
 
@@ -77,7 +79,7 @@ class PolicyEngine:
     ) -> None:
         """
         Args:
-            rng: chance for the policy's picker, if it draws; nothing else does.
+            rng: chance for pauses before a retry, and for the policy's picker, if it draws; nothing else does.
             policy: what chooses; see `policies.POLICIES`.
             predictor: of output lengths; None: learnt online. Only a simulator can know better.
         """
@@ -89,12 +91,14 @@ class PolicyEngine:
         self._router = Router(fleet, self._backends, policy, apart=self._chooser.apart)
         self._intake = Intake(fleet, self._chooser, predictor)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
+        self._backoff = Backoff(fleet.limits, rng)
         self._requests: dict[int, RequestState] = {}
         self._admission = Admission(fleet.limits, self._chooser)
         self._room = self._admission.room
         self._board = SignalBoard(fleet.signals, self._backends)
         self._attempts = Attempts(self._chooser, self._board)
-        self._timers = Timers(fleet.limits)
+        self._timers = Timers(fleet)
+        self._hedging = Hedging(fleet, self._chooser, self._backends) if fleet.limits.hedge_budget else None
         self._now_s = 0.0
 
     def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
@@ -181,6 +185,10 @@ class PolicyEngine:
         backend, probe, attempt.probe = attempt.backend, attempt.probe, Probe.NOTHING
         backend.first_token(attempt.prefill_s, attempt.ttft_s, now_s - attempt.dispatched_s)
         backend.breaker.succeeded(probe)
+        if self._hedging is not None:
+            self._hedging.answered(attempt, now_s - attempt.dispatched_s)
+        if attempt.request.hedge is not None:
+            return self._won(now_s, attempt) + self._serve_queue(now_s)
         return self._serve_queue(now_s) if probe else []  # the breaker is closed, or the window wider
 
     def _finished(self, now_s: float, event: Finished) -> list[AnyAction]:
@@ -188,6 +196,7 @@ class PolicyEngine:
         if attempt is None:
             return []
         request = attempt.request
+        lost = [] if request.hedge is None else self._won(now_s, attempt)
         attempt.backend.breaker.succeeded(attempt.probe)
         learn(now_s, attempt, event, self._intake.predictor)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
@@ -195,13 +204,15 @@ class PolicyEngine:
         self._attempts.end(
             now_s, attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens
         )
-        return self._end_and_serve(now_s, request, Outcome.COMPLETED)
+        ended = self._end_and_serve(now_s, request, Outcome.COMPLETED)
+        return lost + ended if lost else ended
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
         attempt = self._attempts.live.get(event.attempt_id)
         if attempt is None:
             return []
         request, backend = attempt.request, attempt.backend
+        lost = self._won(now_s, attempt) if event.committed and request.hedge is not None else []
         refused = event.kind is FailureKind.OVERLOADED
         if refused:
             backend.breaker.refused(now_s, event.retry_after_s, attempt.probe)
@@ -215,25 +226,30 @@ class PolicyEngine:
         used_input = request.input_tokens if attempt.first_token_s is not None else 0
         self._attempts.end(now_s, attempt, used_input, event.output_tokens)
         if event.committed:
-            if not event.resumable:
-                return self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
-            request.resume(event.output_tokens)
-            request.shun(request.candidates.named(event.unfit))
+            if not (event.resumable and self._limits.rescue):
+                return lost + self._end(request, Outcome.FAILED) + self._serve_after_failure(now_s, backend)
+            self._resume(request, event)
+        request.failed_by(backend, event.kind in PASSES)
         if refused:
             request.refused_by(backend)
-        return self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
+        if request.attempt is not None:  # the other of two goes on
+            return self._serve_after_failure(now_s, backend)
+        return lost + self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
+
+    def _resume(self, request: RequestState, event: AttemptFailed) -> None:
+        """What comes next goes on from what the client has: it reads that too, and has less to write."""
+        request.resume(event.output_tokens)
+        request.work = self._chooser.work(request.input_tokens, request.expected_output_tokens)
+        request.shun(request.candidates.named(event.unfit))
 
     def _client_gone(self, now_s: float, event: ClientGone) -> list[AnyAction]:
         request = self._requests.get(event.request_id)
         if request is None:
             return []
         actions: list[AnyAction] = []
-        attempt = request.attempt
-        if attempt is not None:
-            actions.append(Cancel(attempt.attempt_id))
-            attempt.backend.breaker.released(attempt.probe)
-            used_input = request.input_tokens if attempt.first_token_s is not None else 0
-            self._attempts.end(now_s, attempt, used_input, event.output_tokens)
+        for attempt in (request.hedge, request.attempt):
+            if attempt is not None:
+                actions.append(self._attempts.cancel(now_s, attempt, event.output_tokens))
         return actions + self._end_and_serve(now_s, request, Outcome.CANCELLED)
 
     def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
@@ -251,6 +267,10 @@ class PolicyEngine:
             return self._reject_late_waiters(now_s)
         if timer_id == WAKE_TIMER:
             return self._serve_queue(now_s)
+        if timer_id == BACKOFF_TIMER:
+            return self._end_pauses(now_s)
+        if timer_id == HEDGE_TIMER and self._hedging is not None:
+            return self._hedge(now_s, self._hedging)
         if timer_id == SIGNAL_TIMER and self._board.weigh(now_s):
             return self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s)
         return []
@@ -265,8 +285,37 @@ class PolicyEngine:
     def _dispatch(self, now_s: float, request: RequestState, choice: Choice) -> list[AnyAction]:
         if not request.attempts:
             self._retries.dispatched()
-        attempt, dispatch = self._attempts.begin(now_s, request, choice)
-        return [dispatch, *self._timers.expect(now_s, attempt)]
+            reason = DispatchReason.FIRST
+        else:
+            reason = DispatchReason.RESCUE if request.resumes else DispatchReason.RETRY
+        attempt, dispatch = self._attempts.begin(now_s, request, choice, reason)
+        actions = [dispatch, *self._timers.expect(now_s, attempt)]
+        if self._hedging is not None:
+            late_s = self._hedging.expect(now_s, attempt, dispatch.cost_usd)
+            if late_s is not None:
+                actions += self._timers.by(HEDGE_TIMER, late_s)
+        return actions
+
+    def _hedge(self, now_s: float, hedging: Hedging) -> list[AnyAction]:
+        """Dispatch a second attempt beside each one that is late, where that is worth it; see when the next is."""
+        actions: list[AnyAction] = []
+        for attempt in hedging.late(now_s):
+            request = attempt.request
+            choice = hedging.choose(now_s, attempt, 0) if request.tries < self._limits.max_attempts else None
+            if choice is not None:
+                hedge, dispatch = self._attempts.begin(now_s, request, choice, DispatchReason.HEDGE)
+                actions += [dispatch, *self._timers.expect(now_s, hedge)]
+        return actions + self._timers.by(HEDGE_TIMER, hedging.next_s())
+
+    def _won(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
+        """Of two attempts this one answers: the other is cancelled."""
+        request = attempt.request
+        loser = request.attempt if request.hedge is attempt else request.hedge
+        if loser is None:
+            return []
+        if self._hedging is not None:
+            self._hedging.lost(now_s, loser, attempt)
+        return [self._attempts.cancel(now_s, loser)]
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 
@@ -278,7 +327,7 @@ class PolicyEngine:
         actions: list[AnyAction] = [Enqueue(request.request_id)]
         if evicted is not None:
             actions += self._reject(evicted, RejectReason.QUEUE_FULL, self._admission.come_back_s(now_s, evicted))
-        return [*actions, *self._timers.give_up(self._room.next_due_s()), *self._wake_later(now_s)]
+        return [*actions, *self._timers.by(QUEUE_TIMER, self._room.next_due_s()), *self._wake_later(now_s)]
 
     def _refused(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Turn a request away that hard budgets allow nowhere; nothing if they allow it somewhere."""
@@ -306,20 +355,37 @@ class PolicyEngine:
         """
         if backend.free(now_s):
             return self._serve_queue(now_s)
-        return self._wake_later(now_s) if backend.breaker.allows_from_s < self._timers.wakes_s else []
+        return self._wake_later(now_s) if backend.breaker.allows_from_s < self._timers.due_s(WAKE_TIMER) else []
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:
         """Serve the queue again when a cooldown or a pause ends: nothing else may happen then."""
-        return self._timers.wake(self._admission.next_free_s(now_s))
+        return self._timers.by(WAKE_TIMER, self._admission.next_free_s(now_s))
 
     def _retry(self, now_s: float, request: RequestState, refused: bool) -> list[AnyAction]:
-        """Another backend, now or when one is free, while tries and budget last; else the request has failed."""
+        """Another try while tries and budget last; else the request has failed."""
         if refused and not any(b.free(now_s) for b in request.candidates.untried(request.tried)):
             return self._wait_or_reject(now_s, request)
         if request.tries < self._limits.max_attempts and self._retries.take():
-            choice = self._chooser.choose(now_s, request)
-            return self._wait_or_reject(now_s, request) if choice is None else self._dispatch(now_s, request, choice)
+            return self._try_again(now_s, request)
         return self._reject(request, *self._admission.no_backend(now_s, request))
+
+    def _try_again(self, now_s: float, request: RequestState) -> list[AnyAction]:
+        """Another backend that can end in time, now or when one is free; else, after a pause, one that failed it."""
+        request.tried |= request.late(now_s)
+        choice = self._chooser.choose(now_s, request)
+        if choice is not None:
+            return self._dispatch(now_s, request, choice)
+        other = self._admission.due_s(now_s, request) is not None
+        if other or not self._backoff.enter(now_s, request):
+            return self._wait_or_reject(now_s, request)
+        return [Enqueue(request.request_id), *self._timers.by(BACKOFF_TIMER, self._backoff.next_s())]
+
+    def _end_pauses(self, now_s: float) -> list[AnyAction]:
+        """Try again for those who backed off for long enough; set the timer for the next one."""
+        actions: list[AnyAction] = []
+        for request in self._backoff.over(now_s):
+            actions += self._try_again(now_s, request)
+        return actions + self._timers.by(BACKOFF_TIMER, self._backoff.next_s())
 
     def _fail_late_attempts(self, now_s: float, timer_id: int) -> list[AnyAction]:
         """Give up on attempts whose first byte is overdue; set the timer for the next one."""
@@ -336,7 +402,7 @@ class PolicyEngine:
         actions = self._serve_queue(now_s)
         for request in self._room.overdue(now_s):
             actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, self._admission.come_back_s(now_s, request))
-        return actions + self._timers.give_up(self._room.next_due_s())
+        return actions + self._timers.by(QUEUE_TIMER, self._room.next_due_s())
 
     def _reject(self, request: RequestState, reason: RejectReason, retry_s: float) -> list[AnyAction]:
         if request.resumes:  # its client has a part of an answer: nothing can be said but that it breaks off
@@ -352,6 +418,7 @@ class PolicyEngine:
     def _end(self, request: RequestState, outcome: Outcome) -> list[AnyAction]:
         if request.queued_s is not None:
             self._room.leave(self._now_s, request)
+        request.backs_off_s = None
         if self._chooser.limits is not None and outcome in (Outcome.REJECTED, Outcome.FAILED):
             self._chooser.limits.lost(request)
         del self._requests[request.request_id]

@@ -21,6 +21,9 @@ class FailureKind(StrEnum):
     OVERLOADED = "overloaded"  # 429 and its relatives: healthy, but full
     SERVER_ERROR = "server_error"  # 5xx
     MISCONFIGURED = "misconfigured"  # it refuses the key, the account or the path that we have for it
+    STALLED = "stalled"  # its answer began, and then nothing came for too long
+    SLOW = "slow"  # its answer comes slower than the floor
+    CUT = "cut"  # its answer ended without its end
     UNFIT = "unfit"  # healthy, but this request is too much for it; another backend may take it
 
 

@@ -16,7 +16,7 @@ def learn(now_s: float, attempt: AttemptState, event: Finished, predictor: Lengt
         if attempt.first_token_s is not None and output_tokens >= MIN_TOKENS_FOR_TPOT:
             backend.observe_tpot(attempt.tpot_s, (now_s - attempt.first_token_s) / (output_tokens - 1))
         if output_tokens > 0:  # a refusal (a backend's 4xx) is an answer, but says nothing of how long answers are
-            name, tenant = request.workload_class.name, request.tenant
-            predictor.observe(name, tenant, request.input_tokens, output_tokens)
+            name, tenant, before = request.workload_class.name, request.tenant, request.delivered_tokens
+            predictor.observe(name, tenant, request.input_tokens - before, before + output_tokens)
     if request.hits and event.input_tokens is not None:
         backend.observe_hit(request.hits.get(backend.index, 0), event.cached_input_tokens)

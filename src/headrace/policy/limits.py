@@ -71,6 +71,10 @@ class PricedLimits:
                 waits.append(max(over))
         return max(min(waits), 1.0) if waits else None
 
+    def miss_usd(self, request: RequestState) -> float:
+        """Price of a miss of the request's class; 0 where it has none."""
+        return sum(slo.lambda_usd_per_miss for slo in self._slo if slo.name == request.workload_class.name)
+
     def booked(self, now_s: float, request: RequestState, attempt: AttemptState) -> None:
         """An attempt was dispatched."""
         for kv in self._kv:

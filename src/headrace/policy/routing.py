@@ -39,6 +39,15 @@ class Candidates:
         """Those that are not in the bit mask `tried`."""
         return tuple(b for b in self.backends if not tried >> b.index & 1)
 
+    def later_than(self, deadline_s: float, now_s: float, input_tokens: float, output_tokens: float) -> int:
+        """Those whose answer to a request of this size is expected after a deadline, as a bit mask."""
+        late = 0
+        for b in self.backends:
+            ttft_s, tpot_s = b.latency(input_tokens, output_tokens)
+            if now_s + ttft_s + (output_tokens - 1.0) * tpot_s > deadline_s:
+                late |= 1 << b.index
+        return late
+
     def named(self, names: tuple[str, ...]) -> int:
         """Those of these names, as a bit mask."""
         return sum(1 << b.index for b in self.backends if b.name in names)

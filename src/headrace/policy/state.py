@@ -1,4 +1,4 @@
-"""What the engine remembers of a request and of its live attempt."""
+"""What the engine remembers of a request and of its live attempts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ class RequestState:
         streamed: whether its first byte comes with its first token, not with its last.
         tried: bit mask of the backends tried, and of the `unfit` ones, by index.
         unfit: bit mask of the backends that cannot serve it.
-        attempt: the live attempt; None while it waits in the queue.
+        attempt: the live attempt; None while it waits in the queue. `hedge`: a second one beside it.
         attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
-        resumes: what is dispatched next goes on from what the client has.
+        delivered_tokens: of its answer, those that the client has from attempts that broke off: they are in
+            `input_tokens` now. `resumes`: what is dispatched next goes on from there.
+        passing: bit mask of the backends that failed it in a way that may pass.
+        backs_off_s: until when it waits before one of them is asked again; None while it does not.
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
         max_output_tokens: the client's ceiling on the output that is still to come; None: it gave none.
@@ -41,15 +44,19 @@ class RequestState:
         "arrived_s",
         "attempt",
         "attempts",
+        "backs_off_s",
         "candidates",
+        "delivered_tokens",
         "density",
         "due_s",
         "expected_output_tokens",
+        "hedge",
         "held_bytes",
         "hits",
         "input_tokens",
         "line",
         "max_output_tokens",
+        "passing",
         "prompt",
         "queued_s",
         "refusals",
@@ -88,11 +95,15 @@ class RequestState:
         self.unfit = 0
         self.attempts = 0
         self.attempt: AttemptState | None = None
+        self.hedge: AttemptState | None = None
         self.queued_s: float | None = None
         self.prompt: Prompt | None = None
         self.hits: dict[int, int] | None = None
         self.refusals = 0
         self.resumes = False
+        self.delivered_tokens = 0
+        self.passing = 0
+        self.backs_off_s: float | None = None
         self.due_s: float = inf
         self.max_output_tokens: int | None = None
         self.held_bytes = 0
@@ -109,18 +120,36 @@ class RequestState:
         self.refusals += 1
         self.tried &= ~(1 << backend.index)
 
+    @property
+    def deadline_s(self) -> float:
+        """By when it should have ended."""
+        return self.arrived_s + self.workload_class.timeout_s
+
+    def late(self, now_s: float) -> int:
+        """The backends that could not end it by its deadline, if they began now, as a bit mask."""
+        return self.candidates.later_than(self.deadline_s, now_s, self.input_tokens, self.expected_output_tokens)
+
     def resume(self, output_tokens: int) -> None:
-        """So many tokens of its answer have reached the client: what comes next reads them and goes on from there."""
+        """So many more tokens of its answer have reached the client: what comes next reads them and goes on."""
         self.resumes = True
+        self.delivered_tokens += output_tokens
         self.input_tokens += output_tokens
         self.expected_output_tokens = max(self.expected_output_tokens - output_tokens, 1.0)
         if self.max_output_tokens is not None:
             self.max_output_tokens = max(self.max_output_tokens - output_tokens, 1)
 
+    def failed_by(self, backend: BackendState, passes: bool) -> None:
+        """Its last attempt failed; whether the backend may do better a moment later."""
+        if passes:
+            self.passing |= 1 << backend.index
+        else:
+            self.passing &= ~(1 << backend.index)
+
     def shun(self, mask: int) -> None:
         """The backends of this bit mask cannot serve it."""
         self.unfit |= mask
         self.tried |= mask
+        self.passing &= ~mask
 
     def cached_tokens(self, backend: Candidate) -> float:
         """Input tokens that `backend` is expected to find in its prefix cache."""

@@ -309,7 +309,9 @@ class WaitingRoom:
         """Who has waited too long, in the order in which they were due."""
         late = []
         while (due_s := self.next_due_s()) is not None and due_s <= now_s:
-            late.append(heappop(self._dues)[2])
+            request = heappop(self._dues)[2]
+            request.due_s = inf  # it may be there twice: it came back with the same deadline
+            late.append(request)
         return late
 
 

@@ -47,20 +47,31 @@ class Engine(Protocol):
 
 
 class SimulatedBackend:
-    """A model server behind a backend's name, and when it was last asked to be woken; None: nothing is due there."""
+    """A model server behind a backend's name.
 
-    __slots__ = ("cost", "name", "pool", "server", "wakes_s")
+    Attributes:
+        continues: whether it can go on from an answer that broke off elsewhere.
+        wakes_s: when it was last asked to be woken; None: nothing is due there.
+    """
 
-    def __init__(self, name: str, pool: str, server: ModelServer, cost: MarginalCost) -> None:
+    __slots__ = ("continues", "cost", "name", "pool", "server", "wakes_s")
+
+    def __init__(self, name: str, pool: str, server: ModelServer, cost: MarginalCost, continues: bool = True) -> None:
         self.name = name
         self.pool = pool
         self.server = server
         self.cost = cost
+        self.continues = continues
         self.wakes_s: float | None = None
 
 
 class _Live:
-    """A request that has not ended; `attempts` counts those of its attempts that are live."""
+    """A request that has not ended.
+
+    Attributes:
+        attempts: those of its attempts that are live.
+        output_tokens: that its client has; those of attempts that broke off are read by whoever goes on from them.
+    """
 
     __slots__ = ("attempts", "cost_usd", "first_token_s", "last_token_s", "output_tokens", "request")
 
@@ -72,8 +83,18 @@ class _Live:
         self.last_token_s: float | None = None
         self.output_tokens = 0
 
+    @property
+    def input_tokens(self) -> int:
+        """What an attempt reads now."""
+        return self.request.input_tokens + self.output_tokens
 
-_Attempt = tuple[_Live, SimulatedBackend, float]  # its request, where it is, dispatched when
+    @property
+    def left_tokens(self) -> int:
+        """What an attempt has to write now."""
+        return max(self.request.output_tokens - self.output_tokens, 1)
+
+
+_Attempt = tuple[_Live, SimulatedBackend, float, str]  # its request, where it is, dispatched when and why
 
 
 class SimulationDriver:
@@ -176,12 +197,11 @@ class SimulationDriver:
         live = self._live[action.request_id]
         backend = self.backends[action.backend]
         live.attempts += 1
-        self._attempts[action.attempt_id] = (live, backend, now_s)
-        request = live.request
+        self._attempts[action.attempt_id] = (live, backend, now_s, action.reason.value)
         if backend.wakes_s is not None and backend.wakes_s <= now_s:
             self._report(backend.server.advance(now_s))
         try:
-            backend.server.submit(now_s, _job(action.attempt_id, request))
+            backend.server.submit(now_s, _job(action.attempt_id, live))
         except ModelRangeError:
             self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id, FailureKind.SERVER_ERROR))
         except BackendError:
@@ -213,23 +233,33 @@ class SimulationDriver:
 
     def break_connections(self, now_s: float, backends: Collection[SimulatedBackend]) -> None:
         """Every connection to these breaks: an answer that has begun is lost, any other attempt may be retried."""
-        hit = [attempt_id for attempt_id, (_, backend, _) in self._attempts.items() if backend in backends]
+        hit = [attempt_id for attempt_id, (_, backend, _, _) in self._attempts.items() if backend in backends]
         for attempt_id in hit:
             if attempt_id in self._attempts:
-                committed = self._attempts[attempt_id][0].first_token_s is not None
-                produced = self._drop(now_s, attempt_id)
-                failed = AttemptFailed(attempt_id, FailureKind.RESET, committed, output_tokens=produced)
-                self._handle(now_s, failed)
+                self._break(now_s, attempt_id)
+
+    def _break(self, now_s: float, attempt_id: int) -> None:
+        """An attempt's connection breaks: what its client has of the answer may be gone on from elsewhere."""
+        live = self._attempts[attempt_id][0]
+        committed = live.first_token_s is not None
+        produced = self._drop(now_s, attempt_id)
+        unfit: tuple[str, ...] = ()
+        if committed:
+            live.output_tokens += produced
+            unfit = tuple(name for name, backend in self.backends.items() if not backend.continues)
+        reset = FailureKind.RESET
+        failed = AttemptFailed(attempt_id, reset, committed, None, produced, resumable=committed, unfit=unfit)
+        self._handle(now_s, failed)
 
     def _cancel(self, now_s: float, attempt_id: int) -> None:
         self._drop(now_s, attempt_id)
 
     def _drop(self, now_s: float, attempt_id: int) -> int:
         """End an attempt where it is; returns the tokens that it had produced."""
-        live, backend, _ = self._attempts[attempt_id]
+        live, backend, _, _ = self._attempts[attempt_id]
         produced = backend.server.produced(now_s, attempt_id)
         backend.server.abort(now_s, attempt_id)
-        self._close_attempt(now_s, attempt_id, live.request.input_tokens if produced else 0, produced)
+        self._close_attempt(now_s, attempt_id, live.input_tokens if produced else 0, produced)
         self._wake_later(backend)
         return produced
 
@@ -257,20 +287,22 @@ class SimulationDriver:
                 continue
             live = attempt[0]
             if report.milestone is Milestone.FIRST_TOKEN:
-                live.first_token_s = now_s
+                if live.first_token_s is None:
+                    live.first_token_s = now_s
                 self._handle(now_s, FirstToken(attempt_id))
             else:
-                request = live.request
+                read, written, cached = live.input_tokens, live.left_tokens, report.cached_input_tokens
+                if not live.request.output_tokens:
+                    written = 0
                 live.last_token_s = now_s
-                live.output_tokens = request.output_tokens
-                cached = report.cached_input_tokens
-                self._close_attempt(now_s, attempt_id, request.input_tokens, request.output_tokens, cached)
-                self._handle(now_s, Finished(attempt_id, request.input_tokens, request.output_tokens, cached))
+                self._close_attempt(now_s, attempt_id, read, written, cached)
+                live.output_tokens += written
+                self._handle(now_s, Finished(attempt_id, read, written, cached))
 
     def _close_attempt(
         self, now_s: float, attempt_id: int, input_tokens: int, output_tokens: int, cached: int = 0
     ) -> None:
-        live, backend, dispatch_s = self._attempts.pop(attempt_id)
+        live, backend, dispatch_s, reason = self._attempts.pop(attempt_id)
         live.attempts -= 1
         cost_usd = request_cost_usd(backend.cost, input_tokens, output_tokens, cached)
         live.cost_usd += cost_usd
@@ -286,6 +318,7 @@ class SimulationDriver:
                 pools,
                 cached,
                 live.request.workload_class,
+                reason,
             )
         )
 
@@ -324,14 +357,15 @@ def _with_context(arrived: Arrived, request: Request) -> Arrived:
     return msgspec.structs.replace(arrived, prefix=blocks, prefix_block_tokens=tokens, session=session)
 
 
-def _job(attempt_id: int, request: Request) -> Job:
+def _job(attempt_id: int, live: _Live) -> Job:
     """The request as a model server sees it."""
-    prefix = request.prefix
+    request = live.request
+    prefix, ceiling = request.prefix, request.max_output_tokens
     return Job(
         attempt_id,
-        request.input_tokens,
-        request.output_tokens or 1,
+        live.input_tokens,
+        live.left_tokens,
         () if prefix is None else prefix.blocks,
         0 if prefix is None else prefix.block_tokens,
-        request.max_output_tokens,
+        None if ceiling is None else max(ceiling - live.output_tokens, 1),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headrace import rng
 from headrace.cost import marginal_cost, period_rates, share_rates
-from headrace.fleet import Fleet, Incident
+from headrace.fleet import Backend, Fleet, Incident
 from headrace.fleet.dialect_check import debited_deployment, spoken_dialect
 from headrace.metrics import RequestRecord, RunMetrics
 from headrace.modelserver import QuotaGate, model_server, replica_s
@@ -18,6 +18,7 @@ from headrace.sim.faults import FaultTimeline
 from headrace.sim.oracle import OraclePredictor
 from headrace.sim.signals import SignalFeed
 from headrace.sim.workers import Workers
+from headrace.wire.dialects import COMPATIBLE, DIALECTS, Continuation
 from headrace.workload import Request
 
 ORACLE = Policy("oracle", "prices with true lengths: what knowing them would be worth; simulated only")
@@ -164,8 +165,16 @@ def _backends(fleet: Fleet, seed: int) -> list[SimulatedBackend]:
         for backend in pool.backends:
             deployment = debited_deployment(pool.deployment, spoken_dialect(backend))
             server = model_server(curve, deployment, seed, backend.name, gates)
-            backends.append(SimulatedBackend(backend.name, pool.name, server, cost))
+            backends.append(SimulatedBackend(backend.name, pool.name, server, cost, _continues(backend)))
     return backends
+
+
+def _continues(backend: Backend) -> bool:
+    """Whether a chat that broke off elsewhere goes on there; a backend that names no dialect is taken to be able to."""
+    dialect = DIALECTS.get(backend.dialect)
+    if dialect is None or dialect is COMPATIBLE:
+        return True
+    return dialect.continuation in (Continuation.TRAILING_ASSISTANT, Continuation.CONTINUE_FLAG)
 
 
 class _Counted(Iterator[Request]):

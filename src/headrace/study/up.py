@@ -108,7 +108,7 @@ async def running_system(fleet: Fleet, settings: UpSettings) -> AsyncIterator[Up
         live = with_urls(fleet, emulator.urls)
         engine = PolicyEngine(live, rng.stream(settings.seed, "policy"), load_policy(fleet.policy))
         money = Money()
-        with UsageLedger(settings.ledger) as ledger, _recorder(settings, fleet.policy, money) as record:
+        with UsageLedger(settings.ledger, fleet.ledger) as ledger, _recorder(settings, fleet.policy, money) as record:
             port, admin_port = settings.port, settings.admin_port
             running = await start_gateway(
                 live,

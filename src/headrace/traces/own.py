@@ -16,7 +16,15 @@ from dataclasses import dataclass
 import msgspec
 
 from headrace.errors import TraceError
-from headrace.metrics.usage import Closed, Interrupted, Opened, RunStarted, decode_records
+from headrace.metrics.usage import (
+    Closed,
+    Interrupted,
+    Key,
+    LedgerState,
+    Opened,
+    RunStarted,
+    decode_records,
+)
 from headrace.policy import Arrived, Dispatch, End, Finished
 from headrace.policy.journal import JournalEntry, decode_entries, decode_header
 from headrace.traces._lines import tokens
@@ -146,21 +154,22 @@ class LedgerTrace(_OwnTrace):
         return t0_ns / NS_PER_S
 
     def _requests(self, settling: _Settling) -> Iterator[_Held]:
-        keys: dict[tuple[int, int], tuple[int, int]] = {}
-        started_s = 0.0
+        keys: dict[Key, Key] = {}  # of an attempt, and of its request
+        started_s, state = 0.0, LedgerState()
         for member in self.source.members():
-            for record in decode_records(member.where, (line for _, line in member.lines())):
+            for record in decode_records(member.where, (line for _, line in member.lines()), state):
                 if isinstance(record, RunStarted):
                     started_s = record.started_unix_s
-                    for one in settling.held.values():
+                    for one in settling.held.values() if record.segment == 1 else ():
                         one.settled = True
                 elif isinstance(record, Opened) and self._is_wanted(settling, record.workload_class):
-                    keys[record.run, record.attempt_id] = record.run, record.request_id
-                    _open(settling, record, started_s + record.at_s)
+                    if state.key(record) not in keys:  # else it is repeated at the head of a next file
+                        keys[state.key(record)] = key = state.run_id(record.run), record.request_id
+                        _open(settling, key, record, started_s + record.at_s)
                 elif isinstance(record, Closed | Interrupted):
-                    key = keys.pop((record.run, record.attempt_id), None)
-                    if key is not None:
-                        _close(settling, key, record, started_s)
+                    closed = keys.pop(state.key(record), None)
+                    if closed is not None:
+                        _close(settling, closed, record, started_s)
                 now_s = started_s + record.at_s if isinstance(record, Opened | Closed) else started_s
                 yield from settling.settled(now_s)
         for one in settling.held.values():
@@ -168,8 +177,7 @@ class LedgerTrace(_OwnTrace):
         yield from settling.settled(0.0)
 
 
-def _open(settling: _Settling, record: Opened, at_s: float) -> None:
-    key = record.run, record.request_id
+def _open(settling: _Settling, key: Key, record: Opened, at_s: float) -> None:
     one = settling.held.get(key)
     if one is None:
         most = record.reserved_output_tokens
@@ -178,7 +186,7 @@ def _open(settling: _Settling, record: Opened, at_s: float) -> None:
     one.open_attempts += 1
 
 
-def _close(settling: _Settling, key: tuple[int, int], record: Closed | Interrupted, started_s: float) -> None:
+def _close(settling: _Settling, key: Key, record: Closed | Interrupted, started_s: float) -> None:
     one = settling.held.get(key)
     if one is None:
         return

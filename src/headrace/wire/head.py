@@ -48,6 +48,11 @@ class Head(msgspec.Struct, gc=False):
         """The client's ceiling of output tokens, over all its choices; None without one."""
         return None
 
+    @property
+    def choices(self) -> int:
+        """Answers that the client asked for."""
+        return 1
+
 
 class ChatHead(Head, gc=False):
     """The head of a chat completion request, or of a legacy completion.
@@ -70,7 +75,12 @@ class ChatHead(Head, gc=False):
     def output_ceiling(self) -> int | None:
         """The client's ceiling over all its choices; None without one."""
         ceiling = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-        return None if ceiling is None else max(ceiling, 0) * max(self.n or 1, 1)
+        return None if ceiling is None else max(ceiling, 0) * self.choices
+
+    @property
+    def choices(self) -> int:
+        """Answers that the client asked for."""
+        return max(self.n or 1, 1)
 
 
 class ResponsesHead(Head, gc=False):

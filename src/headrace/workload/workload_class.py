@@ -55,7 +55,8 @@ class WorkloadClass:
 
     Attributes:
         value_of_time_usd_per_s: what a second of waiting costs the user or agent behind the request.
-        timeout_s: a request that has not ended by then counts at this latency.
+        timeout_s: a request that has not ended by then counts at this latency; no retry is begun that would end later.
+        ttft_timeout_s: a streamed attempt with no first token by then has failed; None: as the gateway's limits say.
         expected_output_tokens: what length prediction starts from, before anything has finished.
     """
 
@@ -65,3 +66,4 @@ class WorkloadClass:
     match: Match = Match()
     timeout_s: float = 600.0
     expected_output_tokens: float = 256.0
+    ttft_timeout_s: float | None = None

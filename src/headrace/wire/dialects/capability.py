@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import Raw
 
 Fields = dict[str, Raw]
+PREFILL = "prefill"
 _NOTHING = frozenset((b"null", b"[]", b"{}", b"false", b"0", b""))
 _IMAGES = (b'"image_url"', b'"input_image"', b'"type":"image"', b'"type": "image"')
 
@@ -47,4 +48,5 @@ CAPABILITIES: dict[str, Callable[[Fields], str | None]] = {
     "json_schema": _holding(("response_format", "text", "output_config"), b'"json_schema"'),
     "logprobs": _logprobs,
     "choices": _choices,
+    PREFILL: lambda fields: None,  # what goes on with an answer needs it; a client's request is the client's affair
 }  # each gives the name of the field that asks for it

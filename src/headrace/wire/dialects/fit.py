@@ -14,7 +14,7 @@ from msgspec import Raw
 from headrace.errors import RequestError
 from headrace.wire.api import ApiName
 from headrace.wire.body import top_level
-from headrace.wire.dialects.capability import CAPABILITIES
+from headrace.wire.dialects.capability import CAPABILITIES, PREFILL
 from headrace.wire.dialects.dialect import Dialect, Parameter, Treatment
 from headrace.wire.dialects.json_schema import schema_fault
 
@@ -50,8 +50,8 @@ class Fitter:
         self._dialect = dialect
         self._rules = [rule for rule in rules if not rule.name.startswith(MESSAGE_FIELD)]
         self._message_rules = [rule for rule in rules if rule.name.startswith(MESSAGE_FIELD)]
-        self._lacks = lacks
-        self.idle = not rules and not lacks and dialect.max_tools is None and dialect.json_schema is None
+        self._lacks = tuple(lacked for lacked in lacks if lacked != PREFILL)
+        self.idle = not rules and not self._lacks and dialect.max_tools is None and dialect.json_schema is None
 
     def fit(self, body: bytes) -> Fitted:
         """The body as this dialect's backend takes it.

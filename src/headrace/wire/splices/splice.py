@@ -11,7 +11,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from headrace.wire.usage import StreamEnd, Usage
+from headrace.wire.backend_error import event_error
+from headrace.wire.usage import BROKEN_OFF, DONE_DATA, StreamEnd, Usage, event_data, stream_end
+
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_PIECE = re.compile(
+    rb'"(?:content|reasoning|reasoning_content|refusal|arguments|text|thinking|partial_json|delta)" ?: ?'
+    rb'"((?:[^"\\]|\\.)+)"'
+)
+BYTES_PER_TOKEN = 4
 
 
 class Splice(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,3 +54,39 @@ class Splice(msgspec.Struct, frozen=True, kw_only=True):
         events = payload.replace(b"\r\n", b"\n").split(b"\n\n")
         events.pop()  # what follows the last blank line is not a whole event
         return sum(1 for event in events if search(event) is not None)
+
+
+def token_estimate(payload: bytes) -> int:
+    """Tokens in these events of any API, estimated: at least one an event, and one for every four bytes of its text."""
+    return sum(max(1, len(piece) // BYTES_PER_TOKEN) for piece in _PIECE.findall(payload))
+
+
+def errors_apart(payload: bytes) -> tuple[bytes, bytes]:
+    """The lines before the first event that carries an error, and its data; empty if there is none.
+
+    A finish reason by which a server says that it gave up counts as an error.
+    """
+    start = 0
+    ends = [match.end() for match in _BLANK_LINE.finditer(payload)]
+    for end in (*ends, len(payload)):
+        data = event_data(payload[start:end])
+        if data.startswith(b"{") and (event_error(data) is not None or _gave_up(data)):
+            return payload[:start], data
+        start = end
+    return payload, b""
+
+
+def is_whole(rest: bytes) -> bool:
+    """Whether what a stream ends with, without the blank line that ends an event, is an event all the same, or none."""
+    data = event_data(rest)
+    if not data or data == DONE_DATA:
+        return not rest.strip() or bool(data)
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
+
+
+def _gave_up(data: bytes) -> bool:
+    return any(b'"%b"' % reason.encode() in data for reason in BROKEN_OFF) and stream_end(b"data: " + data).failed

@@ -71,6 +71,12 @@ class ChatStreamWriter:
         }
         self._write_start(Started())
 
+    def go_on(self, head: bytes) -> None:
+        """Go on in the middle of an answer whose chunks begin with `head`, as `chat.CHUNK` does."""
+        self._head = head
+        self._begun.add(0)
+        self._text[0] = head + b'"choices":[{"index":0,"delta":{"content":'
+
     def write(self, event: Event) -> bytes:
         """The bytes that say this event; empty where there is nothing to say."""
         return self._writers[type(event)](event)

@@ -82,6 +82,10 @@ class CompletionsStreamWriter:
         self._head = b""
         self._start(Started())
 
+    def go_on(self, head: bytes) -> None:
+        """Go on in the middle of an answer whose chunks begin with `head`."""
+        self._head = head
+
     def write(self, event: Event) -> bytes:
         """The bytes that say this event; empty where there is nothing to say."""
         match event:

@@ -84,6 +84,18 @@ class MessagesStreamWriter:
             Failed: lambda event: b"event: error\ndata: %b\n\n" % error_body(event, "messages"),
         }
 
+    def go_on(self, index: int, open_text: bool) -> None:
+        """Go on in the middle of a message.
+
+        Args:
+            index: of the last block that was started.
+            open_text: it holds text and has not been stopped.
+        """
+        self._begun = True
+        self._index = index
+        if open_text:
+            self._fill("text", b"text_delta", b"text")
+
     def write(self, event: Event) -> bytes:
         """The bytes that say this event; empty where they must wait for another."""
         return self._writers[type(event)](event)
@@ -178,12 +190,16 @@ class MessagesStreamWriter:
         """
         closed = self._close()
         self._index += 1
+        self._fill(kind, delta, field)
+        start = b'{"type":"content_block_start","index":%d,"content_block":%b}' % (self._index, block)
+        return b"%bevent: content_block_start\ndata: %b\n\n" % (closed, start)
+
+    def _fill(self, kind: str, delta: bytes, field: bytes) -> None:
+        """The block of the present index is open: prepare its deltas."""
         self._kind = kind
         self._delta = (
             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%b","%b":'
         ) % (self._index, delta, field)
-        start = b'{"type":"content_block_start","index":%d,"content_block":%b}' % (self._index, block)
-        return b"%bevent: content_block_start\ndata: %b\n\n" % (closed, start)
 
     def _close(self) -> bytes:
         if not self._kind:

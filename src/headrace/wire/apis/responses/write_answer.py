@@ -14,8 +14,7 @@ import msgspec
 
 from headrace.wire.apis.errors import error_body
 from headrace.wire.apis.responses.items import write_call
-from headrace.wire.apis.responses.tools import write_choice, write_tools
-from headrace.wire.apis.responses.write_request import text_options
+from headrace.wire.apis.responses.response_fields import echo, usage_object
 from headrace.wire.apis.seals import carried
 from headrace.wire.canonical import (
     Answer,
@@ -41,6 +40,7 @@ from headrace.wire.canonical import (
 
 _encode = msgspec.json.Encoder().encode
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_EMPTY_TEXT = b'{"type":"output_text","text":"","annotations":[],"logprobs":[]}'
 # Source: OpenAI's API description, ResponseErrorCode.
 _QUOTA_STATUS = 429
 
@@ -51,6 +51,7 @@ class ResponsesStreamWriter:
     def __init__(self, request: Request, answer_id: str, created_s: int) -> None:
         self._request = request
         self._id = answer_id
+        self._response_id = b"resp_" + answer_id.encode()
         self._created_s = created_s
         self._model = request.model
         self._sequence = 0
@@ -104,19 +105,48 @@ class ResponsesStreamWriter:
         cut = _INCOMPLETE.get(self._finished.reason)
         details = b'{"reason":"%b"}' % cut.encode() if status == b"incomplete" and cut else b"null"
         return (
-            b'{"id":"resp_%b","object":"response","created_at":%d,"status":"%b","error":%b,"incomplete_details":%b,'
+            b'{"id":"%b","object":"response","created_at":%d,"status":"%b","error":%b,"incomplete_details":%b,'
             b'"model":%b,"output":[%b],%b%b}'
         ) % (
-            self._id.encode(),
+            self._response_id,
             self._created_s,
             status,
             error,
             details,
             _encode(self._model),
             b",".join(self._items),
-            _echo(self._request),
+            echo(self._request),
             b"" if self._usage is None else b',"usage":' + usage_object(self._usage),
         )
+
+    def go_on(self, started: Started, sequence: int, items: list[bytes]) -> None:
+        """Go on in the middle of a response.
+
+        Args:
+            started: with its whole id, as the client knows it.
+            sequence: number of the next event.
+            items: what has been done of its output.
+        """
+        self._begun = True
+        self._response_id = _encode(started.id)[1:-1]
+        self._model, self._created_s = started.model or self._model, started.created_s or self._created_s
+        self._sequence = sequence
+        self._items = items
+
+    def go_on_in_message(self, item_id: str, text: str) -> None:
+        """Go on in a message of this id that is open, and in the text that is its first part."""
+        self._kind = TextDelta
+        self._item_id = _encode(item_id)[1:-1]
+        self._pieces = [_encode(text)[1:-1]]
+        self._prepare_text()
+
+    def begin_text(self) -> bytes:
+        """The message that is open has no part yet: begin its text."""
+        return self._open_part(_EMPTY_TEXT)
+
+    def end_message(self, passed: int) -> bytes:
+        """The message that is open is at its end: of the events that end text, part and item, `passed` have been."""
+        return self._close(passed=passed)
 
     # events of the stream
 
@@ -241,6 +271,9 @@ class ResponsesStreamWriter:
         )
         self._after = after + b',"sequence_number":'
 
+    def _prepare_text(self) -> None:
+        self._prepare(b"response.output_text.delta", b'"content_index":0,', b',"logprobs":[]')
+
     def _place(self, item: bytes) -> bytes:
         return b'"output_index":%d,"item":%b' % (len(self._items), item)
 
@@ -267,8 +300,8 @@ class ResponsesStreamWriter:
         item = b'{"type":"message","id":"%b","status":"in_progress","role":"assistant","content":[]}' % self._item_id
         added = self._event(b"response.output_item.added", self._place(item))
         if kind is TextDelta:
-            part = self._open_part(b'{"type":"output_text","text":"","annotations":[],"logprobs":[]}')
-            self._prepare(b"response.output_text.delta", b'"content_index":0,', b',"logprobs":[]')
+            part = self._open_part(_EMPTY_TEXT)
+            self._prepare_text()
         else:
             part = self._open_part(b'{"type":"refusal","refusal":""}')
             self._prepare(b"response.refusal.delta", b'"content_index":0,')
@@ -279,19 +312,19 @@ class ResponsesStreamWriter:
         item = b'{"type":"reasoning","id":"%b","summary":[]}' % self._item_id
         return closed + self._event(b"response.output_item.added", self._place(item))
 
-    def _close(self, sealed: bytes = b"") -> bytes:
-        """Close the item that is open."""
+    def _close(self, sealed: bytes = b"", passed: int = 0) -> bytes:
+        """Close the item that is open; `passed`: see `end_message`."""
         if self._kind is None:
             return b""
         text = b"".join(self._pieces)
-        closed, item = self._closing(text, sealed)
+        closed, item = self._closing(text, sealed, passed)
         closed += self._event(b"response.output_item.done", self._place(item))
         self._items.append(item)
         self._kind, self._summary, self._call = None, None, None
         self._pieces, self._summaries, self._logprobs = [], [], []
         return closed
 
-    def _closing(self, text: bytes, sealed: bytes) -> tuple[bytes, bytes]:
+    def _closing(self, text: bytes, sealed: bytes, passed: int) -> tuple[bytes, bytes]:
         """The events that end the open item's parts, and the whole item."""
         if self._kind is ToolCallStarted:
             return self._closing_call(text)
@@ -301,13 +334,12 @@ class ResponsesStreamWriter:
         place, logprobs = self._part_place(), b",".join(self._logprobs)
         if self._kind is TextDelta:
             part = b'{"type":"output_text","text":"%b","annotations":[],"logprobs":[%b]}' % (text, logprobs)
-            done = self._event(
-                b"response.output_text.done", b'%b,"text":"%b","logprobs":[%b]' % (place, text, logprobs)
-            )
+            said = b'%b,"text":"%b","logprobs":[%b]' % (place, text, logprobs)
+            done = self._event(b"response.output_text.done", said) if passed < 1 else b""
         else:
             part = b'{"type":"refusal","refusal":"%b"}' % text
             done = self._event(b"response.refusal.done", b'%b,"refusal":"%b"' % (place, text))
-        done += self._event(b"response.content_part.done", b'%b,"part":%b' % (place, part))
+        done += self._event(b"response.content_part.done", b'%b,"part":%b' % (place, part)) if passed < 2 else b""
         item = b'{"type":"message","id":"%b","status":"%b","role":"assistant","content":[%b]}'
         return done, item % (self._item_id, status, part)
 
@@ -349,42 +381,6 @@ class ResponsesStreamWriter:
         done = self._event(b"response.reasoning_summary_text.done", b'%b,"text":"%b"' % (place, text))
         part = b'{"type":"summary_text","text":"%b"}' % text
         return done + self._event(b"response.reasoning_summary_part.done", b'%b,"part":%b' % (place, part))
-
-
-def usage_object(usage: Usage) -> bytes:
-    """`usage` as Responses spells it."""
-    return (
-        b'{"input_tokens":%d,"input_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d},"output_tokens":%d,'
-        b'"output_tokens_details":{"reasoning_tokens":%d},"total_tokens":%d}'
-    ) % (
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.cache_write_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-        usage.input_tokens + usage.output_tokens,
-    )
-
-
-def _echo(request: Request) -> bytes:
-    """The fields of a response that say again what was asked."""
-    reasoning = {"effort": request.reasoning.effort, "summary": request.reasoning.summary}
-    echo = {
-        "instructions": None,
-        "metadata": request.metadata or {},
-        "parallel_tool_calls": True if request.parallel_tool_calls is None else request.parallel_tool_calls,
-        "temperature": request.sampling.temperature,
-        "top_p": request.sampling.top_p,
-        "tool_choice": write_choice(request) or "auto",
-        "tools": write_tools(request),
-        "max_output_tokens": request.max_output_tokens,
-        "previous_response_id": request.previous_response_id,
-        "reasoning": reasoning,
-        "store": bool(request.store),
-        "text": {"format": {"type": "text"}} | text_options(request),
-        "truncation": "disabled",
-    }
-    return _encode(echo)[1:-1]
 
 
 def write_answer(answer: Answer, request: Request, answer_id: str) -> bytes:

@@ -1,0 +1,189 @@
+"""Hedging: a second attempt beside a first one whose first token is late, where that is worth its price.
+
+    late     observed TTFT > factor * predicted TTFT, the factor being a quantile of their ratio in the class
+    worth    value of time * time saved > what the second attempt is expected to add in cost
+    budget   what all hedges add <= hedge_budget * the cost of all requests
+
+The quantile q of the ratio is tracked by stochastic approximation: up by a step of q when a ratio lies above it, down
+by one of 1 - q when it lies below. Beyond it the ratio's tail is taken to be a power law, so what is left of a wait is
+proportional to how long it has lasted: after t seconds m = excess * t more, on average. A second attempt that needs T
+seconds to its first token comes first with the chance p = exp(-T / m), and then saves m seconds of waiting and what its
+tokens come faster. If it comes first, the first attempt's prompt is lost, and one answer is written at another's price;
+else its own prompt is lost. Load that it puts on others, and prices of shares and limits, are part of its cost.
+
+The budget is reserved at the dispatch, for the dearer outcome, and what the other one costs less comes back. It is kept
+in USD; in seconds of silicon where everything is free. Old thrift is forgotten over a thousand requests, so that a
+quiet day does not pay for a storm of hedges on a bad one.
+
+The rule it protects: hedges cost nobody anything where they are off, and never more than their budget.
+
+Sources: J. Dean, L. A. Barroso, "The Tail at Scale", CACM 56 (2013), for hedging beyond the 95th percentile; H.
+Robbins, S. Monro, "A Stochastic Approximation Method", Annals of Mathematical Statistics 22 (1951); J. Pickands,
+"Statistical Inference Using Extreme Order Statistics", Annals of Statistics 3 (1975): the mean excess of a power law
+grows in proportion to the threshold.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from math import exp
+from typing import Final
+
+from headrace.fleet import Fleet
+from headrace.policy.choice import Choice, Chooser
+from headrace.policy.pricing import BackendState
+from headrace.policy.state import AttemptState
+
+STEP: Final = 0.05
+HIGHEST: Final = 10.0  # times the prediction; the factors of prices end there too
+FIRST_FACTOR: Final = 3.0
+FIRST_EXCESS: Final = 1.0
+KEPT: Final = 0.999  # of what was saved up, from one request to the next
+
+
+class Lateness:
+    """How late first tokens of one class come.
+
+    Attributes:
+        factor: times the predicted TTFT; what takes longer is late.
+        excess: mean of how much longer it then takes, as a fraction of that.
+    """
+
+    __slots__ = ("_down", "_up", "excess", "factor")
+
+    def __init__(self, quantile: float) -> None:
+        self.factor = FIRST_FACTOR
+        self.excess = FIRST_EXCESS
+        self._up = exp(STEP * quantile)
+        self._down = exp(-STEP * (1.0 - quantile))
+
+    def observe(self, predicted_s: float, observed_s: float) -> None:
+        """One first token came, or was overtaken when it had taken so long."""
+        factor = self.factor
+        late_s = factor * predicted_s
+        if observed_s <= late_s:
+            lower = factor * self._down
+            self.factor = lower if lower > 1.0 else 1.0
+        elif late_s > 0.0:
+            self.excess += STEP * (min(observed_s / late_s - 1.0, HIGHEST) - self.excess)
+            self.factor = min(factor * self._up, HIGHEST)
+
+
+class Hedging:
+    """Says which attempts are late, and where a second one is worth it."""
+
+    __slots__ = ("_budget", "_chooser", "_free", "_heap", "_lateness", "_left")
+
+    def __init__(self, fleet: Fleet, chooser: Chooser, backends: tuple[BackendState, ...]) -> None:
+        limits = fleet.limits
+        self._chooser = chooser
+        self._budget = limits.hedge_budget
+        self._free = not any(backend.cost_usd(1.0, 1.0) for backend in backends)
+        self._left = 0.0  # of the budget
+        self._lateness = {
+            name: Lateness(limits.hedge_quantile)
+            for name, each in fleet.classes.items()
+            if each.value_of_time_usd_per_s > 0.0 or each.slo.ttft_s is not None
+        }
+        self._heap: list[tuple[float, int, AttemptState]] = []  # what answers or ends is passed over
+
+    def expect(self, now_s: float, attempt: AttemptState, cost_usd: float) -> float | None:
+        """Note when an attempt would be late, and what its cost allows; returns when to look, if that is the first."""
+        request, backend = attempt.request, attempt.backend
+        cost = cost_usd
+        if self._free:
+            cost = backend.alone_s(request.input_tokens, request.expected_output_tokens)
+        self._left = KEPT * self._left + self._budget * cost
+        lateness = self._lateness.get(request.workload_class.name)
+        if lateness is None or not request.streamed or request.resumes or len(request.candidates.backends) == 1:
+            return None
+        due_s = now_s + lateness.factor * attempt.ttft_s
+        heap = self._heap
+        heappush(heap, (due_s, attempt.attempt_id, attempt))
+        return due_s if heap[0][2] is attempt else None
+
+    def answered(self, attempt: AttemptState, waited_s: float) -> None:
+        """An attempt's first token came after so long, or another's came first."""
+        lateness = self._lateness.get(attempt.request.workload_class.name)
+        if lateness is not None and attempt.request.streamed:
+            lateness.observe(attempt.ttft_s, waited_s)
+
+    def next_s(self) -> float | None:
+        """When the next attempt that waits is late; None: none does."""
+        heap = self._heap
+        while heap and not heap[0][2].waits:
+            heappop(heap)
+        return heap[0][0] if heap else None
+
+    def late(self, now_s: float) -> list[AttemptState]:
+        """Attempts that are late and alone; looked at again when they are twice as late."""
+        found = []
+        while (due_s := self.next_s()) is not None and due_s <= now_s:
+            attempt = heappop(self._heap)[2]
+            if attempt.request.hedge is None:
+                heappush(self._heap, (2.0 * now_s - attempt.dispatched_s, attempt.attempt_id, attempt))
+                found.append(attempt)
+        return found
+
+    def choose(self, now_s: float, attempt: AttemptState, apart: int) -> Choice | None:
+        """Where a second attempt is worth its price and within the budget, on other silicon if there is any; else None.
+
+        Args:
+            apart: bit mask of backends that it should rather not go to.
+        """
+        request = attempt.request
+        pool = request.candidates.in_pool(attempt.backend.pool)
+        choice = self._chooser.choose_apart(now_s, request, pool | apart)
+        if choice is None:
+            choice = self._chooser.choose_apart(now_s, request, apart)
+        if choice is None or not self._worth(now_s, attempt, choice[0]):
+            return None
+        reserve = self._reserve(attempt, choice[0])
+        if reserve > self._left:
+            return None
+        self._left -= reserve
+        return choice
+
+    def lost(self, now_s: float, attempt: AttemptState, won: AttemptState) -> None:
+        """One of two attempts was overtaken by the other: what that costs less than was reserved comes back."""
+        self.answered(attempt, now_s - attempt.dispatched_s)
+        request = attempt.request
+        if attempt.attempt_id > won.attempt_id:  # the second one
+            self._left += self._reserve(won, attempt.backend) - self._cost(attempt.backend, request.input_tokens, 0.0)
+
+    def _worth(self, now_s: float, first: AttemptState, second: BackendState) -> bool:
+        request = first.request
+        i, o = float(request.input_tokens), request.expected_output_tokens
+        waited_s = now_s - first.dispatched_s
+        left_s = self._lateness[request.workload_class.name].excess * waited_s
+        ttft_s, tpot_s = second.latency(i, o, request.cached_tokens(second))
+        wins = exp(-ttft_s / left_s) if left_s > 0.0 else 0.0
+        saved_s = wins * (left_s + (o - 1.0) * (first.tpot_s - tpot_s))
+        saved_usd = request.workload_class.value_of_time_usd_per_s * saved_s
+        saved_usd += self._slo_usd(now_s, first, ttft_s, left_s)
+        prompt_usd = second.cost_usd(i, 0.0)
+        moved_usd = second.cost_usd(i, o) - first.backend.cost_usd(i, o) + first.backend.cost_usd(i, 0.0)
+        added_usd = wins * (moved_usd + sum(self._chooser.surcharges_usd(request, second)))
+        return saved_usd > added_usd + (1.0 - wins) * prompt_usd + second.delay_usd(i, o)
+
+    def _slo_usd(self, now_s: float, first: AttemptState, ttft_s: float, left_s: float) -> float:
+        """What a miss of the class's priced TTFT costs, times the chance that the second attempt prevents it."""
+        request = first.request
+        usd, slo_s = self._chooser.miss_usd(request), request.workload_class.slo.ttft_s
+        if not usd or slo_s is None or left_s <= 0.0:
+            return 0.0
+        room_s = request.arrived_s + slo_s - now_s
+        return usd * exp(-room_s / left_s) if ttft_s < room_s else 0.0
+
+    def _reserve(self, first: AttemptState, second: BackendState) -> float:
+        """Most that a second attempt is expected to add: a prompt in vain, and an answer written where it is dearer."""
+        request = first.request
+        i, o = request.input_tokens, request.expected_output_tokens
+        dearer = self._cost(second, i, o) - self._cost(first.backend, i, o)
+        return max(self._cost(second, i, 0.0), self._cost(first.backend, i, 0.0) + max(dearer, 0.0))
+
+    def _cost(self, backend: BackendState, input_tokens: float, output_tokens: float) -> float:
+        """In the budget's unit."""
+        if self._free:
+            return backend.alone_s(input_tokens, max(output_tokens, 1.0))
+        return backend.cost_usd(input_tokens, output_tokens)
