@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "headrace"
 PURE = ("fleet", "workload", "wire", "perf", "cost", "metrics", "modelserver", "policy", "sim")
-MODULES = [SOURCE / name for name in ("errors.py", "units.py", "rng.py", "sums.py")] + [
+MODULES = [SOURCE / name for name in ("errors.py", "units.py", "rng.py", "sums.py", "bucket.py")] + [
     path for package in PURE for path in sorted((SOURCE / package).rglob("*.py"))
 ]
 FORBIDDEN_IMPORTS = {"asyncio", "io", "logging", "os", "pathlib", "secrets", "socket", "ssl", "subprocess", "sys"}

@@ -162,6 +162,7 @@ def test_with_no_backend_left_the_client_is_told_when_to_ask_again(run_rig: RunR
     ("reason", "status"),
     [
         (RejectReason.QUEUE_FULL, 429),
+        (RejectReason.SHED, 429),
         (RejectReason.BUDGET_SPENT, 429),
         (RejectReason.QUEUE_TIMEOUT, 503),
         (RejectReason.NO_BACKEND, 503),
@@ -315,14 +316,15 @@ def test_a_client_that_reads_slowly_slows_its_backend_and_is_not_called_silent(r
         await reader.readuntil(b" t4")
         await rig.until(lambda: any(attempt.held_back for attempt in rig.gateway.gateway._attempts.values()))
         assert sent < 200_000_000
+        assert (await rig.ask(post(stream=True)))[0] == 200, "and it holds up nobody else"
         for _ in range(10):
             rig.gateway.gateway.sweep(100.0)
         assert not rig.engine.of(AttemptFailed)
         writer.transport.abort()
-        await rig.until(lambda: rig.ledger.ended)
-        assert rig.ledger.ended[0]["status"] == "cancelled"
+        await rig.until(lambda: len(rig.ledger.ended) == 2)
+        assert {each["status"] for each in rig.ledger.ended} == {"completed", "cancelled"}
 
-    run_rig(scenario, ScriptedBackend(flood))
+    run_rig(scenario, ScriptedBackend(flood, STREAM))
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,7 @@ def test_who_waits_is_served_when_a_pause_ends_though_nothing_else_happens() -> 
     woken = [action for action in paused if isinstance(action, SetTimer) and action.at_s == pytest.approx(1.2)]
     assert woken, paused
     driver.now_s = woken[0].at_s
-    assert only(Dispatch, driver.send(TimerFired(woken[0].timer_id))).request_id == 2
+    assert only(Dispatch, driver.send(TimerFired(woken[0].timer_id))).request_id == 1, "who came first goes first"
 
 
 def test_who_comes_during_a_pause_waits_for_its_end_only() -> None:

@@ -67,11 +67,14 @@ TRAFFIC = SingleRequests(
 
 
 def two_pools(max_kv_fraction: float | None = None, priced: bool = False) -> Fleet:
-    """A cheap GPU with little KV room and a dear service that always answers fast; waiting costs next to nothing."""
+    """A cheap GPU with little KV room and a dear service that always answers fast; waiting costs next to nothing.
+
+    Nothing but prices keeps requests from a full GPU: they wait there for a slot, however long.
+    """
     text = TWO_POOLS.replace("attainment = 0.95", f"attainment = 0.95, priced = {str(priced).lower()}")
     if max_kv_fraction is not None:
         text = text.replace("[pools.gpu]", f"[pools.gpu]\nmax_kv_fraction = {max_kv_fraction}")
-    return parse_fleet(text, "test")
+    return parse_fleet(text + "\n[limits]\nslot_wait_fraction = 1e9\n", "test")
 
 
 BACKENDS = backend_states(two_pools())

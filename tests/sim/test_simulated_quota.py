@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from sim_rig import one_pool_fleet
 
 from headrace.fleet import Fleet, OperatingPoint, Quota
-from headrace.policy import AnyAction, AnyEvent, AttemptFailed, End, FailureKind, Reject, RejectReason
+from headrace.policy import (
+    AnyAction,
+    AnyEvent,
+    AttemptFailed,
+    Dispatch,
+    End,
+    FailureKind,
+    Finished,
+    Reject,
+    RejectReason,
+)
 from headrace.sim import SimulationResult, simulate
 from headrace.workload import Request
 
 
-def with_quota(quota: Quota | None) -> Fleet:
+def with_quota(quota: Quota | None, reserved: bool = False) -> Fleet:
+    """A service with this quota, which the policy engine knows only if it is reserved."""
     fleet = one_pool_fleet(point=OperatingPoint(0.1, 1e4, 0.001), max_in_flight=100)
-    service = replace(fleet.deployments["d"], quota=quota)
-    return replace(fleet, deployments={"d": service}, pools={"p": replace(fleet.pools["p"], deployment=service)})
+    service, pool = replace(fleet.deployments["d"], quota=quota), fleet.pools["p"]
+    limits = replace(fleet.limits, reserve_quota=reserved)
+    pools = {"p": replace(pool, deployment=service)}
+    return replace(fleet, deployments={"d": service}, pools=pools, limits=limits)
 
 
 def seven_at_once() -> list[Request]:
@@ -85,3 +99,32 @@ def test_a_full_provider_says_try_again_and_one_without_limits_says_nothing() ->
     assert [(failure.kind, failure.retry_after_s) for failure in failures] == [(FailureKind.OVERLOADED, 1.0)]
     result, failures = run(None)
     assert (failures, result.metrics.classes["chat"].outcomes["completed"]) == ([], 8)
+
+
+@pytest.mark.parametrize("dialect", ["cerebras", "groq"])
+def test_a_quota_that_is_reserved_is_used_up_and_says_no_429(dialect: str) -> None:
+    """More comes than there is quota for: who waits for a 429 hears one for every second request that it sends."""
+
+    def shares_of_429(reserved: bool) -> tuple[float, float]:
+        fleet = with_quota(Quota(tokens_per_minute=60_000), reserved)
+        members = tuple(replace(each, dialect=dialect, emulated=True) for each in fleet.pools["p"].backends)
+        fleet = replace(fleet, pools={"p": replace(fleet.pools["p"], backends=members)})
+        sent, refused, used = 0, 0, 0
+
+        def note(now_s: float, event: AnyEvent, actions: list[AnyAction]) -> None:
+            nonlocal sent, refused, used
+            sent += sum(isinstance(action, Dispatch) for action in actions)
+            refused += isinstance(event, AttemptFailed)
+            if isinstance(event, Finished) and now_s <= 600.0:
+                used += (event.input_tokens or 0) + (event.output_tokens or 0)
+
+        chance = Random(0)
+        rows = [(chance.uniform(0.0, 600.0), chance.randint(50, 1500), chance.randint(10, 800)) for _ in range(600)]
+        requests = [Request(at_s, "chat", i, o, max_output_tokens=2000) for at_s, i, o in sorted(rows)]
+        simulate(fleet, iter(requests), on_step=note)
+        return refused / sent, used / 600_000
+
+    (reserved, used), (reactive, _) = shares_of_429(True), shares_of_429(False)
+    assert used > 0.95
+    assert reserved <= 0.005
+    assert reactive >= 0.05

@@ -40,6 +40,7 @@ from headrace.fleet import (
     Share,
     ShareUnit,
     Signals,
+    Tenants,
     catalog,
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
@@ -123,6 +124,7 @@ class _Builder:
             policy=self._policy(),
             signals=self._build_signals(),
             peers=peers(self._raw, self._faults),
+            tenants=self._build_tenants(),
             ledger=ledger_settings(self._section("ledger"), self._faults),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),
@@ -373,6 +375,10 @@ class _Builder:
     def _build_limits(self) -> Limits:
         table = self._faults.table(self._section("limits"), doc.LimitsTable, "limits")
         return Limits() if table is None else Limits(**_given(table))
+
+    def _build_tenants(self) -> Tenants:
+        table = self._faults.table(self._section("tenants"), doc.TenantsTable, "tenants")
+        return Tenants() if table is None else Tenants(**_given(table))
 
     def _build_signals(self) -> Signals | None:
         if "signals" not in self._raw:

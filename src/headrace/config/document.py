@@ -146,7 +146,7 @@ class KvCacheTable(Table, frozen=True, kw_only=True):
 
 
 class QuotaTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.quota]`: rate limits of each backend of an observed service; see `fleet.Quota`."""
+    """`[deployments.NAME.quota]`: rate limits of an observed service; see `fleet.Quota`."""
 
     requests_per_minute: Positive | None = None
     requests_per_day: Positive | None = None
@@ -156,6 +156,9 @@ class QuotaTable(Table, frozen=True, kw_only=True):
     true_up: bool = True
     count_cached: bool = True
     max_in_flight: Count | None = None
+    name: Text | None = None
+    reserve_output: bool | None = None
+    at_once: bool = False
 
 
 class ReplicasTable(Table, frozen=True, kw_only=True):
@@ -342,7 +345,11 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     """`[limits]`: every setting has the default of `headrace.fleet.Limits`."""
 
     queue_depth: Annotated[int, Meta(ge=0)] | None = None
+    queue_bytes: Count | None = None
     queue_timeout_s: Positive | None = None
+    overload_s: Positive | None = None
+    slot_wait_fraction: Positive | None = None
+    reserve_quota: bool | None = None
     first_byte_timeout_s: Positive | None = None
     answer_timeout_s: Positive | None = None
     max_attempts: Count | None = None
@@ -378,6 +385,14 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     websocket_idle_timeout_s: Positive | None = None
 
 
+class TenantsTable(Table, frozen=True, kw_only=True):
+    """`[tenants]`: how tenants are told apart; see `fleet.Tenants`."""
+
+    header: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")] | None = None
+    by_credential: bool = False
+    most: Count = 64
+
+
 class SignalsTable(Table, frozen=True, kw_only=True):
     """`[signals]`: backends publish their load; every setting has the default of `headrace.fleet.Signals`."""
 
@@ -403,6 +418,7 @@ TOP_LEVEL = (
     "ledger",
     "signals",
     "peers",
+    "tenants",
     "aliases",
     "fallbacks",
 )

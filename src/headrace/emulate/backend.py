@@ -30,7 +30,6 @@ from headrace.emulate.fault import (
 )
 from headrace.emulate.prompt import prefix_hashes
 from headrace.errors import CapacityError, ModelRangeError
-from headrace.fleet import Quota
 from headrace.http import Exchange, header_lines
 from headrace.metrics import QuantileSketch
 from headrace.modelserver import BLOCK_TOKENS, Job, Milestone, ModelServer
@@ -78,19 +77,17 @@ class EmulatedBackend:
         kv_room_tokens: int | None = None,
         *,
         dialect: Dialect = COMPATIBLE,
-        quota: Quota | None = None,
     ) -> None:
         """
         Args:
             kv_room_tokens: what its KV usage is a fraction of; None: nobody knows.
             shares_prefixes: the model server has a prefix cache, so it is told the hashes of the input's blocks.
-            quota: what the rate-limit headers speak of; None: there are none.
         """
         self.name = name
         self._model = model
         self.lateness = QuantileSketch()
         self.served = Served()
-        self.desk = Desk(name, model, seed, dialect, quota, self._take)
+        self.desk = Desk(name, model, seed, dialect, server, self._take)
         self._server = server
         self._clock = clock
         self._shares_prefixes = shares_prefixes
@@ -134,7 +131,6 @@ class EmulatedBackend:
         except (CapacityError, ModelRangeError) as error:
             self.desk.turn_away(order.exchange, error, now_s)
             return
-        self.desk.admitted(now_s, order)
         self._answers[job_id] = answer = order.answer(str(job_id))
         self.served.taken += 1
         answer.submitted_s = now_s

@@ -27,8 +27,8 @@ from headrace.emulate.rate_headers import RateHeaders
 from headrace.emulate.refusal import refused_parameter
 from headrace.emulate.script import Script, read_script, rest_of, step_events, step_of
 from headrace.errors import CapacityError, ModelRangeError, QuotaExceeded, RequestError
-from headrace.fleet import Quota
 from headrace.http import Exchange, header_lines
+from headrace.modelserver import HostedServer, ModelServer
 from headrace.rng import stream
 from headrace.wire import model_list
 from headrace.wire.apis import APIS, read_count_request, write_count
@@ -100,7 +100,7 @@ class Desk:
     """
 
     def __init__(
-        self, name: str, model: str, seed: int, dialect: Dialect, quota: Quota | None, take: Callable[[Order], None]
+        self, name: str, model: str, seed: int, dialect: Dialect, server: ModelServer, take: Callable[[Order], None]
     ) -> None:
         self.script: Script | None = None
         self.faults: deque[str] = deque()
@@ -108,7 +108,7 @@ class Desk:
         self._model = model
         self._seed = seed
         self._dialect = dialect
-        self._rates = RateHeaders(dialect, quota)
+        self._rates = RateHeaders(dialect, server.gate if isinstance(server, HostedServer) else None)
         self._take = take
         paths = dialect.paths or COMPATIBLE.paths
         self._apis = {path.encode(): api for api, path in paths.items()}
@@ -127,14 +127,6 @@ class Desk:
             self._control(exchange)
         else:
             exchange.respond(404, JSON, b'{"error":{"message":"no such endpoint","type":"not_found_error"}}')
-
-    def admitted(self, now_s: float, order: Order) -> None:
-        """Count the request in the rate-limit headers, as the provider reserves."""
-        reserved, ceiling = self._dialect.reservation, order.ceiling
-        output = order.output_tokens
-        if reserved is not None and reserved.output_ceiling:
-            output = ceiling if ceiling is not None else reserved.assumed_output_tokens or output
-        self._rates.used(now_s, order.input_tokens + output)
 
     def stream_head(self, now_s: float) -> bytes:
         """Header lines of a streamed answer."""
@@ -158,7 +150,7 @@ class Desk:
         kind = ErrorKind.QUOTA if isinstance(error, QuotaExceeded) else ErrorKind.OVERLOADED
         lines = b"retry-after: %d\r\n" % max(1, ceil(wait_s))
         if kind is ErrorKind.QUOTA:
-            lines += self._rates.lines(now_s, time.time(), wait_s)
+            lines += self._rates.lines(now_s, time.time())
         self.refuse(exchange, self._row(kind, str(error)), lines)
 
     def _row(self, kind: ErrorKind, message: str) -> ErrorRow:

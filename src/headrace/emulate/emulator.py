@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from headrace.emulate.backend import EmulatedBackend
 from headrace.emulate.script import Script
-from headrace.fleet import Deployment, Fleet
-from headrace.fleet.dialect_check import spoken_dialect
+from headrace.fleet import Fleet
+from headrace.fleet.dialect_check import debited_deployment, spoken_dialect
 from headrace.http import HttpLimits, Server, serve
-from headrace.modelserver import kv_room_tokens, model_server
+from headrace.modelserver import QuotaGate, kv_room_tokens, model_server
 from headrace.perf import speed_curve
-from headrace.wire.dialects import Dialect
 
 
 class Emulator:
@@ -30,23 +28,23 @@ class Emulator:
         self.backends: dict[str, EmulatedBackend] = {}
         self._urls: dict[str, str] = {}
         self._servers: dict[str, Server] = {}
+        gates: dict[str, QuotaGate] = {}
         for pool in fleet.pools.values():
             curve = speed_curve(pool.deployment)
             for backend in pool.backends:
                 if backend.emulated and (only is None or backend.name in only):
                     self._urls[backend.name] = backend.url
                     dialect = spoken_dialect(backend)
-                    deployment = reserving(pool.deployment, dialect)
+                    deployment = debited_deployment(pool.deployment, dialect)
                     self.backends[backend.name] = EmulatedBackend(
                         backend.name,
                         deployment.model.name,
-                        model_server(curve, deployment, seed, backend.name),
+                        model_server(curve, deployment, seed, backend.name, gates),
                         seed,
                         lambda: time.monotonic() - started_s,
                         deployment.finds_prefixes,
                         kv_room_tokens(deployment),
                         dialect=dialect,
-                        quota=deployment.quota,
                     )
 
     async def start(self, ephemeral: bool = False) -> dict[str, str]:
@@ -85,11 +83,3 @@ class Emulator:
             backend.close()
         for server in self._servers.values():
             await server.close()
-
-
-def reserving(deployment: Deployment, dialect: Dialect) -> Deployment:
-    """The deployment, with what its provider is known to reserve at admission where the fleet file does not say it."""
-    quota, reserved = deployment.quota, dialect.reservation
-    if quota is None or reserved is None or quota.assumed_output_tokens or not reserved.assumed_output_tokens:
-        return deployment
-    return replace(deployment, quota=replace(quota, assumed_output_tokens=reserved.assumed_output_tokens))

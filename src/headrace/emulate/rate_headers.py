@@ -1,63 +1,46 @@
 """Rate-limit headers of an emulated provider, in that provider's names and encoding.
 
-What is left is counted over fixed windows that begin with the emulator. The provider's own gate (`modelserver.quota`)
-decides who is turned away; these are its words.
+They say what the provider's own gate (`modelserver.quota`) holds when the head of the answer is written.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from headrace.fleet import Quota
+from headrace.fleet.quota import WINDOWS_S
+from headrace.modelserver import QuotaGate
 from headrace.wire.dialects import Dialect, ResetEncoding
-
-WINDOW_S = {"minute": 60.0, "day": 86_400.0}
 
 
 class RateHeaders:
-    """Writes the headers of one backend, and counts what was used."""
+    """Writes the headers of one backend."""
 
-    def __init__(self, dialect: Dialect, quota: Quota | None) -> None:
-        self._limits = dialect.rate_limits if quota is not None else None
-        self._quota = quota
-        self._used: dict[tuple[str, int], float] = {}
-
-    def used(self, now_s: float, tokens: int) -> None:
-        """A request took this many tokens of the quota."""
-        for window, length_s in WINDOW_S.items():
-            for of, amount in (("requests", 1), ("tokens", tokens)):
-                key = (f"{of}-{window}", int(now_s / length_s))
-                self._used[key] = self._used.get(key, 0.0) + amount
-
-    def lines(self, now_s: float, now_unix_s: float, retry_after_s: float | None = None) -> bytes:
-        """The header lines at `now_s`.
-
-        Args:
-            retry_after_s: the request was turned away for this long: nothing is left until then.
+    def __init__(self, dialect: Dialect, gate: QuotaGate | None) -> None:
         """
-        if self._limits is None:
-            return b""
-        out = []
-        for name in self._limits.headers:
-            value = self._value(name, now_s, now_unix_s, retry_after_s)
-            if value is not None:
-                out.append(f"{name}: {value}\r\n")
-        return "".join(out).encode()
+        Args:
+            gate: what they speak of; None: there are none.
+        """
+        self._limits = dialect.rate_limits
+        self._gate = gate
 
-    def _value(self, name: str, now_s: float, now_unix_s: float, retry_after_s: float | None) -> str | None:
+    def lines(self, now_s: float, now_unix_s: float) -> bytes:
+        """The header lines at `now_s`."""
+        if self._limits is None or self._gate is None:
+            return b""
+        values = ((name, self._value(self._gate, name, now_s, now_unix_s)) for name in self._limits.headers)
+        return "".join(f"{name}: {value}\r\n" for name, value in values if value is not None).encode()
+
+    def _value(self, gate: QuotaGate, name: str, now_s: float, now_unix_s: float) -> str | None:
         assert self._limits is not None
         of = "requests" if "requests" in name else "tokens"
-        window = next((window for window in WINDOW_S if name.endswith(f"-{window}")), self._limits.windows.get(of))
-        limit = None if window is None else getattr(self._quota, f"{of}_per_{window}")
-        if window is None or limit is None:
+        window = next((window for window in WINDOWS_S if name.endswith(f"-{window}")), self._limits.windows.get(of))
+        stated = None if window is None else gate.stated(now_s, of, window)
+        if stated is None:
             return None
-        left_s = WINDOW_S[window] - now_s % WINDOW_S[window] if retry_after_s is None else retry_after_s
+        limit, remaining, reset_s = stated
         if "reset" in name:
-            return _reset(self._limits.encoding, left_s, now_unix_s)
-        if "limit" in name.replace("ratelimit", ""):
-            return f"{limit:.0f}"
-        used = self._used.get((f"{of}-{window}", int(now_s / WINDOW_S[window])), 0.0)
-        return "0" if retry_after_s is not None else f"{max(limit - used, 0.0):.0f}"
+            return _reset(self._limits.encoding, reset_s, now_unix_s)
+        return f"{int(limit if 'limit' in name.replace('ratelimit', '') else max(remaining, 0.0))}"
 
 
 def _reset(encoding: ResetEncoding, left_s: float, now_unix_s: float) -> str:

@@ -26,7 +26,7 @@ from headrace.fleet.limit_check import (
     unit_faults,
 )
 from headrace.fleet.name_check import alias_faults, capability_faults, client_faults
-from headrace.fleet.serving_check import serving_faults
+from headrace.fleet.serving_check import serving_faults, shared_quota_faults
 from headrace.workload.clients import DEFAULT_CLIENTS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -104,6 +104,7 @@ def _names(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
 def _serving(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     for deployment in fleet.deployments.values():
         yield from serving_faults(f"deployments.{deployment.name}", deployment)
+    yield from shared_quota_faults(fleet.deployments.values())
 
 
 def _pools(fleet: Fleet, declared: Declared) -> Iterator[Fault]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from headrace.errors import Fault
 from headrace.fleet.catalog import close_matches
+from headrace.fleet.deployment import Deployment
 from headrace.fleet.fleet import Backend
+from headrace.fleet.quota import as_debited
 from headrace.wire.dialects import COMPATIBLE, DIALECTS, Auth, Dialect, region_of
 
 
 def spoken_dialect(backend: Backend) -> Dialect:
     """The backend's dialect; the plain one where it names none that is known."""
     return DIALECTS.get(backend.dialect, COMPATIBLE)
+
+
+def debited_deployment(deployment: Deployment, dialect: Dialect) -> Deployment:
+    """The deployment, with its quota as a provider of this dialect takes from it."""
+    if deployment.quota is None:
+        return deployment
+    return replace(deployment, quota=as_debited(deployment.quota, dialect.reservation))
 
 
 def auth_of(backend: Backend) -> Auth:

@@ -13,6 +13,7 @@ from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.peers import Peers
 from headrace.fleet.signals import Signals
+from headrace.fleet.tenants import Tenants
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
     from headrace.workload import WorkloadClass
@@ -148,7 +149,13 @@ class Limits:
 
     Attributes:
         queue_depth: requests that may wait for a free backend.
+        queue_bytes: what requests that wait may take in memory, together.
         queue_timeout_s: longest wait in that queue.
+        overload_s: a class of which somebody has waited at any time for so long is overloaded: its requests wait no
+            longer than its SLO on the first token allows, and are turned away at once where they would.
+        slot_wait_fraction: no request is sent where it would wait longer for a slot than this fraction of the tightest
+            SLO on the first token; it waits in the queue, where the more valuable overtake.
+        reserve_quota: providers' quotas are reserved before a request is sent; else a 429 says that one is used up.
         first_byte_timeout_s: a streamed attempt with no first byte by then has failed.
         answer_timeout_s: an attempt that answers as a whole, with no answer by then, has failed.
         max_attempts: tries per request, the first included.
@@ -187,7 +194,11 @@ class Limits:
     """
 
     queue_depth: int = 1024
+    queue_bytes: int = 256 * 1024 * 1024
     queue_timeout_s: float = 30.0
+    overload_s: float = 5.0
+    slot_wait_fraction: float = 0.1
+    reserve_quota: bool = True
     first_byte_timeout_s: float = 60.0
     answer_timeout_s: float = 600.0
     max_attempts: int = 3
@@ -231,6 +242,7 @@ class Fleet:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
         peers: how several engines over this fleet tell each other what they do.
+        tenants: how they are told apart.
         ledger: how the gateway keeps its usage ledger.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
@@ -247,6 +259,7 @@ class Fleet:
     policy: str = "prices"
     signals: Signals | None = None
     peers: Peers = field(default_factory=Peers)
+    tenants: Tenants = field(default_factory=Tenants)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from headrace.errors import Fault
@@ -99,9 +99,22 @@ def _quota(path: str, deployment: Deployment, quota: Quota) -> Iterator[Fault]:
         yield Fault(path, f"sets no limit; give at least one of {', '.join(LIMITS)}")
     unlimited = quota.tokens_per_minute is None and quota.tokens_per_day is None
     defaults = {field.name: field.default for field in fields(Quota)}
-    for name in ("assumed_output_tokens", "true_up", "count_cached"):
+    for name in ("assumed_output_tokens", "true_up", "count_cached", "reserve_output"):
         if unlimited and getattr(quota, name) != defaults[name]:
             yield Fault(f"{path}.{name}", "there is no limit on tokens that it could act on; set one, or remove it")
+
+
+def shared_quota_faults(deployments: Iterable[Deployment]) -> Iterator[Fault]:
+    """Quotas of one name that say different things."""
+    first: dict[str, Deployment] = {}
+    for deployment in deployments:
+        quota = deployment.quota
+        if quota is not None and quota.name is not None:
+            other = first.setdefault(quota.name, deployment)
+            if other.quota != quota:
+                path = f"deployments.{deployment.name}.quota"
+                also = f"deployments.{other.name}.quota"
+                yield Fault(path, f"shares the limits of {quota.name!r} and says other than {also}; make them equal")
 
 
 def _quantiles(path: str, quantiles: Quantiles | None) -> Iterator[Fault]:

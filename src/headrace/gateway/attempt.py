@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from headrace.errors import InvariantError
+from headrace.fleet.tenants import DEFAULT_TENANT
 from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, failure_kind
 from headrace.gateway.backends import BackendLink
 from headrace.gateway.controls import Controls
@@ -51,6 +52,7 @@ class GatewayRequest(msgspec.Struct, eq=False):
         controls: what the client asks of headrace itself; None: nothing. `explained`: the header lines that answer it.
         fallbacks: models that may still be asked, if no backend of its own can answer.
         read: the request in neutral form, once something has asked for it.
+        tenant: whose it is.
         rescue: its answer has broken off after the client had a part of it.
         held_back: the client takes the answer more slowly than it comes.
     """
@@ -79,6 +81,13 @@ class GatewayRequest(msgspec.Struct, eq=False):
     deadline: TimerHandle | None = None
     rescue: Rescue | None = None
     held_back: bool = False
+    tenant: str = DEFAULT_TENANT
+
+    @property
+    def held_bytes(self) -> int:
+        """What its bodies hold in memory."""
+        held = len(self.body)
+        return held + sum(len(each.body) for each in self.prepared.values()) if self.prepared else held
 
     def neutral(self) -> Request:
         """The request in neutral form: whoever prepared it for another API has read it."""
@@ -96,6 +105,9 @@ class AttemptOwner(Protocol):
     def first_token(self, attempt: Attempt) -> None:
         """The first token of the answer came."""
 
+    def rate_limits(self, attempt: Attempt, status: int, headers: dict[bytes, bytes]) -> None:
+        """The answer's head came from a backend with a quota."""
+
     def finished(
         self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None, send_end: Callable[[], None]
     ) -> None:
@@ -111,6 +123,7 @@ class Attempt:
     Attributes:
         committed: a part of the answer has been handed to the client.
         ended: nothing that still comes matters.
+        dispatched_s: when it was, on the engine's clock.
         held_back: the backend is not read, because the client takes the answer more slowly.
         fault: the error that the backend gave inside its answer.
         rescue: the answer is to be gone on with, not begun.
@@ -126,6 +139,7 @@ class Attempt:
         "client",
         "committed",
         "content_type",
+        "dispatched_s",
         "ended",
         "fault",
         "held_back",
@@ -145,6 +159,7 @@ class Attempt:
         self.committed = False
         self.ended = False
         self.held_back = False
+        self.dispatched_s = 0.0
         self.fault: Failed | None = None
         self.rescue = request.rescue
         self.pace: Pace | None = None
@@ -183,6 +198,8 @@ class Attempt:
         """Sort the response by its head."""
         self.content_type = headers.get(b"content-type", b"")
         self._emulated = headers.get(_EMULATED)
+        if self.link.quota is not None:
+            self._owner.rate_limits(self, status, headers)
         answer = self._answer_for(status, headers)
         if answer is None:
             self.failed(FailureKind.GARBAGE)

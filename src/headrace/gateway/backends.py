@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from headrace.errors import ConfigError, Fault
-from headrace.fleet import Backend, Fleet
+from headrace.fleet import Backend, Fleet, Quota
 from headrace.fleet.credentials import Credentials, credential_variables
 from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import ConnectionPool, PoolLimits, Rounds
@@ -29,9 +29,16 @@ class BackendLink:
     backend's key and the few headers in `FORWARDED`.
     """
 
-    __slots__ = ("_answer_heads", "_starts", "backend", "credentials", "dialect", "fit_key", "name", "pool")
+    __slots__ = ("_answer_heads", "_starts", "backend", "credentials", "dialect", "fit_key", "name", "pool", "quota")
 
-    def __init__(self, backend: Backend, environment: Mapping[str, str], rounds: Rounds) -> None:
+    def __init__(
+        self, backend: Backend, environment: Mapping[str, str], rounds: Rounds, quota: Quota | None = None
+    ) -> None:
+        """
+        Args:
+            quota: whose rate-limit headers the policy engine is told of; None: it reserves nothing here.
+        """
+        self.quota = quota
         self.name = backend.name
         self.backend = backend
         self.dialect = spoken_dialect(backend)
@@ -99,7 +106,8 @@ def link_backends(
             faults.append(Fault(f"backends.{backend.name}.{setting}", f"set {', '.join(missing)} in the environment"))
             continue
         try:
-            links[backend.name] = BackendLink(backend, environment, rounds)
+            quota = fleet.pools[backend.pool].deployment.quota if fleet.limits.reserve_quota else None
+            links[backend.name] = BackendLink(backend, environment, rounds, quota)
         except ValueError as error:
             faults.append(Fault(f"backends.{backend.name}.url", str(error)))
     if faults:

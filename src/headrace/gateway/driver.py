@@ -24,6 +24,7 @@ from headrace.gateway.controls import Controls, explanation
 from headrace.gateway.fitting import Fittings
 from headrace.gateway.guards import guarded
 from headrace.gateway.intake import Intake
+from headrace.gateway.quota_signals import quota_signals
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.rescuer import Rescuer
 from headrace.gateway.telemetry import Telemetry
@@ -57,6 +58,7 @@ from headrace.wire.prompt_blocks import BLOCK_TOKENS, prompt_blocks
 
 FIRST = DispatchReason.FIRST.value
 JSON = header_lines((b"content-type", b"application/json"))
+HTTP_ERROR = 400
 
 
 class Engine(Protocol):
@@ -203,6 +205,7 @@ class Gateway:
             request.request_id,
             request.workload_class,
             request.input_tokens,
+            request.tenant,
             model=request.model,
             max_output_tokens=request.max_output_tokens,
             streamed=bool(request.head.stream),
@@ -210,6 +213,7 @@ class Gateway:
             prefix_block_tokens=BLOCK_TOKENS,
             unfit=unfit,
             value_of_time_usd_per_s=None if controls is None else controls.value_of_time_usd_per_s,
+            held_bytes=request.held_bytes,
         )
         try:
             if controls is not None:
@@ -258,6 +262,7 @@ class Gateway:
         request = self._requests[action.request_id]
         attempt = Attempt(action.attempt_id, request, self.links[action.backend], self)
         request.attempt = attempt
+        attempt.dispatched_s = now_s
         self._attempts[action.attempt_id] = attempt
         self._ledger.opened(
             action.attempt_id,
@@ -269,6 +274,7 @@ class Gateway:
             reserved_output_tokens=request.max_output_tokens,
             api=request.api,
             reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
+            tenant=request.tenant,
         )
         attempt.send()
 
@@ -277,7 +283,8 @@ class Gateway:
         if attempt is None:
             return
         attempt.cancel()
-        self._close(attempt, now_s, "cancelled" if attempt.request.client_gone else "failed", "cancelled")
+        unwanted = attempt.request.client_gone or attempt.request.attempt is not attempt  # or the other of two won
+        self._close(attempt, now_s, "cancelled" if unwanted else "failed", "cancelled")
 
     def _set_timer(self, now_s: float, action: SetTimer) -> None:
         def fire() -> None:
@@ -299,7 +306,7 @@ class Gateway:
             request.exchange.respond(request.refusal[0], JSON, request.refusal[1])
             return
         row, message = wire_error(CapacityError("")), _rejection(action.reason)
-        ours = action.reason in (RejectReason.QUEUE_FULL, RejectReason.BUDGET_SPENT)
+        ours = action.reason in (RejectReason.QUEUE_FULL, RejectReason.SHED, RejectReason.BUDGET_SPENT)
         status = 429 if ours else row.status
         headers = JSON + b"retry-after: %d\r\n" % max(1, round(action.retry_after_s))
         body = shaped_error(request.api, status, message, row.wire_type, row.code)
@@ -337,17 +344,27 @@ class Gateway:
 
     def first_token(self, attempt: Attempt) -> None:
         """The first token of an answer came."""
+        attempt.request.attempt = attempt
         self.tell(FirstToken(attempt.attempt_id))
         request = attempt.request
         if attempt.rescue is not None:
             return  # the client has had its first token
         self.telemetry.ttft[request.workload_class].observe(self.now_s() - request.arrived_s)
 
+    def rate_limits(self, attempt: Attempt, status: int, headers: dict[bytes, bytes]) -> None:
+        """A provider says what is left of its quota: as of the dispatch, or of now where it took nothing."""
+        link = attempt.link
+        as_of_s = attempt.dispatched_s if status < HTTP_ERROR else self.now_s()
+        if link.quota is not None:
+            for signal in quota_signals(link.name, link.dialect, link.quota, headers, as_of_s, time.time()):
+                self.tell(signal)
+
     def finished(
         self, attempt: Attempt, usage: Usage | None, delivered_tokens: int | None, send_end: Callable[[], None]
     ) -> None:
         """The answer is complete: on record first, then for the client, then for the engine."""
         attempt_id = attempt.attempt_id
+        attempt.request.attempt = attempt
         if attempt.rescue is not None:
             self.telemetry.rescued("completed")
         if usage is None:
@@ -438,6 +455,8 @@ def _sees_prefixes(fleet: Fleet) -> bool:
 def _rejection(reason: RejectReason) -> str:
     if reason is RejectReason.QUEUE_FULL:
         return "too many requests wait already; try again after the time in retry-after"
+    if reason is RejectReason.SHED:
+        return "it would have waited too long here; try again after the time in retry-after"
     if reason is RejectReason.QUEUE_TIMEOUT:
         return "no backend became free in time; try again after the time in retry-after"
     if reason is RejectReason.BUDGET_SPENT:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.errors import RequestError
 from headrace.fleet import Fleet
+from headrace.fleet.tenants import DEFAULT_TENANT
 from headrace.gateway.backends import BackendLink
 from headrace.gateway.rescue import Continuing, Rescue
 from headrace.wire import ApiName, encode_error
@@ -33,7 +34,6 @@ _NEAREST: dict[ApiName, tuple[ApiName, ...]] = {
     "messages": ("chat", "responses", "completions"),
     "embeddings": (),
 }
-TENANT = "default"
 MAX_PLANS = 4096
 
 
@@ -139,7 +139,7 @@ class Fittings:
     def __init__(self, fleet: Fleet, links: Mapping[str, BackendLink]) -> None:
         self._fleet = fleet
         self._links = links
-        self._known: dict[tuple[ApiName, str, str], _Candidates] = {}
+        self._known: dict[tuple[ApiName, str, str, str], _Candidates] = {}
 
     def use(self, fleet: Fleet, links: Mapping[str, BackendLink]) -> None:
         """From now on requests go over this fleet."""
@@ -177,14 +177,14 @@ class Fittings:
         return tuple(unfit)
 
     def _candidates(self, request: GatewayRequest) -> _Candidates:
-        key = (request.api, request.model, request.workload_class)
+        key = (request.api, request.model, request.workload_class, request.tenant)
         known = self._known.get(key)
         return self._made(*key) if known is None else known
 
-    def candidates(self, model: str, workload_class: str) -> list[BackendLink]:
+    def candidates(self, model: str, workload_class: str, tenant: str = DEFAULT_TENANT) -> list[BackendLink]:
         """The backends that the fleet's routes allow."""
         for route in self._fleet.routes:
-            if route.matches(model, TENANT, workload_class):
+            if route.matches(model, tenant, workload_class):
                 return [link for link in self._links.values() if link.backend.pool in route.pools]
         return []
 
@@ -195,8 +195,8 @@ class Fittings:
             request.refusal = encode_error(error, request.api)
         return [name for each, names in known.pools.items() if each != pool for name in names]
 
-    def _made(self, api: ApiName, model: str, workload_class: str) -> _Candidates:
-        links = self.candidates(model, workload_class)
+    def _made(self, api: ApiName, model: str, workload_class: str, tenant: str) -> _Candidates:
+        links = self.candidates(model, workload_class, tenant)
         found: dict[str, Plan] = {}
         pools: dict[str, tuple[str, ...]] = {}
         contexts: dict[int, tuple[str, ...]] = {}
@@ -211,7 +211,7 @@ class Fittings:
         plans = tuple(plan for plan in found.values() if not plan.idle)
         known = _Candidates(plans, tuple(found.values()), pools, tuple(sorted(contexts.items())))
         if len(self._known) < MAX_PLANS:
-            self._known[api, model, workload_class] = known
+            self._known[api, model, workload_class, tenant] = known
         return known
 
     def apis(self, model: str) -> list[ApiName]:

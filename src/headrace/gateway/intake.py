@@ -15,14 +15,13 @@ from headrace.gateway.attempt import GatewayRequest
 from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.stored import ResponseStore
+from headrace.gateway.tenants import CREDENTIALS, TenantBook
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator
 from headrace.wire import ApiName, Usage, decode_head, with_include_usage, with_model, without_controls
 from headrace.wire.apis.messages import read_count_request, write_count
 from headrace.wire.body import NULL
 from headrace.wire.head import ResponsesHead
-
-CREDENTIALS = (b"authorization", b"x-api-key")
 
 
 class Intake:
@@ -36,6 +35,7 @@ class Intake:
         limits = fleet.limits
         self.store = ResponseStore(limits.stored_responses, limits.stored_response_bytes)
         self._estimators: dict[str, InputEstimator] = {}
+        self._tenants = TenantBook(fleet.tenants)
         self._next_request_id = 1
         self.use(fleet, recognizer)
 
@@ -87,6 +87,7 @@ class Intake:
             now_s,
         )
         request.controls = controls
+        request.tenant = self._tenants.name(exchange.headers)
         if model in self._fallbacks:
             request.fallbacks = self._fallbacks[model]
         if isinstance(head, ResponsesHead) and head.store is not False:  # unless the client says no

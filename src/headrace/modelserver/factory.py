@@ -10,6 +10,7 @@ from headrace.modelserver.batching import BatchingServer
 from headrace.modelserver.dataflow import DataflowServer
 from headrace.modelserver.hosted import HostedServer, ProviderTerms
 from headrace.modelserver.paged import PagedServer
+from headrace.modelserver.quota import QuotaGate
 from headrace.modelserver.replicas import ReplicatedServer
 from headrace.modelserver.server import ModelServer
 from headrace.modelserver.split import DecodeReplicas, Link, PrefillServer, SplitServer
@@ -18,13 +19,20 @@ from headrace.perf.speed import Serving, SpeedCurve
 from headrace.rng import stream
 
 
-def model_server(curve: SpeedCurve, deployment: Deployment | None = None, seed: int = 0, name: str = "") -> ModelServer:
+def model_server(
+    curve: SpeedCurve,
+    deployment: Deployment | None = None,
+    seed: int = 0,
+    name: str = "",
+    gates: dict[str, QuotaGate] | None = None,
+) -> ModelServer:
     """A new, idle model server that serves as `curve` says, with the options of `deployment`.
 
     Args:
         deployment: whose curve it is; None: no options.
         seed: the run's root seed.
         name: of the backend; what is drawn by chance depends on seed and name only.
+        gates: of the quotas that backends share, by name; those that are missing are added.
 
     Raises:
         ModelRangeError: the curve lacks what that way of serving needs.
@@ -34,7 +42,8 @@ def model_server(curve: SpeedCurve, deployment: Deployment | None = None, seed: 
     if deployment is not None and deployment.replicas is not None:
         return ReplicatedServer(lambda: _replica(curve, deployment), deployment.replicas)
     if curve.serving is Serving.HOSTED:
-        return HostedServer(curve, _terms(deployment), stream(seed, f"modelserver.{name}"))
+        draw = stream(seed, f"modelserver.{name}")
+        return HostedServer(curve, _terms(deployment), draw, _shared_gate(deployment, gates))
     return _replica(curve, deployment)
 
 
@@ -84,6 +93,13 @@ def _batching(curve: SpeedCurve, deployment: Deployment | None) -> ModelServer:
         return BatchingServer(curve)
     swaps = deployment.kv_cache.preemption is Preemption.SWAP
     return PagedServer(curve, deployment.kv_cache, kv_token_bytes(deployment) if swaps else 0.0)
+
+
+def _shared_gate(deployment: Deployment | None, gates: dict[str, QuotaGate] | None) -> QuotaGate | None:
+    quota = None if deployment is None else deployment.quota
+    if quota is None or quota.name is None or gates is None:
+        return None
+    return gates.setdefault(quota.name, QuotaGate(quota))
 
 
 def _terms(deployment: Deployment | None) -> ProviderTerms | None:

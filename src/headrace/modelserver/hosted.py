@@ -54,18 +54,29 @@ class HostedSequence(Sequence):
 
 
 class HostedServer:
-    """Implements `ModelServer` for one service."""
+    """Implements `ModelServer` for one service.
 
-    def __init__(self, curve: SpeedCurve, terms: ProviderTerms | None = None, draw: Random | None = None) -> None:
+    Attributes:
+        gate: its rate limits; None: there are none.
+    """
+
+    def __init__(
+        self,
+        curve: SpeedCurve,
+        terms: ProviderTerms | None = None,
+        draw: Random | None = None,
+        gate: QuotaGate | None = None,
+    ) -> None:
         """
         Args:
             draw: where latencies are drawn from; needed where `terms` has quantiles.
+            gate: of a quota that it shares with others; None: one of its own, as `terms` say.
         """
         terms = terms or ProviderTerms()
         self._curve = curve
         self._terms = terms
         self._draw = draw or Random(0)
-        self._gate = None if terms.quota is None else QuotaGate(terms.quota)
+        self.gate = QuotaGate(terms.quota) if gate is None and terms.quota is not None else gate
         self._cache = None if terms.cache_ttl_s is None else SessionCache(terms.cache_ttl_s)
         self._token_s = curve.tpot_s()
         self._unlimited = KvBlocks(None)
@@ -81,9 +92,9 @@ class HostedServer:
         """Accept a job; it starts at once, or is turned away (QuotaExceeded, CapacityError, ModelRangeError)."""
         self._run(now_s)
         sequence = self._outbox.register(job, self._unlimited)
-        if self._gate is not None:
+        if self.gate is not None:
             try:
-                sequence.reserved = self._gate.reserve(now_s, job, self._running)
+                sequence.reserved = self.gate.reserve(now_s, job, self._running)
             except (CapacityError, ModelRangeError):
                 self._outbox.drop(job.job_id)
                 raise
@@ -107,8 +118,8 @@ class HostedServer:
 
     def grant(self, now_s: float, fraction: float, pace: float) -> None:
         """Grant `fraction` of every declared rate limit from now on; see `QuotaGate.grant`."""
-        if self._gate is not None:
-            self._gate.grant(now_s, fraction, pace)
+        if self.gate is not None:
+            self.gate.grant(now_s, fraction, pace)
 
     def next_s(self) -> float | None:
         """When `advance` will next have something to report; None when nothing runs."""
@@ -160,8 +171,8 @@ class HostedServer:
         curve, cache, ttft = self._curve, self._cache, self._terms.ttft
         if cache is not None:
             sequence.cached_tokens = cache.found_tokens(now_s, job)
-            if self._gate is not None:
-                sequence.reserved -= self._gate.cached(now_s, sequence.cached_tokens)
+            if self.gate is not None:
+                sequence.reserved -= self.gate.cached(now_s, sequence.cached_tokens)
         fixed_s = curve.ttft_overhead_s if ttft is None else ttft.at(self._draw.random())
         first_s = fixed_s + curve.prefill_s(job.input_tokens - sequence.cached_tokens)
         if cache is not None:
@@ -169,9 +180,9 @@ class HostedServer:
         return first_s
 
     def _true_up(self, now_s: float, sequence: HostedSequence, output_tokens: int) -> None:
-        if self._gate is not None:
+        if self.gate is not None:
             outside = 0 if self._terms.quota is None or self._terms.quota.count_cached else sequence.cached_tokens
-            self._gate.true_up(now_s, sequence.reserved, sequence.input_tokens - outside + output_tokens)
+            self.gate.true_up(now_s, sequence.reserved, sequence.input_tokens - outside + output_tokens)
 
     def _tokens_by(self, now_s: float, sequence: HostedSequence) -> int:
         certain = sequence.tokens_certain(now_s)

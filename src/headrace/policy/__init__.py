@@ -36,6 +36,7 @@ from headrace.policy.peers import summed
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
+from headrace.policy.quota import quota_signal
 from headrace.policy.signals import KV_CACHE_USAGE, REQUESTS_RUNNING, REQUESTS_WAITING
 from headrace.policy.view import BackendView, EngineView, ShareView
 
@@ -86,5 +87,6 @@ __all__ = [
     "ShareView",
     "SignalReceived",
     "TimerFired",
+    "quota_signal",
     "summed",
 ]

@@ -22,6 +22,7 @@ class RejectReason(StrEnum):
     NO_ROUTE = "no_route"  # no pool serves this model
     QUEUE_FULL = "queue_full"
     QUEUE_TIMEOUT = "queue_timeout"
+    SHED = "shed"  # it would have waited longer than it may
     NO_BACKEND = "no_backend"  # every candidate is down, or all retries are used up
     BUDGET_SPENT = "budget_spent"  # a hard budget has no room for it on any candidate that is up
     UNFIT = "unfit"  # no candidate can give what the request asks for

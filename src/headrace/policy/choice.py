@@ -1,7 +1,8 @@
 """Choosing: filter the candidates, score each in USD, pick the cheapest; prices learn from every choice.
 
 filter   not drained, not full, breaker not open (`BackendState.priced`), not tried before
-         within what hard budgets have left (`limits.py`)
+         no longer wait for a slot than an SLO allows: at a model server nobody can be overtaken
+         with room in its quota (`quota.py`), within what hard budgets have left (`limits.py`)
 score    priced outcome (pricing) + for each steered share, price * work on the candidates in its pools (prices)
 picker   the lowest total; equal totals go by the order of the fleet file
 
@@ -16,16 +17,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headrace.fleet import Fleet
 from headrace.metrics import WorkRate
 from headrace.policy.columns import MANY, PriceTable
-from headrace.policy.event import PeriodResumed
+from headrace.policy.event import PeriodResumed, SignalReceived
 from headrace.policy.limit import Best, LimitView
 from headrace.policy.limits import PricedLimits
 from headrace.policy.pool_shares import SharesByPool
 from headrace.policy.prefix import PrefixIndex, Prompt
 from headrace.policy.prices import ReportedShare, ShareController
 from headrace.policy.pricing import BackendState
+from headrace.policy.quota import Quotas
 from headrace.policy.state import AttemptState, RequestState
 
 BY_POOL = (0.0, 0.0, 0.0)  # in place of the rate of a share that is booked apart
@@ -40,6 +45,7 @@ class Chooser:
 
     Attributes:
         limits: what is priced besides the shares; None where nothing is.
+        quotas: what providers let us take; None where nothing is declared.
         by_pool: the shares that count a request by its pool; None where there is none.
     """
 
@@ -49,8 +55,10 @@ class Chooser:
         backends: tuple[BackendState, ...],
         shares: tuple[ReportedShare, ...],
         limits: PricedLimits | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.limits = limits
+        self.quotas = quotas
         steered = fleet.steered_share()
         self._steered_index = None if steered is None else list(fleet.shares).index(steered.name)
         self._shares = tuple((k, share) for k, share in enumerate(shares) if isinstance(share.rate, WorkRate))
@@ -61,6 +69,8 @@ class Chooser:
         self._prefixes = PrefixIndex([b.kv_capacity_tokens for b in backends], fleet.limits.prefix_index_entries)
         self._rates = tuple(share.rate[:3] if isinstance(share.rate, WorkRate) else BY_POOL for share in shares)
         self._table = PriceTable(backends, backends[0].stale) if len(backends) >= MANY else None
+        tightest = (each.slo.ttft_s for each in fleet.classes.values() if each.slo.ttft_s is not None)
+        self._longest_s = fleet.limits.slot_wait_fraction * min(tightest, default=inf)
 
     def inherit(self, before: Chooser, moved: Mapping[int, int]) -> None:
         """Take over prefixes, and prices of limits.
@@ -71,11 +81,15 @@ class Chooser:
         self._prefixes.inherit(before._prefixes, moved)
         if self.limits is not None and before.limits is not None:
             self.limits.inherit(before.limits)
+        if self.quotas is not None and before.quotas is not None:
+            self.quotas.inherit(before.quotas)
 
-    @property
-    def pools_apart(self) -> bool:
-        """Whether each pool is a side of its own."""
-        return self.limits is not None or (self.by_pool is not None and self.by_pool.steers)
+    def apart(self, backend: BackendState) -> str:
+        """What tells the sides apart, besides the shares: where a limit is priced, pools and what they draw from."""
+        if self.limits is None and (self.by_pool is None or not self.by_pool.steers):
+            return ""
+        account = None if self.quotas is None else self.quotas.of(backend)
+        return backend.pool if account is None else f"{backend.pool}, {account.name}"
 
     def choose(self, now_s: float, request: RequestState) -> Choice | None:
         """The cheapest backend that is free and was not tried; None if there is none."""
@@ -96,6 +110,20 @@ class Chooser:
                 _, _, outside_score, outside, _ = min(outsiders)
                 return chosen, score, outside, outside_score
         return chosen, score, None, None
+
+    def closed(self, now_s: float, request: RequestState) -> int:
+        """The backends that the request was tried on, and those whose quota has no room for it, as a bit mask."""
+        tried = request.tried
+        return tried if self.quotas is None else tried | self.quotas.without_room(now_s, request)
+
+    def refused(self, now_s: float, attempt: AttemptState) -> None:
+        """A provider is full and did not take an attempt, which ends now."""
+        if self.quotas is not None:
+            self.quotas.refused(now_s, attempt)
+
+    def told(self, now_s: float, event: SignalReceived) -> bool:
+        """A signal came; returns whether it changed what providers let us take."""
+        return self.quotas is not None and self.quotas.told(now_s, event)
 
     def choose_apart(self, now_s: float, request: RequestState, apart: int) -> Choice | None:
         """As `choose`, but for the backends of the bit mask `apart`."""
@@ -150,6 +178,8 @@ class Chooser:
             self.by_pool.book(now_s, request, attempt)
         if self.limits is not None:
             self.limits.booked(now_s, request, attempt)
+        if self.quotas is not None:
+            self.quotas.booked(now_s, attempt, request.max_output_tokens)
         if request.prompt is not None:
             self._prefixes.sent(request.prompt, backend.index)
 
@@ -171,19 +201,26 @@ class Chooser:
             self.by_pool.ended(attempt, used_input, used_output, cached_input)
         if self.limits is not None:
             self.limits.ended(now_s, attempt, (used_input, used_output, cached_input), completed)
+        if self.quotas is not None:
+            self.quotas.ended(now_s, attempt, used_input + used_output, cached_input)
         prompt = attempt.request.prompt
         if prompt is not None and completed:
             self._prefixes.answered(prompt, attempt.backend.index, int(used_input + used_output))
 
     def _bests(self, now_s: float, request: RequestState) -> list[Best]:
         """The cheapest candidate of every side that has one, with what prefix hits save."""
-        table = self._table
-        bests = _bests_of_few(now_s, request) if table is None else _bests_of_many(table, now_s, request)
+        table, tried, longest_s = self._table, self.closed(now_s, request), self._longest_s
+        if table is None:
+            bests = _bests_of_few(now_s, request, tried, longest_s)
+        else:
+            bests = _bests_of_many(request, table.scores(now_s, request, tried, longest_s))
         if bests and request.prompt is not None:
-            bests = self._beside_hits(now_s, request, request.prompt, bests)
+            bests = self._beside_hits(now_s, request, request.prompt, bests, tried)
         return bests if self.limits is None else self.limits.affordable(now_s, request, bests)
 
-    def _beside_hits(self, now_s: float, request: RequestState, prompt: Prompt, bests: list[Best]) -> list[Best]:
+    def _beside_hits(
+        self, now_s: float, request: RequestState, prompt: Prompt, bests: list[Best], tried: int
+    ) -> list[Best]:
         """The cheapest of every side where some backends hold the prompt's beginning: only those are scored again."""
         request.hits = hits = self._prefixes.hits(prompt)
         side_of = request.candidates.side_of
@@ -191,7 +228,9 @@ class Chooser:
         value = request.workload_class.value_of_time_usd_per_s
         for index in hits:
             backend, number = self._backends[index], side_of.get(index)
-            if number is None or request.tried >> index & 1 or not backend.free(now_s):
+            if number is None or tried >> index & 1 or not backend.free(now_s):
+                continue
+            if not backend.takes(request.input_tokens, request.expected_output_tokens, self._longest_s):
                 continue
             cached = request.cached_tokens(backend)
             score = backend.score_usd(request.input_tokens, request.expected_output_tokens, value, cached)
@@ -200,9 +239,11 @@ class Chooser:
         return list(found.values())
 
 
-def _bests_of_few(now_s: float, request: RequestState) -> list[Best]:
-    """The cheapest candidate of every side that has one, without prefix hits."""
-    tried, v = request.tried, request.workload_class.value_of_time_usd_per_s
+def _bests_of_few(now_s: float, request: RequestState, tried: int, longest_s: float) -> list[Best]:
+    """The cheapest candidate of every side, without prefix hits: none that is in the bit mask `tried`, or where the
+    wait for a slot is longer than `longest_s`.
+    """
+    v = request.workload_class.value_of_time_usd_per_s
     i, o = float(request.input_tokens), request.expected_output_tokens
     after_first, size = o - 1.0, i + o
     bests: list[Best] = []
@@ -216,7 +257,10 @@ def _bests_of_few(now_s: float, request: RequestState) -> list[Best]:
             score = i * (backend.usd_in + backend.usd_in2 * i)
             score += o * (backend.usd_out + backend.usd_io * i) + v * (ttft_s + after_first * tpot_s)
             if size > backend.room_tokens:
-                score += v * backend.slot_wait_s(o, tpot_s) * (1.0 + backend.failure_rate)
+                wait_s = backend.slot_wait_s(o, tpot_s)
+                if wait_s > longest_s and not backend.idle:
+                    continue
+                score += v * wait_s * (1.0 + backend.failure_rate)
             if score < lowest:  # equal scores go by the order of the fleet file
                 lowest, cheapest = score, backend
         if cheapest is not None:
@@ -224,9 +268,9 @@ def _bests_of_few(now_s: float, request: RequestState) -> list[Best]:
     return bests
 
 
-def _bests_of_many(table: PriceTable, now_s: float, request: RequestState) -> list[Best]:
+def _bests_of_many(request: RequestState, scores: NDArray[np.float64]) -> list[Best]:
     """As `_bests_of_few`, for a fleet of many backends: the first of the lowest scores of every side."""
-    candidates, scores = request.candidates, table.scores(now_s, request)
+    candidates = request.candidates
     bests: list[Best] = []
     for (side, backends), indexes in zip(candidates.sides, candidates.indexes, strict=True):
         of_side = scores[indexes]

@@ -38,10 +38,11 @@ class PriceTable:
         self._rows = np.zeros((ROW + 3, len(backends)))
         self._blocked = np.zeros(len(backends), dtype=bool)
 
-    def scores(self, now_s: float, request: RequestState) -> NDArray[np.float64]:
+    def scores(self, now_s: float, request: RequestState, tried: int, longest_s: float) -> NDArray[np.float64]:
         """What the request would cost on each backend, by index, without the shares' prices.
 
-        Infinite where it cannot go now or was tried before. Routes are not looked at.
+        Infinite where it cannot go now, for the bit mask `tried`, and where the wait for a slot is longer than
+        `longest_s`. Routes are not looked at.
         """
         self._refresh(now_s)
         i, o = float(request.input_tokens), request.expected_output_tokens
@@ -52,10 +53,12 @@ class PriceTable:
         scores += o * (usd_out + usd_io * i) + v * (t0 + i * (t1 + t2 * i) + (o - 1.0) * tpot_s)
         full = i + o > room_tokens
         if full.any():
-            scores[full] += v * (queued[full] * o * tpot_s[full] / held[full]) * r[full]
+            wait_s = queued[full] * o * tpot_s[full] / held[full]
+            scores[full] += v * wait_s * r[full]
+            scores[full] = np.where((wait_s > longest_s) & (held[full] + queued[full] > 2.0), inf, scores[full])
         scores[self._blocked] = inf
-        if request.tried:
-            scores[[b.index for b in self._backends if request.tried >> b.index & 1]] = inf
+        if tried:
+            scores[[b.index for b in self._backends if tried >> b.index & 1]] = inf
         return scores
 
     def _refresh(self, now_s: float) -> None:

@@ -37,7 +37,7 @@ from headrace.policy.action import (
     Reject,
     RejectReason,
 )
-from headrace.policy.admission import WaitingRoom, due, no_backend, refusal, retry_after_s
+from headrace.policy.admission import Admission
 from headrace.policy.attempts import Attempts
 from headrace.policy.backend_states import backend_states
 from headrace.policy.breaker import Probe
@@ -105,12 +105,13 @@ class PolicyEngine:
         known: tuple[ReportedShare, ...] = () if before is None else before._shares
         self._shares: tuple[ReportedShare, ...] = share_meters(fleet, policy.steers, known)
         self._chooser = chooser(fleet, self._backends, self._shares, policy, rng)
-        self._router = Router(fleet, self._backends, policy, pools_apart=self._chooser.pools_apart)
+        self._router = Router(fleet, self._backends, policy, apart=self._chooser.apart)
         self._intake = Intake(fleet, self._chooser, predictor)
         self._retries = RetryBudget(fleet.limits.retry_budget, fleet.limits.retry_burst)
         self._backoff = Backoff(fleet.limits, rng)
         self._requests: dict[int, RequestState] = {}
-        self._room = WaitingRoom(fleet.limits.queue_depth)
+        self._admission = Admission(fleet.limits, self._chooser)
+        self._room = self._admission.room
         self._board = SignalBoard(fleet.signals, self._backends)
         self._attempts = Attempts(self._chooser, self._board, first_attempt_id)
         self._timers = Timers(fleet)
@@ -201,7 +202,7 @@ class PolicyEngine:
         """Forget the requests that wait and were sent nowhere yet; returns them, and when each came."""
         given = [r for r in self._requests.values() if r.queued_s is not None and not r.attempts]
         for request in given:
-            self._room.leave(request)
+            self._room.leave(self._now_s, request)
             del self._requests[request.request_id]
         return [(request.arrival, request.arrived_s) for request in given if request.arrival is not None]
 
@@ -262,7 +263,7 @@ class PolicyEngine:
             return [Reject(request_id, RejectReason.NO_ROUTE, 0.0), End(request_id, Outcome.REJECTED)]
         request = self._intake.request(now_s, event, candidates)
         self._requests[request_id] = request
-        if not self._room.waiting or not self._room.has_line(candidates):
+        if not self._room.waiting or self._room.goes_first(now_s, request):
             choice = self._chooser.choose(now_s, request)
             if choice is not None:
                 return self._dispatch(now_s, request, choice)
@@ -307,6 +308,8 @@ class PolicyEngine:
         lost = self._hedging.won(now_s, attempt) if event.committed and request.hedge is not None else []
         self._health.failed(now_s, attempt, event)
         refused = event.kind is FailureKind.OVERLOADED
+        if refused:
+            self._chooser.refused(now_s, attempt)
         if event.kind is FailureKind.UNFIT:
             request.shun(request.candidates.in_pool(backend.pool))
         used_input = request.input_tokens if attempt.first_token_s is not None else 0
@@ -341,6 +344,8 @@ class PolicyEngine:
 
     def _signal_received(self, now_s: float, event: SignalReceived) -> list[AnyAction]:
         believed = self._board.received(now_s, event)
+        if self._chooser.told(now_s, event):
+            return self._serve_queue(now_s)
         return self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
 
     def _peers_reported(self, now_s: float, event: PeersReported) -> list[AnyAction]:
@@ -390,14 +395,13 @@ class PolicyEngine:
 
     def _wait_or_reject(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Queue a request while something that could take it is up, or will be by its deadline; else turn it away."""
-        due_s = due(now_s, request, self._limits.queue_timeout_s)
-        refused = refusal(now_s, request, self._room, due_s, self._chooser.refused_s(now_s, request))
+        refused, evicted = self._admission.admit(now_s, request)
         if refused is not None:
             return self._reject(request, *refused)
-        assert due_s is not None
-        due_s = min(due_s, request.deadline_s)
-        self._room.enter(now_s, due_s, request)
-        return [Enqueue(request.request_id), *self._timers.by(QUEUE_TIMER, due_s), *self._wake_later(now_s)]
+        actions: list[AnyAction] = [Enqueue(request.request_id)]
+        if evicted is not None:
+            actions += self._reject(evicted, RejectReason.QUEUE_FULL, self._admission.come_back_s(now_s, evicted))
+        return [*actions, *self._timers.by(QUEUE_TIMER, self._room.next_due_s()), *self._wake_later(now_s)]
 
     def _refused(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Turn a request away that hard budgets allow nowhere; nothing if they allow it somewhere."""
@@ -409,10 +413,10 @@ class PolicyEngine:
         if not self._room.waiting:
             return []
         actions: list[AnyAction] = []
-        for request in self._room.heads():
+        for request in self._room.heads(now_s):
             choice = self._chooser.choose(now_s, request)
             if choice is not None:
-                self._room.leave(request)
+                self._room.leave(now_s, request, served=True)
                 actions += self._dispatch(now_s, request, choice)
             else:
                 actions += self._refused(now_s, request)
@@ -429,7 +433,7 @@ class PolicyEngine:
 
     def _wake_later(self, now_s: float) -> list[AnyAction]:
         """Serve the queue again when a cooldown or a pause ends: nothing else may happen then."""
-        return self._timers.by(WAKE_TIMER, self._room.next_free_s(now_s))
+        return self._timers.by(WAKE_TIMER, self._admission.next_free_s(now_s))
 
     def _retry(self, now_s: float, request: RequestState, refused: bool) -> list[AnyAction]:
         """Another try while tries and budget last; else the request has failed."""
@@ -437,7 +441,7 @@ class PolicyEngine:
             return self._wait_or_reject(now_s, request)
         if request.tries < self._limits.max_attempts and self._retries.take():
             return self._try_again(now_s, request)
-        return self._reject(request, *no_backend(now_s, request))
+        return self._reject(request, *self._admission.no_backend(now_s, request))
 
     def _try_again(self, now_s: float, request: RequestState) -> list[AnyAction]:
         """Another backend that can end in time, now or when one is free; else, after a pause, one that failed it."""
@@ -448,7 +452,7 @@ class PolicyEngine:
             choice = self._chooser.choose(now_s, request)
         if choice is not None:
             return self._dispatch(now_s, request, choice)
-        other = due(now_s, request, self._limits.queue_timeout_s) is not None
+        other = self._admission.due_s(now_s, request) is not None
         if other or not self._backoff.enter(now_s, request):
             return self._wait_or_reject(now_s, request)
         return [Enqueue(request.request_id), *self._timers.by(BACKOFF_TIMER, self._backoff.next_s())]
@@ -474,7 +478,7 @@ class PolicyEngine:
         """Turn away requests that waited too long; set the timer for the next one."""
         actions = self._serve_queue(now_s)
         for request in self._room.overdue(now_s):
-            actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, retry_after_s(now_s, request.candidates))
+            actions += self._reject(request, RejectReason.QUEUE_TIMEOUT, self._admission.come_back_s(now_s, request))
         return actions + self._timers.by(QUEUE_TIMER, self._room.next_due_s())
 
     def _reject(self, request: RequestState, reason: RejectReason, retry_s: float) -> list[AnyAction]:
@@ -490,7 +494,7 @@ class PolicyEngine:
 
     def _end(self, request: RequestState, outcome: Outcome) -> list[AnyAction]:
         if request.queued_s is not None:
-            self._room.leave(request)
+            self._room.leave(self._now_s, request)
         request.backs_off_s = None
         if self._chooser.limits is not None and outcome in (Outcome.REJECTED, Outcome.FAILED):
             self._chooser.limits.lost(request)

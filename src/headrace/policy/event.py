@@ -45,6 +45,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
         session: requests with the same one continue each other's context; None: nothing is known of it.
         unfit: backends that cannot give what it asks for.
         value_of_time_usd_per_s: what a second of waiting costs for this request; None: as its class says.
+        held_bytes: what it holds in the driver's memory while it waits.
     """
 
     request_id: int
@@ -59,6 +60,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
     session: str | None = None
     unfit: tuple[str, ...] = ()
     value_of_time_usd_per_s: float | None = None
+    held_bytes: int = 0
 
 
 class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):

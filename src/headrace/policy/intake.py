@@ -51,8 +51,11 @@ class Intake:
             request_id, workload_class, tenant, input_tokens, expected, candidates, work, event.streamed, now_s
         )
         request.arrival = event
+        request.max_output_tokens, request.held_bytes = event.max_output_tokens, event.held_bytes
         if event.prefix or event.session is not None:
             request.prompt = prompt_of(event)
         if event.unfit:
             request.shun(candidates.named(event.unfit))
+        if self._chooser.quotas is not None:
+            request.shun(self._chooser.quotas.too_small(request))
         return request

@@ -15,7 +15,7 @@ class LimitView(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         name: path of the setting in the fleet file.
         unit: what lambda is paid for: a token-second of context held, an expected miss, a unit of a commitment or of a
-            budget.
+            budget, a token of a quota.
         bound: what may be used: a fraction of the room, of the class's requests, or an amount per period; `use`: what
             is.
         pace: of an amount per period, what would be used by now at an even pace.

@@ -15,6 +15,8 @@ from headrace.policy.kv_price import KvPrice
 from headrace.policy.limit import Best, LimitView
 from headrace.policy.pace import Pace, PacedPrice
 from headrace.policy.pricing import BackendState
+from headrace.policy.quota import Quotas
+from headrace.policy.quota_price import QuotaPrice
 from headrace.policy.slo_price import SloPrice
 from headrace.policy.state import AttemptState, RequestState
 
@@ -23,7 +25,12 @@ class PricedLimits:
     """The limits that prices keep besides the shares, and hard budgets, which every policy keeps."""
 
     def __init__(
-        self, kv: tuple[KvPrice, ...], slo: tuple[SloPrice, ...], paced: tuple[PacedPrice, ...], steers: bool
+        self,
+        kv: tuple[KvPrice, ...],
+        slo: tuple[SloPrice, ...],
+        paced: tuple[PacedPrice, ...],
+        quotas: tuple[QuotaPrice, ...],
+        steers: bool,
     ) -> None:
         """
         Args:
@@ -32,8 +39,10 @@ class PricedLimits:
         self._kv = kv
         self._slo = slo
         self._paced = paced
+        self._quotas = quotas
         self._hard = tuple(each for each in paced if isinstance(each, BudgetPrice) and each.hard)
-        self._priced: tuple[KvPrice | SloPrice | PacedPrice, ...] = (*kv, *slo, *paced) if steers else ()
+        self._priced: tuple[KvPrice | SloPrice | PacedPrice | QuotaPrice, ...]
+        self._priced = (*kv, *slo, *paced, *quotas) if steers else ()
 
     def inherit(self, before: PricedLimits) -> None:
         """Take over the prices of the same limits, and what their periods have used."""
@@ -54,6 +63,8 @@ class PricedLimits:
         """The candidates that no hard budget refuses, at the time of a choice."""
         for paced in self._paced:
             paced.passed(now_s)
+        for quota in self._quotas:
+            quota.passed(now_s)
         for budget in self._hard:
             bests = [best for best in bests if not budget.refuses(request, best[3])]
         return bests
@@ -120,14 +131,18 @@ class PricedLimits:
     def views(self, now_s: float) -> list[LimitView]:
         """Every limit now."""
         held = [kv.view() for kv in self._kv] + [slo.view() for slo in self._slo]
-        return held + [paced.view(now_s) for paced in self._paced]
+        held += [paced.view(now_s) for paced in self._paced]
+        return held + [quota.view(now_s) for quota in self._quotas]
 
 
-def priced_limits(fleet: Fleet, backends: tuple[BackendState, ...], steers: bool) -> PricedLimits | None:
+def priced_limits(
+    fleet: Fleet, backends: tuple[BackendState, ...], steers: bool, quotas: Quotas | None
+) -> PricedLimits | None:
     """The limits that the fleet file declares; None: none.
 
     Args:
         steers: prices choose; else hard budgets are all that is kept.
+        quotas: what providers let us take.
     """
     rates = period_rates(fleet)
     paced: tuple[PacedPrice, ...] = tuple(
@@ -136,7 +151,7 @@ def priced_limits(fleet: Fleet, backends: tuple[BackendState, ...], steers: bool
         if steers or budget.hard
     )
     if not steers:
-        return PricedLimits((), (), paced, False) if paced else None
+        return PricedLimits((), (), paced, (), False) if paced else None
     kv = tuple(
         KvPrice(pool.name, backends, pool.max_kv_fraction, pool.kv_starting_price_usd)
         for pool in fleet.pools.values()
@@ -145,7 +160,8 @@ def priced_limits(fleet: Fleet, backends: tuple[BackendState, ...], steers: bool
     slo = tuple(SloPrice(each) for each in fleet.classes.values() if each.slo.priced)
     committed = (_commitment(fleet, each, rates, backends) for each in fleet.commitments.values())
     paced = (*committed, *paced)
-    return PricedLimits(kv, slo, paced, True) if kv or slo or paced else None
+    scarce = () if quotas is None else tuple(QuotaPrice(account) for account in quotas.accounts)
+    return PricedLimits(kv, slo, paced, scarce, True) if kv or slo or paced or scarce else None
 
 
 def _commitment(

@@ -14,6 +14,7 @@ from headrace.policy.picker import Picker, PickerMaker
 from headrace.policy.policies import Policy
 from headrace.policy.prices import ReportedShare
 from headrace.policy.pricing import BackendState
+from headrace.policy.quota import declared_quotas
 from headrace.policy.state import AttemptState, RequestState
 
 
@@ -29,7 +30,8 @@ class PickerChooser(Chooser):
         maker: PickerMaker,
         rng: Random,
     ) -> None:
-        super().__init__(fleet, backends, shares, priced_limits(fleet, backends, steers=False))
+        quotas = declared_quotas(fleet, backends)
+        super().__init__(fleet, backends, shares, priced_limits(fleet, backends, False, quotas), quotas)
         self._what = f"policy {policy.name!r}" + (f" (plug-in {policy.plug_in})" if policy.plug_in else "")
         try:
             made = maker(fleet, rng)
@@ -48,8 +50,10 @@ class PickerChooser(Chooser):
         bests = self._bests(now_s, request)
         if not bests:
             return None
-        tried = request.tried
-        free = [b for b in request.candidates.backends if b.free(now_s) and not tried >> b.index & 1]
+        tried = self.closed(now_s, request)
+        i, o, longest_s = request.input_tokens, request.expected_output_tokens, self._longest_s
+        candidates = request.candidates.backends
+        free = [b for b in candidates if b.free(now_s) and not tried >> b.index & 1 and b.takes(i, o, longest_s)]
         if self.limits is not None:
             affordable = {best[3].pool for best in bests}
             free = [b for b in free if b.pool in affordable]
@@ -114,5 +118,7 @@ def chooser(
 ) -> Chooser:
     """What chooses for one engine under `policy`. Raises InvariantError: its maker did not make a picker."""
     if policy.maker is None:
-        return Chooser(fleet, backends, shares, priced_limits(fleet, backends, policy.steers))
+        quotas = declared_quotas(fleet, backends)
+        limits = priced_limits(fleet, backends, policy.steers, quotas)
+        return Chooser(fleet, backends, shares, limits, quotas)
     return PickerChooser(fleet, backends, shares, policy, policy.maker, rng)

@@ -343,6 +343,18 @@ class BackendState:
         held, queued, _ = self.slots()
         return queued * output_tokens * tpot_s / held
 
+    def takes(self, input_tokens: float, output_tokens: float, longest_s: float) -> bool:
+        """Whether a request of this size need not wait longer for a slot; an idle backend takes any."""
+        if input_tokens + output_tokens <= self.room_tokens:
+            return True
+        return self.slot_wait_s(output_tokens, self.p0 + self.p1 * input_tokens) <= longest_s or self.idle
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs there; with one slot only, whether nothing waits."""
+        held, queued, _ = self.slots()
+        return held + queued <= 2
+
     def slots(self) -> tuple[int, int, float]:
         """(slots held with one attempt more, those before it that wait for one, 1 + failure rate)."""
         batch = self.in_flight + 1 + (0 if self.elsewhere is None else self.elsewhere.in_flight)

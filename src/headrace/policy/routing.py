@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from headrace.fleet import Fleet, Route
@@ -13,18 +15,22 @@ class Candidates:
     """Backends that a request may go to, in the order of the fleet file: as a whole, and by side of the shares.
 
     Attributes:
-        sides: each side with its backends; where a limit is priced each pool is a side of its own.
+        sides: each side with its backends.
         side_of: which of the `sides` a backend is in, by its index.
         indexes: of the backends of each of the `sides`.
     """
 
     __slots__ = ("backends", "indexes", "side_of", "sides")
 
-    def __init__(self, backends: tuple[BackendState, ...], pools_apart: bool = False) -> None:
+    def __init__(self, backends: tuple[BackendState, ...], apart: Callable[[BackendState], str] | None = None) -> None:
+        """
+        Args:
+            apart: what tells sides apart, besides the shares; None: nothing does.
+        """
         self.backends = backends
         sides: dict[tuple[Side, str], list[BackendState]] = {}
         for backend in backends:
-            sides.setdefault((backend.side, backend.pool if pools_apart else ""), []).append(backend)
+            sides.setdefault((backend.side, "" if apart is None else apart(backend)), []).append(backend)
         self.sides = tuple((side, tuple(members)) for (side, _), members in sides.items())
         self.side_of = {b.index: number for number, (_, members) in enumerate(self.sides) for b in members}
         self.indexes = tuple(np.array([b.index for b in members]) for _, members in self.sides)
@@ -55,14 +61,14 @@ class Router:
     """First route that matches (model, tenant, class), as cached candidates."""
 
     def __init__(
-        self, fleet: Fleet, backends: tuple[BackendState, ...], policy: Policy, pools_apart: bool = False
+        self, fleet: Fleet, backends: tuple[BackendState, ...], policy: Policy, apart: Callable[[BackendState], str]
     ) -> None:
         """
         Args:
-            pools_apart: a limit is priced (`Candidates.sides`).
+            apart: see `Candidates`.
         """
         self._cache: dict[tuple[str | None, str, str], Candidates] = {}
-        self._pools_apart = pools_apart
+        self._apart = apart
         share = fleet.steered_share()
         self.inside_pools = frozenset(share.pools) if share else frozenset[str]()
         self._policy = policy
@@ -88,7 +94,7 @@ class Router:
     def _candidates(self, route: Route, backends: tuple[BackendState, ...]) -> Candidates:
         pools = set(route.pools)
         allowed = tuple(b for b in backends if b.pool in pools and self._allowed(b))
-        return Candidates(allowed, self._pools_apart)
+        return Candidates(allowed, self._apart)
 
     def _allowed(self, backend: BackendState) -> bool:
         side = self._policy.inside

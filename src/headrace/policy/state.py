@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
 
 from headrace.policy.breaker import Probe
 from headrace.policy.event import Arrived
@@ -11,6 +12,9 @@ from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
 from headrace.policy.routing import Candidates
 from headrace.workload import WorkloadClass
+
+if TYPE_CHECKING:
+    from headrace.policy.waiting import TenantLine
 
 
 class RequestState:
@@ -32,6 +36,9 @@ class RequestState:
         backs_off_s: until when it waits before one of them is asked again; None while it does not.
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
+        max_output_tokens: the client's ceiling on the output that is still to come; None: it gave none.
+        held_bytes: what it holds in memory while it waits.
+        line: where it waits; None: nowhere. `density`: what a second of its work is worth, in USD, while it waits.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
             chosen and before its `hit_factor`; None: nobody looked.
     """
@@ -45,11 +52,15 @@ class RequestState:
         "backs_off_s",
         "candidates",
         "delivered_tokens",
+        "density",
         "due_s",
         "expected_output_tokens",
         "hedge",
+        "held_bytes",
         "hits",
         "input_tokens",
+        "line",
+        "max_output_tokens",
         "passing",
         "prompt",
         "queued_s",
@@ -101,6 +112,10 @@ class RequestState:
         self.apart = 0
         self.backs_off_s: float | None = None
         self.due_s: float = inf
+        self.max_output_tokens: int | None = None
+        self.held_bytes = 0
+        self.line: TenantLine | None = None
+        self.density = 0.0
 
     @property
     def tries(self) -> int:
@@ -127,6 +142,8 @@ class RequestState:
         self.delivered_tokens += output_tokens
         self.input_tokens += output_tokens
         self.expected_output_tokens = max(self.expected_output_tokens - output_tokens, 1.0)
+        if self.max_output_tokens is not None:
+            self.max_output_tokens = max(self.max_output_tokens - output_tokens, 1)
 
     def failed_by(self, backend: BackendState, passes: bool) -> None:
         """Its last attempt failed; whether the backend may do better a moment later."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from headrace import rng
 from headrace.cost import marginal_cost, period_rates, share_rates
 from headrace.fleet import Backend, Fleet, Incident
+from headrace.fleet.dialect_check import debited_deployment, spoken_dialect
 from headrace.metrics import RequestRecord, RunMetrics
-from headrace.modelserver import model_server, replica_s
+from headrace.modelserver import QuotaGate, model_server, replica_s
 from headrace.perf import Claim, check_conservation, speed_curve
 from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
@@ -162,11 +163,13 @@ def eligible_pools(fleet: Fleet) -> EligiblePools:
 
 def _backends(fleet: Fleet, seed: int) -> list[SimulatedBackend]:
     backends = []
+    gates: dict[str, QuotaGate] = {}
     for pool in fleet.pools.values():
         curve = speed_curve(pool.deployment)
         cost = marginal_cost(pool, curve)
         for backend in pool.backends:
-            server = model_server(curve, pool.deployment, seed, backend.name)
+            deployment = debited_deployment(pool.deployment, spoken_dialect(backend))
+            server = model_server(curve, deployment, seed, backend.name, gates)
             backends.append(SimulatedBackend(backend.name, pool.name, server, cost, _continues(backend)))
     return backends
 
