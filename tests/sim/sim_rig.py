@@ -22,7 +22,7 @@ from headrace.workload.arrivals import Poisson
 TPOT_S = 1e-4
 MEAN_OUTPUT_TOKENS = 10_000  # a mean service time of 1 s, in steps so fine that rounding to tokens does not show
 NO_TIME = OperatingPoint(ttft_s=1e-12, input_tokens_per_s=1e12, tpot_s=TPOT_S)
-PATIENT = Limits(queue_depth=10**9, queue_timeout_s=1e9, first_byte_timeout_s=1e9)
+PATIENT = Limits(queue_depth=10**9, queue_timeout_s=1e9, first_byte_timeout_s=1e9, overload_s=1e12)
 
 
 @dataclass(frozen=True)
