@@ -210,6 +210,8 @@ def _show(tally: Tally, entries: list[Entry], served: dict[str, Any], metrics: s
     console.print(f"{tally.sent} sent, {tally.sent - tally.ended} without an end: {dict(sorted(tally.ends.items()))}")
     for line in tally.wrong[:10]:
         console.print(f"[red]{line}[/]")
+    for line in tally.broken[:40]:
+        console.print(f"broken at {line}")
     for kind, seconds in tally.seconds.items():
         console.print(f"{kind}: E2E p50 {quantile(seconds, 0.5):.2f} s, p99 {quantile(seconds, 0.99):.2f} s")
     statuses = {status.value: sum(entry.status is status for entry in entries) for status in AttemptStatus}

@@ -49,6 +49,8 @@ class Tally:
     def __init__(self) -> None:
         self.ends: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.broken: list[str] = []
+        self._start_s = time.monotonic()
         self.seconds: dict[str, list[float]] = {}
         self.sent = 0
 
@@ -61,7 +63,7 @@ class Tally:
         """Judge one reply."""
         if reply.whole and reply.text == TEXT and not reply.faults():
             self.ends["answered"] += 1
-            self.seconds.setdefault(kind, []).append(took_s)
+            self.seconds.setdefault(kind.partition(",")[0], []).append(took_s)
         elif reply.whole:
             self.ends["WRONG"] += 1
             self.wrong.append(f"{kind}: {len(reply.text)} of {len(TEXT)} characters, {reply.faults()}")
@@ -73,6 +75,8 @@ class Tally:
             self.wrong.append(f"{kind}: a part of an answer, ended in good order")
         else:
             self.ends["broken"] += 1
+            at_s = time.monotonic() - self._start_s
+            self.broken.append(f"{at_s:6.1f} s {kind}: HTTP {reply.status}, {len(reply.text)} characters")
 
 
 async def traffic(
@@ -111,7 +115,8 @@ async def _one(pool: ConnectionPool, draw: random.Random, tally: Tally, classes:
     reply = await ask(
         pool, api, json.dumps(body).encode(), streamed=scenario.streamed, leaves_after=None, timeout_s=TIMEOUT_S
     )
-    tally.add(reply, workload_class, time.monotonic() - started_s)
+    kind = f"{workload_class}, {api}{'' if scenario.streamed else ', whole'}"
+    tally.add(reply, kind, time.monotonic() - started_s)
 
 
 def fleet_file(work: Path, more: str = "") -> Path:

@@ -103,6 +103,8 @@ def _show(looks: list[Look], tally: Tally) -> None:
         console.print(f"{kind}: E2E p50 {quantile(seconds, 0.5):.2f} s, p99 {quantile(seconds, 0.99):.2f} s")
     for line in tally.wrong[:10]:
         console.print(f"[red]{line}[/]")
+    for line in tally.broken[:40]:
+        console.print(f"broken at {line}")
 
 
 def _growth(looks: list[Look], index: int) -> float:
