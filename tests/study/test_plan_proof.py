@@ -62,11 +62,11 @@ def test_money_of_the_peak_is_planned_and_simulated(proven: Proven) -> None:
     assert peak.usd_per_h == pytest.approx(held + added, rel=0.25)
 
 
-def test_a_loss_holds_what_may_be_dropped_back_and_counts_what_broke(proven: Proven) -> None:
+def test_a_loss_holds_what_may_be_dropped_back_and_what_broke_goes_on_elsewhere(proven: Proven) -> None:
     loss = proven.proof.runs[1]
     found = {each.workload_class: each for each in loss.classes}
     assert loss.lost == ["rent"]
-    assert loss.cut > 0
+    assert loss.cut == 0
     assert (found["batch"].requests, found["batch"].promised) == (0, None)
     assert found["chat"].promised == 0.95
 
