@@ -42,7 +42,7 @@ from drill import (
     fleet_file,
     get,
     post,
-    quantile,
+    show_ends,
     start,
     stop,
     traffic,
@@ -190,12 +190,21 @@ async def _live(day: Day, peak: float) -> Tally:
         *((0.05, day.reload), (0.12, day.flap), (0.30, day.slow), (0.42, day.lose_vendor)),
         *((0.60, day.lose_gpu), (0.66, day.kill_worker), (0.75, day.restart_redis)),
     )
+    shares = asyncio.create_task(_watch_share(day.seconds))
     happening = [asyncio.create_task(day.happen(*event)) for event in events]
     await traffic(PORT, rate, day.seconds, tally)
-    for task in happening:
+    for task in (*happening, shares):
         task.cancel()
-    await asyncio.gather(*happening, return_exceptions=True)
+    await asyncio.gather(*happening, shares, return_exceptions=True)
     return tally
+
+
+async def _watch_share(seconds: float) -> None:
+    """Say what the share of the last five minutes is, ten times a day."""
+    while True:
+        await asyncio.sleep(seconds / 10)
+        metrics = (await asyncio.to_thread(get, ADMIN_PORT, "/metrics")).decode().splitlines()
+        console.print(next((line for line in metrics if line.startswith("headrace_share_realized")), "no share"))
 
 
 def _command(pid: int) -> bytes:
@@ -207,13 +216,7 @@ def _deeper(text: str, number: int) -> str:
 
 
 def _show(tally: Tally, entries: list[Entry], served: dict[str, Any], metrics: str) -> None:
-    console.print(f"{tally.sent} sent, {tally.sent - tally.ended} without an end: {dict(sorted(tally.ends.items()))}")
-    for line in tally.wrong[:10]:
-        console.print(f"[red]{line}[/]")
-    for line in tally.broken[:40]:
-        console.print(f"broken at {line}")
-    for kind, seconds in tally.seconds.items():
-        console.print(f"{kind}: E2E p50 {quantile(seconds, 0.5):.2f} s, p99 {quantile(seconds, 0.99):.2f} s")
+    show_ends(console, tally)
     statuses = {status.value: sum(entry.status is status for entry in entries) for status in AttemptStatus}
     console.print(f"attempts in the ledgers: {statuses}")
     table = Table(title="ledgers beside the backends' own count", title_justify="left")

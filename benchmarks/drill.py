@@ -23,6 +23,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from rich.console import Console
+
 from headrace.http import ConnectionPool, PoolLimits
 from headrace.study.chaos.client import Reply, ask
 from headrace.study.chaos.rig import request_body
@@ -52,6 +54,7 @@ class Tally:
         self.broken: list[str] = []
         self._start_s = time.monotonic()
         self.seconds: dict[str, list[float]] = {}
+        self.ttft_s: dict[str, list[float]] = {}
         self.sent = 0
 
     @property
@@ -63,7 +66,10 @@ class Tally:
         """Judge one reply."""
         if reply.whole and reply.text == TEXT and not reply.faults():
             self.ends["answered"] += 1
-            self.seconds.setdefault(kind.partition(",")[0], []).append(took_s)
+            workload_class = kind.partition(",")[0]
+            self.seconds.setdefault(workload_class, []).append(took_s)
+            if reply.ttft_s is not None and not kind.endswith("whole"):
+                self.ttft_s.setdefault(workload_class, []).append(reply.ttft_s)
         elif reply.whole:
             self.ends["WRONG"] += 1
             self.wrong.append(f"{kind}: {len(reply.text)} of {len(TEXT)} characters, {reply.faults()}")
@@ -207,6 +213,19 @@ def holds(pid: int) -> tuple[float, int]:
         except (OSError, IndexError, ValueError):
             continue
     return rss_kb / 1024, descriptors
+
+
+def show_ends(console: Console, tally: Tally) -> None:
+    """How requests ended, and how long they took."""
+    console.print(f"{tally.sent} sent, {tally.sent - tally.ended} without an end: {dict(sorted(tally.ends.items()))}")
+    for line in tally.wrong[:10]:
+        console.print(f"[red]{line}[/]")
+    for line in tally.broken[:40]:
+        console.print(f"broken at {line}")
+    for kind, seconds in tally.seconds.items():
+        ttft_s = tally.ttft_s.get(kind, [])
+        figures = (*(quantile(ttft_s, level) for level in (0.5, 0.99)), *(quantile(seconds, q) for q in (0.5, 0.99)))
+        console.print("{}: TTFT p50 {:.3f} s, p99 {:.3f} s; E2E p50 {:.2f} s, p99 {:.2f} s".format(kind, *figures))
 
 
 def quantile(values: list[float], level: float) -> float:

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from drill import PORTS, SCRIPT, Tally, await_port, fleet_file, get, headrace, holds, post, quantile, traffic
+from drill import PORTS, SCRIPT, Tally, await_port, fleet_file, get, headrace, holds, post, show_ends, traffic
 
 PORT, ADMIN_PORT = 18290, 18291
 FAULTS = ("cut@5", "reset", "reset@9", "stall@4", "500", "500@6", "garbage", "malformed@3", "polite@7", "late@2", "cut")
@@ -98,13 +98,7 @@ def _show(looks: list[Look], tally: Tally) -> None:
     half = looks[len(looks) // 2 :]
     for index, name in ((1, "memory"), (2, "file descriptors"), (3, "tasks")):
         console.print(f"{name}: {_growth(half, index):+.2%} of its mean over the second half")
-    console.print(f"{tally.sent} sent: {dict(sorted(tally.ends.items()))}")
-    for kind, seconds in tally.seconds.items():
-        console.print(f"{kind}: E2E p50 {quantile(seconds, 0.5):.2f} s, p99 {quantile(seconds, 0.99):.2f} s")
-    for line in tally.wrong[:10]:
-        console.print(f"[red]{line}[/]")
-    for line in tally.broken[:40]:
-        console.print(f"broken at {line}")
+    show_ends(console, tally)
 
 
 def _growth(looks: list[Look], index: int) -> float:

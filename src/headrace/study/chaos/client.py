@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 from headrace.http import ClientExchange, ConnectionPool, FailedKind, header_lines
@@ -22,6 +23,7 @@ class Reply:
         events: of the answer, in neutral form.
         proper: its body came to an end, and not only its connection.
         body: of an error.
+        ttft_s: from the request to the first of the answer's body; None: there was none.
     """
 
     status: int | None = None
@@ -29,6 +31,7 @@ class Reply:
     events: list[Event] = field(default_factory=list)
     proper: bool = False
     body: bytes = b""
+    ttft_s: float | None = None
 
     @property
     def text(self) -> str:
@@ -71,6 +74,7 @@ class Reading:
         self._leaves_after = leaves_after
         self._reader: StreamReader | None = self._api.stream_reader(PLAIN) if streamed else None
         self._pieces: list[bytes] = []
+        self._sent_s = time.monotonic()
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         """The head came."""
@@ -82,6 +86,8 @@ class Reading:
     def on_data(self, data: bytes) -> None:
         """A piece of the body."""
         reply = self.reply
+        if reply.ttft_s is None:
+            reply.ttft_s = time.monotonic() - self._sent_s
         if self._reader is None or reply.status != 200:
             self._pieces.append(data)
             return
