@@ -47,6 +47,7 @@ from headrace.policy import (
     RejectReason,
 )
 from headrace.wire.backend_error import MAX_RETRY_AFTER_S
+from headrace.wire.sse import MAX_EVENT_BYTES
 
 FAILURES = [
     (None, FailureKind.RESET),
@@ -297,6 +298,26 @@ def test_a_stream_that_goes_silent_is_failed_by_the_sweep(run_rig: RunRig) -> No
         writer.close()
 
     run_rig(scenario, ScriptedBackend(silent), limits=Limits(stall_timeout_s=120.0))
+
+
+def test_an_event_without_an_end_is_held_only_so_long(run_rig: RunRig) -> None:
+    sent = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(SSE_HEAD + chunk(ROLE, *TOKENS))
+        while sent < 8 * MAX_EVENT_BYTES:
+            writer.write(chunk(b"x" * 262_144))
+            sent += 262_144
+            await writer.drain()
+
+    async def scenario(rig: Rig) -> None:
+        _, _, _, complete = await rig.ask(post(stream=True))
+        assert not complete
+        assert rig.engine.of(AttemptFailed)[0].kind is FailureKind.GARBAGE
+        assert sent < 2 * MAX_EVENT_BYTES
+
+    run_rig(scenario, ScriptedBackend(endless))
 
 
 def test_a_client_that_reads_slowly_slows_its_backend_and_is_not_called_silent(run_rig: RunRig) -> None:

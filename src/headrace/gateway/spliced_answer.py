@@ -26,6 +26,7 @@ from headrace.wire import FINISH_MARKS, UsageFilter, stream_error
 from headrace.wire.apis.errors import said_failure
 from headrace.wire.resume import Delivered
 from headrace.wire.splices import SPLICES, errors_apart, is_whole, token_estimate
+from headrace.wire.sse import MAX_EVENT_BYTES
 
 if TYPE_CHECKING:
     from headrace.gateway.attempt import Attempt
@@ -56,6 +57,7 @@ class StreamAnswer:
         "_framed_preamble",
         "_guarded_block",
         "_held",
+        "_held_bytes",
         "_kept_bytes",
         "_measured",
         "_opening",
@@ -88,6 +90,7 @@ class StreamAnswer:
         self._end: list[bytes] = []  # payload since the finish reason passed by, if events are watched
         self._shown: list[bytes] = []  # of this, what was handed on
         self._held: list[bytes] = []  # the beginning of an event whose end has not come
+        self._held_bytes = 0
         self._delivered: Delivered | None = None  # what was let go of, read
         self._measured = 0  # of the kept blocks, those whose tokens are in `_spoken`
         self._spoken = 0
@@ -127,6 +130,9 @@ class StreamAnswer:
             self._begin(data)
             return
         events = self._whole_events(data)
+        if self._held_bytes > MAX_EVENT_BYTES:
+            self._attempt.failed(FailureKind.GARBAGE)
+            return
         if not events or (events.find(_ERROR) >= 0 and self._fails(events)):
             return
         if not self._watch:
@@ -245,8 +251,10 @@ class StreamAnswer:
         events = b"".join((*self._held, data[:end])) if end else b""
         if end:
             self._held.clear()
+            self._held_bytes = 0
         if rest:
             self._held.append(rest)
+            self._held_bytes += len(rest)
         self._splicing = not self._held and self._filter is None
         return events
 
