@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week soak bad-day clean chaos-real
+.PHONY: setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload soak bad-day clean chaos-real
 
 setup: $(STAMP)
 
@@ -114,6 +114,14 @@ bench-vidur: setup
 # Six million requests: minutes.
 bench-week: setup
 	$(BIN)/python benchmarks/week.py
+
+# 429s of a provider whose quota is nearly used up, with and without reservation: 20 minutes, most of them live.
+bench-quota: setup
+	$(BIN)/python -u benchmarks/quota.py --seconds 300
+
+# Three times more than a fleet can serve, simulated and live.
+bench-overload: setup
+	$(BIN)/python -u benchmarks/overload.py
 
 # Half an hour of mixed traffic with faults, and what the gateway holds meanwhile.
 soak: setup
