@@ -18,11 +18,11 @@ from headrace.config.document import (
     AcceleratorTable,
     ClassTable,
     DeploymentTable,
-    LimitsTable,
     MatchTable,
     ModelTable,
     SloTable,
 )
+from headrace.config.limits_table import LimitsTable
 from headrace.cost import marginal_cost
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Hourly, Limits, Memory, Model, PerToken, ShareUnit, Speculation, catalog

@@ -25,7 +25,7 @@ from headrace.policy import (
     SetTimer,
     TimerFired,
 )
-from headrace.policy.hedge import FIRST_FACTOR, Lateness
+from headrace.policy.lateness import FIRST_FACTOR, Lateness
 from headrace.policy.timers import HEDGE_TIMER
 
 PATIENT = replace(LIMITS, first_byte_timeout_s=1000.0, hedge_budget=1.0, retry_burst=0, retry_budget=0.0)

@@ -19,6 +19,7 @@ from headrace.config.commitments import budgets, commitments
 from headrace.config.faults import Faults
 from headrace.config.fit import fit_faults
 from headrace.config.ledger import ledger_settings
+from headrace.config.limits_table import limits
 from headrace.config.names import name_lists, names
 from headrace.config.peers_table import peers
 from headrace.config.policies import load_policy
@@ -31,7 +32,6 @@ from headrace.fleet import (
     Deployment,
     Fleet,
     Hourly,
-    Limits,
     Model,
     PerToken,
     Pool,
@@ -119,7 +119,7 @@ class _Builder:
             classes=_built(self._classes),
             shares=self._build_shares(),
             routes=self._build_routes(),
-            limits=self._build_limits(),
+            limits=limits(self._raw, self._faults),
             default_class=self._default_class(),
             policy=self._policy(),
             signals=self._build_signals(),
@@ -371,10 +371,6 @@ class _Builder:
             placeholder if table is None else Route(tuple(table.pools), table.model, table.tenant, table.workload_class)
             for table in tables
         )
-
-    def _build_limits(self) -> Limits:
-        table = self._faults.table(self._section("limits"), doc.LimitsTable, "limits")
-        return Limits() if table is None else Limits(**_given(table))
 
     def _build_tenants(self) -> Tenants:
         table = self._faults.table(self._section("tenants"), doc.TenantsTable, "tenants")

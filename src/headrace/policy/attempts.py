@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from headrace.policy.action import Cancel, Dispatch, DispatchReason
 from headrace.policy.choice import Choice, Chooser
 from headrace.policy.signals import SignalBoard
 from headrace.policy.state import AttemptState, RequestState
+
+HEDGE: Final = DispatchReason.HEDGE  # a member is looked up through its enum's metaclass, which every request would pay
 
 
 class Attempts:
@@ -15,12 +19,13 @@ class Attempts:
         live: those attempts, by id.
     """
 
-    __slots__ = ("_board", "_chooser", "_next_id", "live")
+    __slots__ = ("_board", "_chooser", "_listens", "_next_id", "live")
 
     def __init__(self, chooser: Chooser, board: SignalBoard, first_id: int = 1) -> None:
         self.live: dict[int, AttemptState] = {}
         self._chooser = chooser
         self._board = board
+        self._listens = board.listens
         self._next_id = first_id
 
     def begin(
@@ -31,15 +36,17 @@ class Attempts:
         self._next_id = attempt_id + 1
         backend, score_usd, outside, outside_score_usd = choice
         input_tokens, output_tokens = request.input_tokens, request.expected_output_tokens
-        cached = request.cached_tokens(backend) if request.hits else 0.0
-        outside_cached = request.cached_tokens(outside) if request.hits and outside is not None else 0.0
+        cached = outside_cached = 0.0
+        if request.hits:
+            cached = request.cached_tokens(backend)
+            outside_cached = 0.0 if outside is None else request.cached_tokens(outside)
         ttft_s, tpot_s = backend.latency(input_tokens, output_tokens, cached)
         prefill_s, kv_tokens = backend.prefill_s(input_tokens, cached), input_tokens + output_tokens
         probe = backend.took(prefill_s, kv_tokens, request.workload_class.value_of_time_usd_per_s)
-        if self._board.listens:
+        if self._listens:
             self._board.dispatched(now_s, backend, prefill_s, kv_tokens)
         attempt = AttemptState(attempt_id, request, backend, now_s, ttft_s, tpot_s, prefill_s, kv_tokens, probe)
-        if reason is DispatchReason.HEDGE:
+        if reason is HEDGE:
             request.hedge = attempt
         else:
             request.attempt = attempt
@@ -88,6 +95,6 @@ class Attempts:
         value_usd_per_s = request.workload_class.value_of_time_usd_per_s
         backend.gave_back(attempt.prefill_s if attempt.waits else 0.0, attempt.kv_tokens, value_usd_per_s)
         attempt.waits = False
-        if self._board.listens:
+        if self._listens:
             self._board.released(now_s, backend)
         self._chooser.ended(now_s, attempt, used_input, used_output, completed, cached_input)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 from math import inf
+from typing import Final
 
 FULL_S = 1.0  # of a backend that is full and says no more
 SHORTEST_PAUSE_S = 0.1  # whatever it says: who waits for it must not spin
@@ -40,12 +41,18 @@ class Probe(IntEnum):
     HEALTH = 2  # whether a half-open breaker closes
 
 
+# A member is looked up through its enum's metaclass, which every request would pay.
+NOTHING: Final = Probe.NOTHING
+HEALTH: Final = Probe.HEALTH
+
+
 class Breaker:
     """Counts failures in a row and says from when on a backend may be asked.
 
     Attributes:
         allows_from_s: from when an attempt may be made, as things stand; infinite while a probe is out.
         blocked_until_s: no attempt before this time.
+        failures: in a row, and none succeeded since.
         tripped: the next attempt is a probe.
         window: attempts that may wait for the beginning of their answer; 0: any number.
     """
@@ -53,12 +60,12 @@ class Breaker:
     __slots__ = (
         "_base_s",
         "_cooldown_s",
-        "_failures",
         "_limit",
         "_max_s",
         "_unanswered",
         "allows_from_s",
         "blocked_until_s",
+        "failures",
         "tripped",
         "window",
     )
@@ -68,7 +75,7 @@ class Breaker:
         self._base_s = cooldown_s
         self._max_s = cooldown_max_s
         self._cooldown_s = cooldown_s
-        self._failures = 0
+        self.failures = 0
         self.allows_from_s = 0.0
         self.blocked_until_s = 0.0
         self.tripped = False
@@ -95,9 +102,9 @@ class Breaker:
         """An attempt is made; returns what its answer decides."""
         if self.tripped:
             self.allows_from_s = inf
-            return Probe.HEALTH
+            return HEALTH
         if not self.window:
-            return Probe.NOTHING
+            return NOTHING
         self._unanswered += 1
         if self._unanswered >= self.window:
             self.allows_from_s = inf
@@ -106,7 +113,7 @@ class Breaker:
     def succeeded(self, probe: Probe) -> None:
         """An attempt proved the backend healthy. Late successes from before the trip do not close it."""
         if self.tripped:
-            if probe is not Probe.HEALTH:
+            if probe is not HEALTH:
                 self._answered(probe)
                 return
             self.tripped = False
@@ -116,17 +123,17 @@ class Breaker:
         elif probe:
             self.window = 2 * self.window if self.window < WIDEST else 0
             self._answered(probe)
-        self._failures = 0
+        self.failures = 0
 
     def failed(self, now_s: float, probe: Probe) -> None:
         """An attempt failed by the backend's fault."""
-        if probe is Probe.HEALTH:
+        if probe is HEALTH:
             self._cooldown_s = min(2.0 * self._cooldown_s, self._max_s)
         self._answered(probe)
-        if self.tripped and probe is not Probe.HEALTH:
+        if self.tripped and probe is not HEALTH:
             return
-        self._failures += 1
-        if probe is Probe.HEALTH or self._failures >= self._limit:
+        self.failures += 1
+        if probe is HEALTH or self.failures >= self._limit:
             self.trip(now_s)
 
     def trip(self, now_s: float) -> None:
@@ -143,7 +150,7 @@ class Breaker:
 
     def released(self, probe: Probe) -> None:
         """An attempt ended and proved nothing (it was cancelled): the next one probes."""
-        if probe is Probe.HEALTH:
+        if probe is HEALTH:
             self.allows_from_s = self.blocked_until_s
         self._answered(probe)
 

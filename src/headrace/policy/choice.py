@@ -209,7 +209,8 @@ class Chooser:
 
     def _bests(self, now_s: float, request: RequestState) -> list[Best]:
         """The cheapest candidate of every side that has one, with what prefix hits save."""
-        table, tried, longest_s = self._table, self.closed(now_s, request), self._longest_s
+        table, longest_s = self._table, self._longest_s
+        tried = request.tried if self.quotas is None else self.closed(now_s, request)
         if table is None:
             bests = _bests_of_few(now_s, request, tried, longest_s)
         else:

@@ -24,6 +24,7 @@ second one may live (`hedge.py`): the first to answer ends the other, and the fa
 from __future__ import annotations
 
 from random import Random
+from typing import Final
 
 from headrace.errors import InvariantError
 from headrace.fleet import Backend, Fleet
@@ -40,7 +41,7 @@ from headrace.policy.action import (
 from headrace.policy.admission import Admission
 from headrace.policy.attempts import Attempts
 from headrace.policy.backend_states import backend_states
-from headrace.policy.breaker import Probe
+from headrace.policy.breaker import HEALTH, NOTHING
 from headrace.policy.choice import Choice
 from headrace.policy.event import (
     AnyEvent,
@@ -75,6 +76,10 @@ from headrace.policy.signals import SignalBoard
 from headrace.policy.state import RequestState
 from headrace.policy.timers import BACKOFF_TIMER, HEDGE_TIMER, QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
 from headrace.policy.view import BackendView, EngineView, ShareView
+
+# Of every request: a member is looked up through its enum's metaclass.
+FIRST: Final = DispatchReason.FIRST
+COMPLETED: Final = Outcome.COMPLETED
 
 
 class PolicyEngine:
@@ -140,6 +145,8 @@ class PolicyEngine:
             return self._first_token(now_s, event)
         if type(event) is Finished:
             return self._finished(now_s, event)
+        if type(event) is TimerFired:
+            return self._timer_fired(now_s, event)
         return self._handle_rare(now_s, event)
 
     def _handle_rare(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
@@ -152,8 +159,6 @@ class PolicyEngine:
                 return self._signal_received(now_s, event)
             case PeersReported():
                 return self._peers_reported(now_s, event)
-            case TimerFired():
-                return self._timer_fired(now_s, event)
             case FleetChanged():
                 return self._fleet_changed(now_s, event)
             case PeriodResumed():
@@ -275,13 +280,15 @@ class PolicyEngine:
             return []
         attempt.first_token_s = now_s
         attempt.waits = False
-        backend, probe, attempt.probe = attempt.backend, attempt.probe, Probe.NOTHING
+        backend, probe, attempt.probe = attempt.backend, attempt.probe, NOTHING
         waited_s = now_s - attempt.dispatched_s
-        backend.first_token(attempt.prefill_s, attempt.ttft_s, waited_s, probe is Probe.HEALTH)
-        self._health.answered(now_s, attempt, probe)
-        if self._hedges:
-            self._hedging.answered(attempt, waited_s)
-            if attempt.request.hedge is not None:
+        backend.first_token(attempt.prefill_s, attempt.ttft_s, waited_s, probe is HEALTH)
+        if probe or backend.breaker.failures or backend.ttft_factor >= self._health.slow_from:
+            self._health.answered(now_s, attempt, probe)
+        request = attempt.request
+        if request.lateness is not None:
+            request.lateness.observe(attempt.ttft_s, waited_s)
+            if request.hedge is not None:
                 return self._hedging.won(now_s, attempt) + self._serve_queue(now_s)
         return self._serve_queue(now_s) if probe else []  # the breaker is closed, or the window wider
 
@@ -290,15 +297,19 @@ class PolicyEngine:
         if attempt is None:
             return []
         request = attempt.request
-        lost = [] if request.hedge is None else self._hedging.won(now_s, attempt)
-        self._health.finished(attempt)
+        lost = None if request.hedge is None else self._hedging.won(now_s, attempt)
+        if attempt.probe or attempt.backend.breaker.failures:
+            self._health.finished(attempt)
         learn(now_s, attempt, event, self._intake.predictor)
         used_input = event.input_tokens if event.input_tokens is not None else request.input_tokens
         used_output = event.output_tokens if event.output_tokens is not None else request.expected_output_tokens
         self._attempts.end(
             now_s, attempt, used_input, used_output, completed=True, cached_input=event.cached_input_tokens
         )
-        return lost + self._end_and_serve(now_s, request, Outcome.COMPLETED)
+        actions = self._end(request, COMPLETED)
+        if self._room.waiting:
+            actions += self._serve_queue(now_s)
+        return actions if lost is None else lost + actions
 
     def _attempt_failed(self, now_s: float, event: AttemptFailed) -> list[AnyAction]:
         attempt = self._attempts.live.get(event.attempt_id)
@@ -358,6 +369,8 @@ class PolicyEngine:
     def _timer_fired(self, now_s: float, event: TimerFired) -> list[AnyAction]:
         timer_id = event.timer_id
         self._timers.fired(now_s, timer_id)
+        if timer_id == HEDGE_TIMER:  # the most frequent
+            return self._hedging.begin(now_s, self._health.suspects)
         if timer_id in self._timers.deadlines:
             return self._fail_late_attempts(now_s, timer_id)
         if timer_id == QUEUE_TIMER:
@@ -366,8 +379,6 @@ class PolicyEngine:
             return self._serve_queue(now_s)
         if timer_id == BACKOFF_TIMER:
             return self._end_pauses(now_s)
-        if timer_id == HEDGE_TIMER:
-            return self._hedging.begin(now_s, self._health.suspects)
         if timer_id == SIGNAL_TIMER:
             again = self._board.weigh(now_s)
             later = self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if again else []
@@ -384,12 +395,15 @@ class PolicyEngine:
     def _dispatch(self, now_s: float, request: RequestState, choice: Choice) -> list[AnyAction]:
         if not request.attempts:
             self._retries.dispatched()
-            reason = DispatchReason.FIRST
+            reason = FIRST
         else:
             reason = DispatchReason.RESCUE if request.resumes else DispatchReason.RETRY
         attempt, dispatch = self._attempts.begin(now_s, request, choice, reason)
-        actions = [dispatch, *self._timers.expect(now_s, attempt)]
-        return actions + self._hedging.expect(now_s, attempt, dispatch.cost_usd) if self._hedges else actions
+        actions: list[AnyAction] = [dispatch]
+        self._timers.expect(now_s, attempt, actions)
+        if self._hedges:
+            self._hedging.expect(now_s, attempt, dispatch.cost_usd, actions)
+        return actions
 
     # -- waiting, retrying, ending -----------------------------------------------------------------------------------
 

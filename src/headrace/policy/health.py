@@ -36,17 +36,19 @@ class Health:
     """Keeps the breakers of all backends.
 
     Attributes:
+        slow_from: TTFT, as a multiple of the predicted one, from which on a backend may be an outlier. An answer is of
+            no concern here that probes nothing and comes from a backend below it that has not just failed.
         suspects: bit mask of the backends whose domain is suspect.
     """
 
-    __slots__ = ("_domain_of", "_error_rate", "_pool_of", "_tripped_s", "_ttft_ratio", "_window_s", "suspects")
+    __slots__ = ("_domain_of", "_error_rate", "_pool_of", "_tripped_s", "_window_s", "slow_from", "suspects")
 
     def __init__(self, fleet: Fleet, backends: tuple[BackendState, ...]) -> None:
         domains = {pool.name: pool.failure_domain for pool in fleet.pools.values()}
         self._pool_of = [tuple(b for b in backends if b.pool == each.pool) for each in backends]
         self._domain_of = [tuple(b for b in backends if domains[b.pool] == domains[each.pool]) for each in backends]
         self._error_rate = fleet.limits.outlier_error_rate
-        self._ttft_ratio = fleet.limits.outlier_ttft_ratio
+        self.slow_from = fleet.limits.outlier_ttft_ratio
         self._window_s = fleet.limits.domain_window_s
         self._tripped_s = [-inf] * len(backends)
         self.suspects = 0
@@ -57,9 +59,9 @@ class Health:
         backend.breaker.succeeded(probe)
         if probe is Probe.HEALTH:
             self._recovered(backend)
-        if backend.ttft_factor >= self._ttft_ratio:
+        if backend.ttft_factor >= self.slow_from:
             others = [b.ttft_factor for b in self._peers(backend)]
-            if not backend.breaker.tripped and self._ejects(backend, backend.ttft_factor, self._ttft_ratio, others):
+            if not backend.breaker.tripped and self._ejects(backend, backend.ttft_factor, self.slow_from, others):
                 self._trip(now_s, backend)
 
     def finished(self, attempt: AttemptState) -> None:

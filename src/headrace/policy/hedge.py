@@ -4,9 +4,8 @@
     worth    value of time * time saved > what the second attempt is expected to add in cost
     budget   what all hedges add <= hedge_budget * the cost of all requests
 
-The quantile q of the ratio is tracked by stochastic approximation: up by a step of q when a ratio lies above it, down
-by one of 1 - q when it lies below. Beyond it the ratio's tail is taken to be a power law, so what is left of a wait is
-proportional to how long it has lasted: after t seconds m = excess * t more, on average. A second attempt that needs T
+Factor and excess are learnt (`lateness.py`): what is left of a wait is proportional to how long it has lasted, after t
+seconds m = excess * t more, on average. A second attempt that needs T
 seconds to its first token comes first with the chance p = exp(-T / m), and then saves m seconds of waiting and what its
 tokens come faster. If it comes first, the first attempt's prompt is lost, and one answer is written at another's price;
 else its own prompt is lost. Load that it puts on others, and prices of shares and limits, are part of its cost.
@@ -17,10 +16,7 @@ quiet day does not pay for a storm of hedges on a bad one.
 
 The rule it protects: hedges cost nobody anything where they are off, and never more than their budget.
 
-Sources: J. Dean, L. A. Barroso, "The Tail at Scale", CACM 56 (2013), for hedging beyond the 95th percentile; H.
-Robbins, S. Monro, "A Stochastic Approximation Method", Annals of Mathematical Statistics 22 (1951); J. Pickands,
-"Statistical Inference Using Extreme Order Statistics", Annals of Statistics 3 (1975): the mean excess of a power law
-grows in proportion to the threshold.
+Source: J. Dean, L. A. Barroso, "The Tail at Scale", CACM 56 (2013), for hedging beyond the 95th percentile.
 """
 
 from __future__ import annotations
@@ -33,43 +29,12 @@ from headrace.fleet import Fleet
 from headrace.policy.action import AnyAction, DispatchReason
 from headrace.policy.attempts import Attempts
 from headrace.policy.choice import Choice, Chooser
+from headrace.policy.lateness import Lateness
 from headrace.policy.pricing import BackendState
 from headrace.policy.state import AttemptState
 from headrace.policy.timers import HEDGE_TIMER, Timers
 
-STEP: Final = 0.05
-HIGHEST: Final = 10.0  # times the prediction; the factors of prices end there too
-FIRST_FACTOR: Final = 3.0
-FIRST_EXCESS: Final = 1.0
 KEPT: Final = 0.999  # of what was saved up, from one request to the next
-
-
-class Lateness:
-    """How late first tokens of one class come.
-
-    Attributes:
-        factor: times the predicted TTFT; what takes longer is late.
-        excess: mean of how much longer it then takes, as a fraction of that.
-    """
-
-    __slots__ = ("_down", "_up", "excess", "factor")
-
-    def __init__(self, quantile: float) -> None:
-        self.factor = FIRST_FACTOR
-        self.excess = FIRST_EXCESS
-        self._up = exp(STEP * quantile)
-        self._down = exp(-STEP * (1.0 - quantile))
-
-    def observe(self, predicted_s: float, observed_s: float) -> None:
-        """One first token came, or was overtaken when it had taken so long."""
-        factor = self.factor
-        late_s = factor * predicted_s
-        if observed_s <= late_s:
-            lower = factor * self._down
-            self.factor = lower if lower > 1.0 else 1.0
-        elif late_s > 0.0:
-            self.excess += STEP * (min(observed_s / late_s - 1.0, HIGHEST) - self.excess)
-            self.factor = min(factor * self._up, HIGHEST)
 
 
 class Hedging:
@@ -110,18 +75,26 @@ class Hedging:
         }
         self._heap: list[tuple[float, int, AttemptState]] = []  # what answers or ends is passed over
 
-    def expect(self, now_s: float, attempt: AttemptState, cost_usd: float) -> list[AnyAction]:
-        """Note when an attempt would be late, and what its cost allows; see to it that somebody looks then."""
+    def expect(self, now_s: float, attempt: AttemptState, cost_usd: float, actions: list[AnyAction]) -> None:
+        """Note when an attempt would be late, and what its cost allows; see to it that somebody looks then.
+
+        Args:
+            actions: a timer is added, where one must be set.
+        """
         request = attempt.request
         if self._free:
             cost_usd = attempt.backend.alone_s(request.input_tokens, request.expected_output_tokens)
         self._left = KEPT * self._left + self._budget * cost_usd
         lateness = self._lateness.get(request.workload_class.name)
-        if lateness is None or not request.streamed or request.resumes or len(request.candidates.backends) == 1:
-            return []
-        due_s = now_s + lateness.factor * attempt.ttft_s
-        heappush(self._heap, (due_s, attempt.attempt_id, attempt))
-        return self._timers.by(HEDGE_TIMER, due_s) if self._heap[0][2] is attempt else []
+        if lateness is None or not request.streamed or len(request.candidates.backends) == 1:
+            return
+        request.lateness = lateness
+        if request.resumes:
+            return
+        heap, due_s = self._heap, now_s + lateness.factor * attempt.ttft_s
+        heappush(heap, (due_s, attempt.attempt_id, attempt))
+        if heap[0][2] is attempt:
+            actions += self._timers.by(HEDGE_TIMER, due_s)
 
     def begin(self, now_s: float, apart: int) -> list[AnyAction]:
         """Make a second attempt beside each one that is late, where that is worth it; see when the next is.
@@ -129,13 +102,17 @@ class Hedging:
         Args:
             apart: bit mask of backends that it should rather not go to.
         """
+        due_s = self._next_s()
+        if due_s is None or due_s > now_s:
+            return self._timers.by(HEDGE_TIMER, due_s)
         actions: list[AnyAction] = []
         for attempt in self._late(now_s):
             request = attempt.request
             choice = self._choose(now_s, attempt, apart) if request.tries < self._max_attempts else None
             if choice is not None:
                 hedge, dispatch = self._attempts.begin(now_s, request, choice, DispatchReason.HEDGE)
-                actions += [dispatch, *self._timers.expect(now_s, hedge)]
+                actions.append(dispatch)
+                self._timers.expect(now_s, hedge, actions)
         return actions + self._timers.by(HEDGE_TIMER, self._next_s())
 
     def won(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
@@ -145,16 +122,11 @@ class Hedging:
         if first is None or second is None:
             return []
         loser = first if attempt is second else second
-        self.answered(loser, now_s - loser.dispatched_s)
+        if request.lateness is not None:
+            request.lateness.observe(loser.ttft_s, now_s - loser.dispatched_s)
         if loser is second:
             self._left += self._reserve(first, second.backend) - self._cost(second.backend, request.input_tokens, 0.0)
         return [self._attempts.cancel(now_s, loser)]
-
-    def answered(self, attempt: AttemptState, waited_s: float) -> None:
-        """An attempt's first token came after so long, or another's came first."""
-        lateness = self._lateness.get(attempt.request.workload_class.name)
-        if lateness is not None and attempt.request.streamed:
-            lateness.observe(attempt.ttft_s, waited_s)
 
     def _next_s(self) -> float | None:
         """When the next attempt that waits is late; None: none does."""

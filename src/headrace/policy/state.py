@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from headrace.policy.breaker import Probe
 from headrace.policy.event import Arrived
+from headrace.policy.lateness import Lateness
 from headrace.policy.picker import Candidate
 from headrace.policy.prefix import Prompt
 from headrace.policy.pricing import BackendState
@@ -28,6 +29,7 @@ class RequestState:
         tried: bit mask of the backends tried, and of the `unfit` ones, by index.
         unfit: bit mask of the backends that cannot serve it.
         attempt: the live attempt; None while it waits in the queue. `hedge`: a second one beside it.
+        lateness: how late first tokens of its class come; None: there will be no second attempt.
         attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
         delivered_tokens: of its answer, those that the client has from attempts that broke off: they are in
             `input_tokens` now. `resumes`: what is dispatched next goes on from there.
@@ -59,6 +61,7 @@ class RequestState:
         "held_bytes",
         "hits",
         "input_tokens",
+        "lateness",
         "line",
         "max_output_tokens",
         "passing",
@@ -102,6 +105,7 @@ class RequestState:
         self.attempts = 0
         self.attempt: AttemptState | None = None
         self.hedge: AttemptState | None = None
+        self.lateness: Lateness | None = None
         self.queued_s: float | None = None
         self.prompt: Prompt | None = None
         self.hits: dict[int, int] | None = None

@@ -46,12 +46,17 @@ class Timers:
         self._set: set[int] = set()
         self._due_s: dict[int, float] = {}  # of timers that are set anew when something is due earlier
 
-    def expect(self, now_s: float, attempt: AttemptState) -> list[AnyAction]:
-        """Note by when an attempt's first byte must have come: its first token, or its whole answer."""
+    def expect(self, now_s: float, attempt: AttemptState, actions: list[AnyAction]) -> None:
+        """Note by when an attempt's first byte must have come: its first token, or its whole answer.
+
+        Args:
+            actions: a timer is added, where one must be set.
+        """
         request = attempt.request
         timer_id = self._first_byte_timers[request.workload_class.name] if request.streamed else ANSWER_TIMER
         first_s = self.deadlines[timer_id].add(now_s, attempt)
-        return [] if timer_id in self._set else self.set(timer_id, first_s)
+        if timer_id not in self._set:
+            actions += self.set(timer_id, first_s)
 
     def set(self, timer_id: int, at_s: float) -> list[AnyAction]:
         """Ask for a timer, unless one of its kind is set: that one fires first and sets the next."""
@@ -62,7 +67,7 @@ class Timers:
 
     def by(self, timer_id: int, at_s: float | None) -> list[AnyAction]:
         """Ask for a timer by that time, unless one of its kind is due before; None: there is no need."""
-        if at_s is None or at_s >= self.due_s(timer_id):
+        if at_s is None or at_s >= self._due_s.get(timer_id, inf):
             return []
         self._due_s[timer_id] = at_s
         return [SetTimer(timer_id, at_s)]
@@ -74,5 +79,5 @@ class Timers:
     def fired(self, now_s: float, timer_id: int) -> None:
         """A timer is due: it is set no more. One that was overtaken by an earlier one means nothing."""
         self._set.discard(timer_id)
-        if now_s + EARLY_S >= self.due_s(timer_id):
+        if now_s + EARLY_S >= self._due_s.get(timer_id, inf):
             del self._due_s[timer_id]
