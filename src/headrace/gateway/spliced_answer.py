@@ -127,7 +127,12 @@ class StreamAnswer:
             self._begin(data)
             return
         events = self._whole_events(data)
-        if not events or (events.find(_ERROR) >= 0 and self._fails(events)):
+        if events:
+            self._pass_on(events)
+
+    def _pass_on(self, events: bytes) -> None:
+        """Hand whole events on."""
+        if events.find(_ERROR) >= 0 and self._fails(events):
             return
         if not self._watch:
             self._keep(events)
