@@ -162,7 +162,7 @@ class ShortAnswers(BinnedPredictor):
 
 def short_answers(fleet: Fleet) -> PolicyEngine:
     """An engine that lowers every ceiling that it may to its floor."""
-    predictor = ShortAnswers({name: 10.0 for name in fleet.classes})
+    predictor = ShortAnswers(dict.fromkeys(fleet.classes, 10.0))
     return PolicyEngine(fleet, rng.stream(0, "policy"), predictor=predictor)
 
 
