@@ -172,7 +172,8 @@ class Chaos:
             return
         self.cost_usd += action.cost_usd
         came_back = {action.request_id} <= self.refused & self.queued  # when told to: no retry
-        self.retries += action.request_id in self.first_attempts and not came_back
+        again = action.request_id in self.first_attempts and action.reason is not DispatchReason.CONTINUED
+        self.retries += again and not came_back
 
     def check(self) -> None:
         view = self.engine.view()

@@ -22,6 +22,7 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     overload_s: Positive | None = None
     slot_wait_fraction: Positive | None = None
     reserve_quota: bool | None = None
+    right_size: Annotated[float, Meta(ge=0, lt=1)] | None = None
     first_byte_timeout_s: Positive | None = None
     answer_timeout_s: Positive | None = None
     max_attempts: Count | None = None

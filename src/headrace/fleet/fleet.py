@@ -156,6 +156,8 @@ class Limits:
         slot_wait_fraction: no request is sent where it would wait longer for a slot than this fraction of the tightest
             SLO on the first token; it waits in the queue, where the more valuable overtake.
         reserve_quota: providers' quotas are reserved before a request is sent; else a 429 says that one is used up.
+        right_size: quantile of the output length, in (0, 1), to which a request's ceiling on output is lowered where a
+            quota reserves it and the answer can be gone on with; 0: no ceiling is lowered.
         first_byte_timeout_s: a streamed attempt with no first byte by then has failed.
         answer_timeout_s: an attempt that answers as a whole, with no answer by then, has failed.
         max_attempts: tries per request, the first included.
@@ -199,6 +201,7 @@ class Limits:
     overload_s: float = 5.0
     slot_wait_fraction: float = 0.1
     reserve_quota: bool = True
+    right_size: float = 0.0
     first_byte_timeout_s: float = 60.0
     answer_timeout_s: float = 600.0
     max_attempts: int = 3

@@ -13,6 +13,7 @@ from headrace.errors import InvariantError
 from headrace.fleet.tenants import DEFAULT_TENANT
 from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, failure_kind
 from headrace.gateway.backends import BackendLink
+from headrace.gateway.capped_answer import CappedAnswer
 from headrace.gateway.controls import Controls
 from headrace.gateway.fitting import Prepared
 from headrace.gateway.pace import Pace
@@ -113,6 +114,9 @@ class AttemptOwner(Protocol):
     ) -> None:
         """The answer is complete; call `send_end` once that is on record."""
 
+    def capped(self, attempt: Attempt, rescue: Rescue, usage: Usage | None) -> bool:
+        """The answer has reached a lowered ceiling; returns whether it goes on."""
+
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
         """There will be no complete answer."""
 
@@ -127,6 +131,7 @@ class Attempt:
         held_back: the backend is not read, because the client takes the answer more slowly.
         fault: the error that the backend gave inside its answer.
         rescue: the answer is to be gone on with, not begun.
+        lowered: a ceiling on its output that is lower than the client's, and the body that says so; None: it is not.
         pace: how quickly the answer comes; None: nobody has asked.
     """
 
@@ -144,6 +149,7 @@ class Attempt:
         "fault",
         "held_back",
         "link",
+        "lowered",
         "pace",
         "request",
         "rescue",
@@ -162,6 +168,7 @@ class Attempt:
         self.dispatched_s = 0.0
         self.fault: Failed | None = None
         self.rescue = request.rescue
+        self.lowered: tuple[int, bytes] | None = None
         self.pace: Pace | None = None
         self.content_type = b""
         self._owner = owner
@@ -178,6 +185,8 @@ class Attempt:
         else:
             said = self.rescue.bodies[self.link.fit_key]
         api, body = (request.api, request.body) if said is None else (said.api, said.body)
+        if self.lowered is not None:
+            body = self.lowered[1]
         head = self.link.request_head(api, request.exchange.headers, body)
         self.client = self.link.pool.send(head, body, self)
 
@@ -277,6 +286,13 @@ class Attempt:
         self.ended = True
         self._owner.finished(self, usage, delivered_tokens, send_end)
 
+    def capped(self, rescue: Rescue, usage: Usage | None) -> bool:
+        """The answer has reached the lowered ceiling; returns whether it goes on: then this attempt is over."""
+        self.ended = True
+        goes_on = self._owner.capped(self, rescue, usage)
+        self.ended = goes_on
+        return goes_on
+
     def failed(self, kind: FailureKind) -> None:
         """There will be no complete answer; a client that has a part of it is told by the end of its connection."""
         self.ended = True
@@ -347,7 +363,7 @@ class Attempt:
         if prepared is not None and prepared.translated:
             return self._translation(content_type, prepared)
         if content_type == SSE:
-            return StreamAnswer(self)
+            return StreamAnswer(self) if self.lowered is None else CappedAnswer(self, self.lowered[0])
         if content_type == b"application/json":
             return JsonAnswer(self)
         return None

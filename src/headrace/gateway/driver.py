@@ -26,6 +26,7 @@ from headrace.gateway.guards import guarded
 from headrace.gateway.intake import Intake
 from headrace.gateway.quota_signals import quota_signals
 from headrace.gateway.recognition import Recognizer
+from headrace.gateway.rescue import Rescue
 from headrace.gateway.rescuer import Rescuer
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
@@ -214,6 +215,7 @@ class Gateway:
             unfit=unfit,
             value_of_time_usd_per_s=None if controls is None else controls.value_of_time_usd_per_s,
             held_bytes=request.held_bytes,
+            resizable=self.fittings.resizable(request),
         )
         try:
             if controls is not None:
@@ -263,6 +265,9 @@ class Gateway:
         attempt = Attempt(action.attempt_id, request, self.links[action.backend], self)
         request.attempt = attempt
         attempt.dispatched_s = now_s
+        lowered = action.max_output_tokens
+        if lowered is not None:
+            attempt.lowered = lowered, self.fittings.lowered(request, attempt.link, lowered)
         self._attempts[action.attempt_id] = attempt
         self._ledger.opened(
             action.attempt_id,
@@ -271,7 +276,7 @@ class Gateway:
             request.workload_class,
             now_s,
             input_tokens=request.input_tokens,
-            reserved_output_tokens=request.max_output_tokens,
+            reserved_output_tokens=request.max_output_tokens if lowered is None else lowered,
             api=request.api,
             reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
             tenant=request.tenant,
@@ -365,7 +370,7 @@ class Gateway:
         """The answer is complete: on record first, then for the client, then for the engine."""
         attempt_id = attempt.attempt_id
         attempt.request.attempt = attempt
-        if attempt.rescue is not None:
+        if attempt.rescue is not None and not attempt.rescue.paused:
             self.telemetry.rescued("completed")
         if usage is None:
             self._close(attempt, self.now_s(), "completed", "completed", delivered_tokens=delivered_tokens or 0)
@@ -379,6 +384,24 @@ class Gateway:
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
         self.tell(Finished(attempt_id, *usage[:3]))
+
+    def capped(self, attempt: Attempt, rescue: Rescue, usage: Usage | None) -> bool:
+        """An answer has reached a lowered ceiling: it is on record, and goes on if somebody can; returns whether."""
+        request, tokens = attempt.request, rescue.progress.tokens
+        found = self._rescuer.pause(request, rescue)
+        if not found.resumable:
+            return False
+        attempt_id, kind = attempt.attempt_id, FailureKind.CAPPED
+        told = AttemptFailed(attempt_id, kind, True, None, tokens, True, found.unfit)
+        if usage is not None:
+            self.intake.learn(request, usage)
+            self.telemetry.used(attempt.link.name, *usage[:3])
+            told = AttemptFailed(
+                attempt_id, kind, True, None, usage.output_tokens, True, found.unfit, usage.input_tokens, usage[2]
+            )
+        self._close(attempt, self.now_s(), "completed", kind.value, usage=usage, delivered_tokens=tokens)
+        self.tell(told)
+        return True
 
     def failed(self, attempt: Attempt, kind: FailureKind, retry_after_s: float | None) -> None:
         """There will be no complete answer, or none from this backend."""

@@ -18,10 +18,11 @@ from headrace.fleet import Fleet
 from headrace.fleet.tenants import DEFAULT_TENANT
 from headrace.gateway.backends import BackendLink
 from headrace.gateway.rescue import Continuing, Rescue
-from headrace.wire import ApiName, encode_error
+from headrace.policy import resizable_backends
+from headrace.wire import ApiName, encode_error, with_output_ceiling
 from headrace.wire.apis import APIS, PLAIN, Accepts, ToolNames
 from headrace.wire.dialects import Dialect, Fitter
-from headrace.wire.resume import Progress, continued, takes_over
+from headrace.wire.resume import Progress, continued, pause_obstacle, takes_over
 
 if TYPE_CHECKING:
     from headrace.gateway.attempt import GatewayRequest
@@ -92,6 +93,15 @@ class Plan:
                 refused = refused or error
         raise refused or RequestError(f"{self.dialect.title} does not offer {self.api}; ask for another model", "model")
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether these backends can go on with a text."""
+        return bool(self._resuming)
+
+    def lowered(self, request: GatewayRequest, ceiling: int) -> bytes:
+        """The body as it goes there in the client's own API, with a lower ceiling on its output."""
+        return self._fitters[0][1].fit(with_output_ceiling(request.body, self.api, ceiling)).body
+
     def go_on(self, request: GatewayRequest, progress: Progress) -> Continuing:
         """The request that goes on with an answer there: by the first API that can say it.
 
@@ -125,12 +135,14 @@ class _Candidates(NamedTuple):
 
     Attributes:
         all_plans: also those of dialects that take the body as it came.
+        resizable: backends that may be given a lower ceiling on output, since an answer can be gone on with.
     """
 
     plans: tuple[Plan, ...]
     all_plans: tuple[Plan, ...]
     pools: dict[str, tuple[str, ...]]
     contexts: tuple[tuple[int, tuple[str, ...]], ...]
+    resizable: tuple[str, ...]
 
 
 class Fittings:
@@ -140,12 +152,16 @@ class Fittings:
         self._fleet = fleet
         self._links = links
         self._known: dict[tuple[ApiName, str, str, str], _Candidates] = {}
+        self._reserving = resizable_backends(fleet)
+        self._thinking: set[str] = set()
 
     def use(self, fleet: Fleet, links: Mapping[str, BackendLink]) -> None:
         """From now on requests go over this fleet."""
         self._fleet = fleet
         self._links = links
         self._known.clear()
+        self._reserving = resizable_backends(fleet)
+        self._thinking.clear()
 
     def fit(self, request: GatewayRequest) -> tuple[str, ...]:
         """Prepare the request for every dialect that needs it; the backends that cannot give what it asks for."""
@@ -175,6 +191,26 @@ class Fittings:
             except RequestError:
                 unfit += plan.backends
         return tuple(unfit)
+
+    def resizable(self, request: GatewayRequest) -> tuple[str, ...]:
+        """The backends that may be given a lower ceiling than the client's for this request, which has been fitted."""
+        if not self._reserving or not request.head.stream or request.model in self._thinking:
+            return ()
+        names = self._candidates(request).resizable
+        if not names or pause_obstacle(request.body, request.api):
+            return ()
+        prepared, links = request.prepared, self._links
+        translated = {key for key, each in prepared.items() if each.translated} if prepared else ()
+        return tuple(name for name in names if links[name].fit_key not in translated) if translated else names
+
+    def lowered(self, request: GatewayRequest, link: BackendLink, ceiling: int) -> bytes:
+        """What goes to a backend with this ceiling on its output."""
+        plan = next(plan for plan in self._candidates(request).all_plans if plan.key == link.fit_key)
+        return plan.lowered(request, ceiling)
+
+    def thinks(self, model: str) -> None:
+        """An answer of this model reached a lowered ceiling before it said anything: its ceilings stay as they are."""
+        self._thinking.add(model)
 
     def _candidates(self, request: GatewayRequest) -> _Candidates:
         key = (request.api, request.model, request.workload_class, request.tenant)
@@ -209,10 +245,16 @@ class Fittings:
             context = self._fleet.pools[pool].deployment.model.context_tokens
             contexts[context] = (*contexts.get(context, ()), link.name)
         plans = tuple(plan for plan in found.values() if not plan.idle)
-        known = _Candidates(plans, tuple(found.values()), pools, tuple(sorted(contexts.items())))
+        every = tuple(found.values())
+        known = _Candidates(plans, every, pools, tuple(sorted(contexts.items())), self._resizable(api, links, every))
         if len(self._known) < MAX_PLANS:
             self._known[api, model, workload_class, tenant] = known
         return known
+
+    def _resizable(self, api: ApiName, links: list[BackendLink], plans: tuple[Plan, ...]) -> tuple[str, ...]:
+        if api not in ("chat", "completions") or not any(plan.goes_on for plan in plans):
+            return ()
+        return tuple(each.name for each in links if each.name in self._reserving and each.dialect.path(api) is not None)
 
     def apis(self, model: str) -> list[ApiName]:
         """The APIs by which the model can be asked, in its default class."""

@@ -24,7 +24,7 @@ from headrace.http import Exchange
 from headrace.wire import ApiName
 from headrace.wire.apis import APIS, PLAIN, StreamWriter, ToolNames
 from headrace.wire.apis.errors import BROKEN, failure
-from headrace.wire.canonical import Ended, Failed, Finished, Request, Usage
+from headrace.wire.canonical import Ended, Event, Failed, Finished, Request, Usage, is_token_event
 from headrace.wire.resume import Delivered, Progress, obstacle
 
 if TYPE_CHECKING:
@@ -58,9 +58,13 @@ class Rescue:
         several: the client asked for several choices.
         fault: the error that the backend broke off with, if it said one: then it is no end, whatever was before.
         usage: what the backend that broke off has said of its cost.
+        paused: nothing broke: the answer reached a lowered ceiling.
     """
 
-    __slots__ = ("_closing", "bodies", "fault", "first", "obstacle", "progress", "seam", "several", "usage", "writer")
+    __slots__ = (
+        *("_closing", "bodies", "fault", "first", "obstacle", "paused", "progress", "seam", "several", "usage"),
+        "writer",
+    )
 
     def __init__(self, progress: Progress, writer: StreamWriter, closing: bytes | None = None) -> None:
         """
@@ -73,6 +77,7 @@ class Rescue:
         self.obstacle = progress.obstacle()
         self.bodies: dict[str, Continuing] = {}
         self.several = False
+        self.paused = False
         self.fault: Failed | None = None
         self.usage: Usage | None = None
         self._closing = closing
@@ -98,15 +103,26 @@ class Rescue:
             return None
         return self.seam + self.first + self.writer.write_all([Finished("length"), used, Ended()])
 
+    def pause(self, withheld: list[Event], tokens: int) -> None:
+        """The answer has reached a lowered ceiling, with these events, of which the client has none yet."""
+        self.paused = True
+        self.obstacle = "" if self.progress.thinks else self.obstacle  # thoughts alone are begun anew
+        self.progress.paused(withheld, tokens)
+        self.obstacle = self.obstacle or self.progress.obstacle()
+        self.first += self.writer.write_all(
+            [event for event in withheld if is_token_event(event) and not isinstance(event, Finished)]
+        )
+
     def broke_again(self, usage: Usage | None) -> None:
         """A backend that went on has broken off, too; `usage`: what it has said of its cost."""
         self.usage = usage
+        self.paused = False
         self.obstacle = self.progress.obstacle()
         self._closing = None
 
     def opening_words(self, backend: str) -> bytes:
         """What is sent before the first words of the backend that goes on."""
-        words = self.seam + COMMENT % backend.encode() + self.first
+        words = self.seam + (b"" if self.paused else COMMENT % backend.encode()) + self.first
         self.seam = self.first = b""
         return words
 

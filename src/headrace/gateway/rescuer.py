@@ -49,6 +49,15 @@ class Rescuer:
             return Found(words, rescue.usage)
         return self._go_on(request, rescue)
 
+    def pause(self, request: GatewayRequest, rescue: Rescue) -> Found:
+        """An answer has reached a lowered ceiling: who can go on with it."""
+        if rescue.progress.thinks:
+            self._fittings.thinks(request.model)
+        found = self._go_on(request, rescue)
+        if found.resumable:
+            request.rescue = rescue
+        return found
+
     def _go_on(self, request: GatewayRequest, rescue: Rescue) -> Found:
         if rescue.obstacle:
             return NOTHING

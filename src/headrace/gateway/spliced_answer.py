@@ -133,7 +133,12 @@ class StreamAnswer:
         if self._held_bytes > MAX_EVENT_BYTES:
             self._attempt.failed(FailureKind.GARBAGE)
             return
-        if not events or (events.find(_ERROR) >= 0 and self._fails(events)):
+        if events:
+            self._pass_on(events)
+
+    def _pass_on(self, events: bytes) -> None:
+        """Hand whole events on."""
+        if events.find(_ERROR) >= 0 and self._fails(events):
             return
         if not self._watch:
             self._keep(events)

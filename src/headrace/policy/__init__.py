@@ -37,6 +37,7 @@ from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.quota import quota_signal
+from headrace.policy.right_size import resizable_backends
 from headrace.policy.signals import KV_CACHE_USAGE, REQUESTS_RUNNING, REQUESTS_WAITING
 from headrace.policy.view import BackendView, EngineView, ShareView
 
@@ -88,5 +89,6 @@ __all__ = [
     "SignalReceived",
     "TimerFired",
     "quota_signal",
+    "resizable_backends",
     "summed",
 ]

@@ -35,6 +35,7 @@ class DispatchReason(StrEnum):
     RETRY = "retry"  # an attempt before it failed, and nothing of it reached the client
     HEDGE = "hedge"  # the attempt before it is late, and lives: the first of both to answer wins
     RESCUE = "rescue"  # an attempt before it failed, and this one goes on from what the client has
+    CONTINUED = "continued"  # an attempt before it reached a lowered ceiling, and this one goes on from there
 
 
 class Action(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -50,6 +51,7 @@ class Dispatch(Action, frozen=True, gc=False, tag=True, array_like=True):
         cost_usd: expected marginal cost here; `outside_cost_usd`: on that best outside backend.
         expected_output_tokens: the prediction that the scores used.
         reason: why it is made.
+        max_output_tokens: a ceiling on its output that is lower than the client's; None: as the client said.
     """
 
     request_id: int
@@ -61,6 +63,7 @@ class Dispatch(Action, frozen=True, gc=False, tag=True, array_like=True):
     outside_score_usd: float | None = None
     outside_cost_usd: float | None = None
     reason: DispatchReason = DispatchReason.FIRST
+    max_output_tokens: int | None = None
 
 
 class Cancel(Action, frozen=True, gc=False, tag=True, array_like=True):

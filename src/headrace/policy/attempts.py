@@ -65,6 +65,7 @@ class Attempts:
             outside_score_usd,
             None if outside is None else outside.cost_usd(input_tokens, output_tokens, outside_cached),
             reason,
+            request.lowered_tokens if request.lowered_at >> backend.index & 1 else None,
         )
 
     def cancel(self, now_s: float, attempt: AttemptState, output_tokens: int = 0) -> Cancel:

@@ -133,6 +133,11 @@ class Chooser:
         request.tried = tried
         return choice
 
+    def choose_again(self, now_s: float, request: RequestState, backend: BackendState) -> Choice | None:
+        """As `choose`, but `backend` before all others."""
+        others = sum(1 << each.index for each in request.candidates.backends if each is not backend)
+        return self.choose_apart(now_s, request, others) or self.choose(now_s, request)
+
     def resumed(self, now_s: float, event: PeriodResumed) -> None:
         """The driver says how far a period is."""
         if self.limits is not None:
@@ -179,7 +184,7 @@ class Chooser:
         if self.limits is not None:
             self.limits.booked(now_s, request, attempt)
         if self.quotas is not None:
-            self.quotas.booked(now_s, attempt, request.max_output_tokens)
+            self.quotas.booked(now_s, attempt)
         if request.prompt is not None:
             self._prefixes.sent(request.prompt, backend.index)
 

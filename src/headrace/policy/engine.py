@@ -73,7 +73,7 @@ from headrace.policy.pricing import BackendState
 from headrace.policy.retry import PASSES, Backoff, RetryBudget
 from headrace.policy.routing import Router
 from headrace.policy.signals import SignalBoard
-from headrace.policy.state import RequestState
+from headrace.policy.state import AttemptState, RequestState
 from headrace.policy.timers import BACKOFF_TIMER, HEDGE_TIMER, QUEUE_TIMER, SIGNAL_TIMER, WAKE_TIMER, Timers
 from headrace.policy.view import BackendView, EngineView, ShareView
 
@@ -315,6 +315,8 @@ class PolicyEngine:
         attempt = self._attempts.live.get(event.attempt_id)
         if attempt is None:
             return []
+        if event.kind is FailureKind.CAPPED and event.committed:
+            return self._capped(now_s, attempt, event)
         request, backend = attempt.request, attempt.backend
         lost = self._hedging.won(now_s, attempt) if event.committed and request.hedge is not None else []
         self._health.failed(now_s, attempt, event)
@@ -332,14 +334,31 @@ class PolicyEngine:
             request.apart = self._health.domain(backend)
         request.failed_by(backend, event.kind in PASSES)
         if refused:
-            request.refused_by(backend)
+            request.not_failed_by(backend)
         if request.attempt is not None:  # the other of two goes on
             return self._serve_after_failure(now_s, backend)
         return lost + self._retry(now_s, request, refused) + self._serve_after_failure(now_s, backend)
 
+    def _capped(self, now_s: float, attempt: AttemptState, event: AttemptFailed) -> list[AnyAction]:
+        """An answer has reached a ceiling of ours: its backend did well, and is asked first, for it has it cached."""
+        request, backend = attempt.request, attempt.backend
+        lost = [] if request.hedge is None else self._hedging.won(now_s, attempt)
+        self._health.finished(attempt)
+        backend.observe_outcome(failed=False)
+        used_input = request.input_tokens if event.input_tokens is None else event.input_tokens
+        self._attempts.end(now_s, attempt, used_input, event.output_tokens, cached_input=event.cached_input_tokens)
+        if not event.resumable:
+            return lost + self._end_and_serve(now_s, request, Outcome.FAILED)
+        request.not_failed_by(backend)
+        self._resume(request, event)
+        choice = self._chooser.choose_again(now_s, request, backend)
+        if choice is None:
+            return lost + self._wait_or_reject(now_s, request) + self._serve_queue(now_s)
+        return lost + self._dispatch(now_s, request, choice) + self._serve_queue(now_s)
+
     def _resume(self, request: RequestState, event: AttemptFailed) -> None:
         """What comes next goes on from what the client has: it reads that too, and has less to write."""
-        request.resume(event.output_tokens)
+        request.resume(event.output_tokens, event.kind is FailureKind.CAPPED)
         request.work = self._chooser.work(request.input_tokens, request.expected_output_tokens)
         request.shun(request.candidates.named(event.unfit))
 
@@ -398,6 +417,8 @@ class PolicyEngine:
             reason = FIRST
         else:
             reason = DispatchReason.RESCUE if request.resumes else DispatchReason.RETRY
+            reason = DispatchReason.CONTINUED if request.capped else reason
+            request.capped = False
         attempt, dispatch = self._attempts.begin(now_s, request, choice, reason)
         actions: list[AnyAction] = [dispatch]
         self._timers.expect(now_s, attempt, actions)

@@ -25,6 +25,7 @@ class FailureKind(StrEnum):
     SLOW = "slow"  # its answer comes slower than the floor
     CUT = "cut"  # its answer ended without its end
     UNFIT = "unfit"  # healthy, but this request is too much for it; another backend may take it
+    CAPPED = "capped"  # no failure: its answer reached a ceiling lower than the client's, and is to go on
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -46,6 +47,8 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
         unfit: backends that cannot give what it asks for.
         value_of_time_usd_per_s: what a second of waiting costs for this request; None: as its class says.
         held_bytes: what it holds in the driver's memory while it waits.
+        resizable: backends that may be given a lower ceiling than the client's, since an answer that reaches it can be
+            gone on with.
     """
 
     request_id: int
@@ -61,6 +64,7 @@ class Arrived(Event, frozen=True, gc=False, tag=True, array_like=True):
     unfit: tuple[str, ...] = ()
     value_of_time_usd_per_s: float | None = None
     held_bytes: int = 0
+    resizable: tuple[str, ...] = ()
 
 
 class FirstToken(Event, frozen=True, gc=False, tag=True, array_like=True):
@@ -83,13 +87,14 @@ class Finished(Event, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class AttemptFailed(Event, frozen=True, gc=False, tag=True, array_like=True):
-    """An attempt failed.
+    """An attempt failed, or ended short of its answer's end.
 
     Attributes:
         committed: bytes of its answer have reached the client, so no other backend can begin anew.
         retry_after_s: what the backend asked for.
         output_tokens: tokens that it had produced by then, as far as they were counted.
         resumable: another backend can go on from what the client has; `unfit`: those that cannot.
+        input_tokens: as the backend counted them; None: it did not say. cached_input_tokens: of these, cached.
     """
 
     attempt_id: int
@@ -99,6 +104,8 @@ class AttemptFailed(Event, frozen=True, gc=False, tag=True, array_like=True):
     output_tokens: int = 0
     resumable: bool = False
     unfit: tuple[str, ...] = ()
+    input_tokens: int | None = None
+    cached_input_tokens: int = 0
 
 
 class ClientGone(Event, frozen=True, gc=False, tag=True, array_like=True):

@@ -9,6 +9,7 @@ from headrace.policy.choice import Chooser
 from headrace.policy.event import Arrived
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
 from headrace.policy.prefix import prompt_of
+from headrace.policy.right_size import right_sizer
 from headrace.policy.routing import Candidates
 from headrace.policy.state import RequestState
 
@@ -31,6 +32,7 @@ class Intake:
             predictor.know(priors)
         self._classes = fleet.classes
         self._chooser = chooser
+        self._right_sizer = right_sizer(fleet, chooser.quotas, self.predictor)
 
     def request(self, now_s: float, event: Arrived, candidates: Candidates) -> RequestState:
         """The state of a request that has just come."""
@@ -58,4 +60,6 @@ class Intake:
             request.shun(candidates.named(event.unfit))
         if self._chooser.quotas is not None:
             request.shun(self._chooser.quotas.too_small(request))
+            if event.resizable and self._right_sizer is not None:
+                self._right_sizer.lower(request, candidates.named(event.resizable))
         return request

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, Protocol
 
+from headrace.policy.length_quantiles import LengthQuantiles, size_bin
+
 SHRINK: Final = (20.0, 30.0, 10.0)
 PRIOR_REQUESTS: Final = 1.0
 MEMORY: Final = 1000.0
@@ -52,12 +54,13 @@ class _Traffic:
 class BinnedPredictor:
     """Online mean of the output length by class, tenant and input length, from coarse to exact."""
 
-    __slots__ = ("_priors", "_traffic")
+    __slots__ = ("_priors", "_quantiles", "_traffic")
 
     def __init__(self, priors: dict[str, float]) -> None:
         """Args: `priors` gives the expected output tokens per class before anything has finished."""
         self._priors = dict(priors)
         self._traffic: dict[tuple[str, str], _Traffic] = {}
+        self._quantiles: LengthQuantiles | None = None
 
     def know(self, priors: dict[str, float]) -> None:
         """There are these classes, too."""
@@ -80,6 +83,8 @@ class BinnedPredictor:
 
     def observe(self, workload_class: str, tenant: str, input_tokens: int, output_tokens: int) -> None:
         """Learn one finished request in every bin that holds it."""
+        if self._quantiles is not None:
+            self._quantiles.observe(workload_class, tenant, input_tokens, output_tokens)
         traffic = self._traffic.get((workload_class, tenant))
         if traffic is None:
             traffic = self._new_traffic(workload_class, tenant)
@@ -93,6 +98,15 @@ class BinnedPredictor:
                 bins[key] = [1.0, float(output_tokens)]
             else:
                 _learn(held, output_tokens)
+
+    def keep_quantile(self, level: float) -> None:
+        """From now on learn this quantile, too; what was learnt of it stays."""
+        if self._quantiles is None or self._quantiles.level != level:
+            self._quantiles = LengthQuantiles(level)
+
+    def quantile(self, workload_class: str, tenant: str, input_tokens: int) -> int | None:
+        """Output tokens that the share of such requests which was asked for does not exceed; None: not known."""
+        return None if self._quantiles is None else self._quantiles.quantile(workload_class, tenant, input_tokens)
 
     def _new_traffic(self, workload_class: str, tenant: str) -> _Traffic:
         if len(self._traffic) >= MAX_TRAFFIC:
@@ -113,7 +127,5 @@ def _learn(held: list[float], output_tokens: int) -> None:
 
 def _keys(input_tokens: int) -> tuple[int, int, int]:
     """Keys of the half-octave, the eighth-octave and the exact bin: integers, the same on every machine."""
-    size = input_tokens if input_tokens > 1 else 1
-    octave = size.bit_length() - 1
-    eighth = octave * 8 + (((size << 3) >> octave) & 7)
+    eighth = size_bin(input_tokens)
     return eighth >> 2, eighth, input_tokens

@@ -119,20 +119,24 @@ class QuotaAccount:
             self._limits, self._booked = before._limits, before._booked
             self._requests, self._tokens = before._requests, before._tokens
 
-    def need(self, request: RequestState, ceiling: int | None) -> Need:
-        """What a request takes here with this ceiling on its output."""
-        admitted = self._quota.admitted_tokens(request.input_tokens, ceiling)
+    def reserved_output(self, ceiling: int | None) -> int:
+        """Output tokens that are taken at admission for a request with this ceiling."""
+        return self._quota.admitted_tokens(0, ceiling)
+
+    def need(self, request: RequestState) -> Need:
+        """What a request takes here with the ceiling that it would be given."""
+        admitted = self._quota.admitted_tokens(request.input_tokens, request.ceiling_at(self.mask))
         owed = request.expected_output_tokens if self._quota.reserve_output is False else 0.0
         return Need(float(admitted), owed)
 
-    def too_large(self, request: RequestState) -> bool:
-        """Whether the provider would not even take it out of a full bucket."""
-        admitted = self.need(request, request.max_output_tokens).admitted
+    def too_large(self, request: RequestState, more_input: int = 0) -> bool:
+        """Whether the provider would not even take all of it, and so much more input, out of a full bucket."""
+        admitted = self._quota.admitted_tokens(request.input_tokens + more_input, request.max_output_tokens)
         return any(admitted > limit.bucket.limit for limit in self._tokens)
 
     def wait_s(self, now_s: float, request: RequestState) -> float:
         """Seconds until there is room for a request, if nobody else takes it; 0: there is now."""
-        admitted, later = self.need(request, request.max_output_tokens)
+        admitted, later = self.need(request)
         wait_s = 0.0
         for limit in self._requests:
             wait_s = max(wait_s, limit.bucket.wait_s(now_s, 1.0))
@@ -148,9 +152,9 @@ class QuotaAccount:
         limits += [limit.bucket.level(now_s) / limit.bucket.limit for limit in self._requests]
         return min(limits, default=1.0)
 
-    def booked(self, now_s: float, attempt: AttemptState, ceiling: int | None) -> None:
+    def booked(self, now_s: float, attempt: AttemptState) -> None:
         """An attempt is dispatched: reserve what it needs."""
-        need = self.need(attempt.request, ceiling)
+        need = self.need(attempt.request)
         self._booked[attempt.attempt_id] = need
         self.owed += need.owed
         for limit in self._requests:
@@ -251,11 +255,11 @@ class Quotas:
         soonest = min(waits, default=0.0)
         return soonest if soonest > 0.0 else None
 
-    def booked(self, now_s: float, attempt: AttemptState, ceiling: int | None) -> None:
-        """An attempt was dispatched with this ceiling on its output."""
+    def booked(self, now_s: float, attempt: AttemptState) -> None:
+        """An attempt was dispatched."""
         account = self._of[attempt.backend.index]
         if account is not None:
-            account.booked(now_s, attempt, ceiling)
+            account.booked(now_s, attempt)
 
     def ended(self, now_s: float, attempt: AttemptState, used_tokens: float, cached_tokens: float) -> None:
         """An attempt is over."""

@@ -54,7 +54,7 @@ class QuotaPrice:
         """Add the price to the candidates that draw from the quota, and learn what a token of it saves."""
         account = self._account
         inside_usd = outside_usd = inf
-        admitted, owed = account.need(request, request.max_output_tokens)
+        admitted, owed = account.need(request)
         use = admitted + owed
         price, mask = self.lambda_usd_per_token * use, account.mask
         priced: list[Best] = []

@@ -30,7 +30,8 @@ class RequestState:
         unfit: bit mask of the backends that cannot serve it.
         attempt: the live attempt; None while it waits in the queue. `hedge`: a second one beside it.
         lateness: how late first tokens of its class come; None: there will be no second attempt.
-        attempts: dispatched so far; `refusals`: of those, how many a backend did not take because it was full.
+        attempts: dispatched so far; `refusals`: of those, how many are no tries: a backend was
+            full and did not take it, or ended at a lowered ceiling.
         delivered_tokens: of its answer, those that the client has from attempts that broke off: they are in
             `input_tokens` now. `resumes`: what is dispatched next goes on from there.
         apart: bit mask of the backends that fail with the one that broke off its answer: it rather goes elsewhere.
@@ -39,6 +40,8 @@ class RequestState:
         queued_s: when it entered the queue; None while it is not there. `due_s`: when it will have waited too long.
         prompt: what it says of its prompt's beginning; None: nothing.
         max_output_tokens: the client's ceiling on the output that is still to come; None: it gave none.
+        lowered_tokens: ceiling on the output of its next attempt, lower than the client's, on the backends of the bit
+            mask `lowered_at`. capped: it has reached it, and goes on.
         held_bytes: what it holds in memory while it waits.
         line: where it waits; None: nowhere. `density`: what a second of its work is worth, in USD, while it waits.
         hits: input tokens that each backend probably has cached, by index, when a backend was last
@@ -53,6 +56,7 @@ class RequestState:
         "attempts",
         "backs_off_s",
         "candidates",
+        "capped",
         "delivered_tokens",
         "density",
         "due_s",
@@ -63,6 +67,8 @@ class RequestState:
         "input_tokens",
         "lateness",
         "line",
+        "lowered_at",
+        "lowered_tokens",
         "max_output_tokens",
         "passing",
         "prompt",
@@ -117,6 +123,9 @@ class RequestState:
         self.backs_off_s: float | None = None
         self.due_s: float = inf
         self.max_output_tokens: int | None = None
+        self.lowered_at = 0
+        self.lowered_tokens = 0
+        self.capped = False
         self.held_bytes = 0
         self.line: TenantLine | None = None
         self.density = 0.0
@@ -126,8 +135,8 @@ class RequestState:
         """Attempts that a backend took."""
         return self.attempts - self.refusals
 
-    def refused_by(self, backend: BackendState) -> None:
-        """Its last attempt was turned away by a healthy backend that is full: it may ask there again."""
+    def not_failed_by(self, backend: BackendState) -> None:
+        """Its last attempt was no try: its backend was full, or gave all it was asked for. It may be asked again."""
         self.refusals += 1
         self.tried &= ~(1 << backend.index)
 
@@ -140,9 +149,17 @@ class RequestState:
         """The backends that could not end it by its deadline, if they began now, as a bit mask."""
         return self.candidates.later_than(self.deadline_s, now_s, self.input_tokens, self.expected_output_tokens)
 
-    def resume(self, output_tokens: int) -> None:
-        """So many more tokens of its answer have reached the client: what comes next reads them and goes on."""
-        self.resumes = True
+    def ceiling_at(self, backends: int) -> int | None:
+        """The ceiling on output of an attempt on the backends of a bit mask; None: the client gave none."""
+        return self.lowered_tokens if self.lowered_at & backends else self.max_output_tokens
+
+    def resume(self, output_tokens: int, capped: bool) -> None:
+        """So many more tokens of its answer have reached the client: what comes next reads them and goes on.
+
+        Args:
+            capped: because it had reached a lowered ceiling.
+        """
+        self.resumes, self.capped, self.lowered_at = True, capped, 0
         self.delivered_tokens += output_tokens
         self.input_tokens += output_tokens
         self.expected_output_tokens = max(self.expected_output_tokens - output_tokens, 1.0)

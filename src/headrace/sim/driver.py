@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -94,7 +94,24 @@ class _Live:
         return max(self.request.output_tokens - self.output_tokens, 1)
 
 
-_Attempt = tuple[_Live, SimulatedBackend, float, str]  # its request, where it is, dispatched when and why
+class _Attempt(NamedTuple):
+    """An attempt that is live: its request, where it is, dispatched when and why.
+
+    Attributes:
+        lowered_tokens: its ceiling on output, if that is lower than the client's.
+    """
+
+    live: _Live
+    backend: SimulatedBackend
+    dispatch_s: float
+    reason: str
+    lowered_tokens: int | None
+
+    @property
+    def output_tokens(self) -> int:
+        """What it writes."""
+        left = self.live.left_tokens
+        return left if self.lowered_tokens is None else min(left, self.lowered_tokens)
 
 
 class SimulationDriver:
@@ -110,6 +127,7 @@ class SimulationDriver:
         oracle: OraclePredictor | None = None,
         on_step: Callable[[float, AnyEvent, list[AnyAction]], None] | None = None,
         on_task: Callable[[EndedTask], None] | None = None,
+        resizable: tuple[str, ...] = (),
     ) -> None:
         """
         Args:
@@ -117,14 +135,17 @@ class SimulationDriver:
             oracle: told every true length before its arrival.
             on_step: called with every event and the engine's answer (a journal).
             on_task: called with every task of sessions when it is over.
+            resizable: backends that may be given a lower ceiling on output than a request's.
         """
         self.kernel = Kernel()
         self.backends = {backend.name: backend for backend in backends}
+        self._not_going_on = tuple(name for name, backend in self.backends.items() if not backend.continues)
         self._engine = engine
         self._on_request = on_request
         self._on_attempt = on_attempt
         self._eligible_pools = eligible_pools
         self._oracle = oracle
+        self._resizable = resizable
         self._on_step = on_step
         self.sessions = ClosedLoop(self.kernel.at, self._arrive, on_task)
         self._live: dict[int, _Live] = {}
@@ -173,6 +194,7 @@ class SimulationDriver:
             request.tenant,
             request.model,
             request.max_output_tokens,
+            resizable=self._resizable,
         )
         if request.turn is not None or request.prefix is not None:
             arrived = _with_context(arrived, request)
@@ -197,11 +219,12 @@ class SimulationDriver:
         live = self._live[action.request_id]
         backend = self.backends[action.backend]
         live.attempts += 1
-        self._attempts[action.attempt_id] = (live, backend, now_s, action.reason.value)
+        attempt = _Attempt(live, backend, now_s, action.reason.value, action.max_output_tokens)
+        self._attempts[action.attempt_id] = attempt
         if backend.wakes_s is not None and backend.wakes_s <= now_s:
             self._report(backend.server.advance(now_s))
         try:
-            backend.server.submit(now_s, _job(action.attempt_id, live))
+            backend.server.submit(now_s, _job(action.attempt_id, attempt))
         except ModelRangeError:
             self.kernel.at(now_s, lambda at_s: self._fail(at_s, action.attempt_id, FailureKind.SERVER_ERROR))
         except BackendError:
@@ -233,20 +256,20 @@ class SimulationDriver:
 
     def break_connections(self, now_s: float, backends: Collection[SimulatedBackend]) -> None:
         """Every connection to these breaks: an answer that has begun is lost, any other attempt may be retried."""
-        hit = [attempt_id for attempt_id, (_, backend, _, _) in self._attempts.items() if backend in backends]
+        hit = [attempt_id for attempt_id, attempt in self._attempts.items() if attempt.backend in backends]
         for attempt_id in hit:
             if attempt_id in self._attempts:
                 self._break(now_s, attempt_id)
 
     def _break(self, now_s: float, attempt_id: int) -> None:
         """An attempt's connection breaks: what its client has of the answer may be gone on from elsewhere."""
-        live = self._attempts[attempt_id][0]
+        live = self._attempts[attempt_id].live
         committed = live.first_token_s is not None
         produced = self._drop(now_s, attempt_id)
         unfit: tuple[str, ...] = ()
         if committed:
             live.output_tokens += produced
-            unfit = tuple(name for name, backend in self.backends.items() if not backend.continues)
+            unfit = self._not_going_on
         reset = FailureKind.RESET
         failed = AttemptFailed(attempt_id, reset, committed, None, produced, resumable=committed, unfit=unfit)
         self._handle(now_s, failed)
@@ -256,7 +279,7 @@ class SimulationDriver:
 
     def _drop(self, now_s: float, attempt_id: int) -> int:
         """End an attempt where it is; returns the tokens that it had produced."""
-        live, backend, _, _ = self._attempts[attempt_id]
+        live, backend, *_ = self._attempts[attempt_id]
         produced = backend.server.produced(now_s, attempt_id)
         backend.server.abort(now_s, attempt_id)
         self._close_attempt(now_s, attempt_id, live.input_tokens if produced else 0, produced)
@@ -285,24 +308,35 @@ class SimulationDriver:
             attempt = self._attempts.get(attempt_id)
             if attempt is None:
                 continue
-            live = attempt[0]
+            live = attempt.live
             if report.milestone is Milestone.FIRST_TOKEN:
                 if live.first_token_s is None:
                     live.first_token_s = now_s
                 self._handle(now_s, FirstToken(attempt_id))
             else:
-                read, written, cached = live.input_tokens, live.left_tokens, report.cached_input_tokens
+                read, written, cached = live.input_tokens, attempt.output_tokens, report.cached_input_tokens
+                capped = written < live.left_tokens
                 if not live.request.output_tokens:
                     written = 0
                 live.last_token_s = now_s
                 self._close_attempt(now_s, attempt_id, read, written, cached)
                 live.output_tokens += written
-                self._handle(now_s, Finished(attempt_id, read, written, cached))
+                if capped:
+                    self._handle(now_s, self._capped(attempt_id, (read, written, cached)))
+                else:
+                    self._handle(now_s, Finished(attempt_id, read, written, cached))
+
+    def _capped(self, attempt_id: int, used: tuple[int, int, int]) -> AttemptFailed:
+        """An answer has reached a lowered ceiling, and goes on where somebody can."""
+        read, written, cached = used
+        going_on = len(self._not_going_on) < len(self.backends)
+        capped = FailureKind.CAPPED
+        return AttemptFailed(attempt_id, capped, True, None, written, going_on, self._not_going_on, read, cached)
 
     def _close_attempt(
         self, now_s: float, attempt_id: int, input_tokens: int, output_tokens: int, cached: int = 0
     ) -> None:
-        live, backend, dispatch_s, reason = self._attempts.pop(attempt_id)
+        live, backend, dispatch_s, reason, _ = self._attempts.pop(attempt_id)
         live.attempts -= 1
         cost_usd = request_cost_usd(backend.cost, input_tokens, output_tokens, cached)
         live.cost_usd += cost_usd
@@ -357,15 +391,17 @@ def _with_context(arrived: Arrived, request: Request) -> Arrived:
     return msgspec.structs.replace(arrived, prefix=blocks, prefix_block_tokens=tokens, session=session)
 
 
-def _job(attempt_id: int, live: _Live) -> Job:
+def _job(attempt_id: int, attempt: _Attempt) -> Job:
     """The request as a model server sees it."""
+    live = attempt.live
     request = live.request
     prefix, ceiling = request.prefix, request.max_output_tokens
+    left = None if ceiling is None else max(ceiling - live.output_tokens, 1)
     return Job(
         attempt_id,
         live.input_tokens,
-        live.left_tokens,
+        attempt.output_tokens,
         () if prefix is None else prefix.blocks,
         0 if prefix is None else prefix.block_tokens,
-        None if ceiling is None else max(ceiling - live.output_tokens, 1),
+        left if attempt.lowered_tokens is None else attempt.lowered_tokens,
     )

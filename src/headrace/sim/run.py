@@ -12,7 +12,7 @@ from headrace.fleet.dialect_check import debited_deployment, spoken_dialect
 from headrace.metrics import RequestRecord, RunMetrics
 from headrace.modelserver import QuotaGate, model_server, replica_s
 from headrace.perf import Claim, check_conservation, speed_curve
-from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine
+from headrace.policy import PRICES, AnyAction, AnyEvent, Policy, PolicyEngine, resizable_backends
 from headrace.sim.driver import EligiblePools, SimulatedBackend, SimulationDriver
 from headrace.sim.faults import FaultTimeline
 from headrace.sim.oracle import OraclePredictor
@@ -81,6 +81,7 @@ def simulate(
         oracle,
         on_step,
         metrics.task,
+        resizable_backends(fleet) if any(backend.continues for backend in backends) else (),
     )
     if faults is not None:
         faults.start(driver)

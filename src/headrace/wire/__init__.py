@@ -18,6 +18,7 @@ from headrace.wire.head import (
     decode_head,
     with_include_usage,
     with_model,
+    with_output_ceiling,
     without_controls,
 )
 from headrace.wire.rate_limit import RateLimit, rate_limit_headers, rate_limits, reset_s, retry_after_s
@@ -68,5 +69,6 @@ __all__ = [
     "wire_error",
     "with_include_usage",
     "with_model",
+    "with_output_ceiling",
     "without_controls",
 ]

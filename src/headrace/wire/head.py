@@ -18,6 +18,7 @@ from headrace.wire.api import ApiName
 from headrace.wire.body import NULL, check_utf8, decode_body, top_level
 
 CONTROLS_FIELD = "headrace"
+_CEILINGS = ("max_completion_tokens", "max_tokens")  # of a chat; of a completion, the second alone
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
 
 
@@ -145,6 +146,14 @@ def with_model(body: bytes, model: str) -> bytes:
     """The body, asking for `model` whatever it asked for before."""
     fields = top_level(body)
     fields["model"] = Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)
+
+
+def with_output_ceiling(body: bytes, api: ApiName, ceiling: int) -> bytes:
+    """The body of a chat completion or completion, with this ceiling on its output whatever it had before."""
+    fields = top_level(body)
+    named = [name for name in _CEILINGS if name in fields] or [_CEILINGS[api == "completions"]]
+    fields.update(dict.fromkeys(named, Raw(b"%d" % ceiling)))
     return msgspec.json.encode(fields)
 
 

@@ -27,12 +27,41 @@ _GRAMMARS = (
     *("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"),
     *("regex", "ebnf", "json_schema", "grammar", "suffix", "echo", "background"),
 )
+# Fields with which an answer may be a tool call, or begins with reasoning, or may not be shorter.
+_NOT_PLAIN = ("tools", "functions", "reasoning_effort", "reasoning", "modalities", "min_tokens", "ignore_eos")
 _encode = msgspec.json.encode
 
 
 def obstacle(body: bytes) -> str:
     """Why an answer to this request of a client cannot be gone on with, whoever would; empty: it can."""
+    return _obstacle(top_level(body))
+
+
+def pause_obstacle(body: bytes, api: ApiName) -> str:
+    """Why an answer to this request of a chat or a completion should not be made in two parts; empty: it can.
+
+    Stricter than `obstacle`: nothing is lost yet. So whatever may lead to another answer than plain text counts, too.
+    """
     fields = top_level(body)
+    for name in _NOT_PLAIN:
+        if bytes(fields.get(name, b"null")) not in _NO_FORM:
+            return f"the request has {name}"
+    if api == "completions" and bytes(fields.get("prompt", b""))[:1] != b'"':
+        return "the prompt is no text"
+    if api == "chat" and not _asked_by_user(fields):
+        return "the last message is not the user's"
+    return _obstacle(fields)
+
+
+def _asked_by_user(fields: dict[str, Raw]) -> bool:
+    try:
+        messages = msgspec.json.decode(fields.get("messages", NULL), type=list[dict[str, Raw]])
+    except NOT_JSON:
+        return False
+    return bool(messages) and bytes(messages[-1].get("role", b"")) == b'"user"'
+
+
+def _obstacle(fields: dict[str, Raw]) -> str:
     for capability in ("choices", "logprobs"):
         name = CAPABILITIES[capability](fields)
         if name is not None:

@@ -22,6 +22,7 @@ from headrace.wire.canonical import (
     ReasoningDelta,
     ReasoningSealed,
     RefusalDelta,
+    Started,
     SummaryDelta,
     TextDelta,
     ToolCallDelta,
@@ -30,6 +31,7 @@ from headrace.wire.canonical import (
 )
 
 _MERGED_PIECES = 1024
+_ENDS = (Started, Finished, Ended)
 
 
 class Progress:
@@ -40,11 +42,12 @@ class Progress:
         finished: the finish reason has come. `ended`: all of it has.
         failed: the error that it carries itself.
         usage: what the backend has said of its cost by now.
+        restarts: reasoning without text is no obstacle: it is said again, from its beginning.
     """
 
     __slots__ = (
         *("_bar", "_max_bytes", "_pieces", "_reasoning", "_text_bytes", "ended", "failed", "finished"),
-        *("text_tokens", "tokens", "usage"),
+        *("restarts", "text_tokens", "tokens", "usage"),
     )
 
     def __init__(self, max_text_bytes: int) -> None:
@@ -57,6 +60,7 @@ class Progress:
         self.finished: Finished | None = None
         self.failed: Failed | None = None
         self.ended = False
+        self.restarts = False
         self.usage: Usage | None = None
         self._max_bytes = max_text_bytes
         self._pieces: list[str] = []
@@ -82,9 +86,20 @@ class Progress:
             return "the client has been told that it failed"
         if self.finished is not None:
             return "it failed after its finish reason"
-        if self._reasoning and not self._pieces:
+        if self._reasoning and not self._pieces and not self.restarts:
             return "it broke off inside its reasoning"
         return ""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it has reasoned and said nothing yet."""
+        return bool(self._reasoning) and not self._pieces
+
+    def paused(self, events: Iterable[Event], tokens: int) -> None:
+        """It has come to a ceiling of so many tokens, at the end of these events, and is to go on."""
+        self.add(event for event in events if not isinstance(event, _ENDS))
+        self._count(tokens)
+        self.restarts = True
 
     def add(self, events: Iterable[Event]) -> None:
         """So much more has come."""
@@ -145,9 +160,12 @@ class Progress:
     def _used(self, usage: Usage) -> None:
         """Some backends count along: theirs is the better count."""
         self.usage = usage
-        if usage.output_tokens > self.tokens:
-            self.text_tokens += usage.output_tokens - self.tokens
-            self.tokens = usage.output_tokens
+        self._count(usage.output_tokens)
+
+    def _count(self, tokens: int) -> None:
+        if tokens > self.tokens:
+            self.text_tokens += tokens - self.tokens
+            self.tokens = tokens
 
     def _stop(self, why: str) -> None:
         self._bar = self._bar or why
