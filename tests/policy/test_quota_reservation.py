@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace import rng
 from headrace.errors import QuotaExceeded
-from headrace.fleet import Backend, Deployment, Fleet, Model, OperatingPoint, PerToken, Pool, Quota, Route
+from headrace.fleet import Backend, Deployment, Fleet, Limits, Model, OperatingPoint, PerToken, Pool, Quota, Route
 from headrace.modelserver import Job, QuotaGate
 from headrace.policy import (
     AnyAction,
@@ -50,6 +50,7 @@ def fleet_of(*pools: Pool) -> Fleet:
         pools={pool.name: pool for pool in pools},
         classes=CLASSES,
         shares={},
+        limits=Limits(first_byte_timeout_s=1e9),  # nobody is given up on: the provider here is not told of it
         routes=(Route(tuple(pool.name for pool in pools)),),
         default_class="chat",
     )
