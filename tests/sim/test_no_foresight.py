@@ -139,7 +139,12 @@ def test_an_arrival_says_the_clients_ceiling_and_never_the_length(output_tokens:
 def test_an_arrival_has_no_field_for_a_length() -> None:
     fields = {"request_id", "workload_class", "input_tokens", "tenant", "model", "max_output_tokens", "streamed"}
     context = {"prefix", "prefix_block_tokens", "session"}  # of the input, and of what came before
-    needs = {"unfit", "value_of_time_usd_per_s", "held_bytes"}  # who cannot serve it, what waiting costs, its own size
+    needs = {
+        "unfit",
+        "resizable",
+        "value_of_time_usd_per_s",
+        "held_bytes",
+    }  # who can serve it, at what price
     assert set(Arrived.__struct_fields__) == fields | context | needs
 
 
