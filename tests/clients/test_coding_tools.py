@@ -180,7 +180,7 @@ def test_notices_a_stream_that_breaks(running: Served, home: Path, name: str, mo
     tool = TOOLS[name]
     fault = "polite@1" if model == tool.models[0] else "cut@1"
     ended, made, attempts = use(name, model, running, home, *[fault] * tool.at_once)
-    assert sum(each.status == "failed" for each in attempts) == tool.at_once
+    assert sum(each.status == "failed" for each in attempts) >= tool.at_once
     if tool.asks_again:
         assert (ended.code, made) == (0, "two\n"), ended
         assert tool.says in ended.out
