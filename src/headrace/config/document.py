@@ -374,6 +374,7 @@ TOP_LEVEL = (
     "ledger",
     "signals",
     "peers",
+    "telemetry",
     "tenants",
     "aliases",
     "fallbacks",

@@ -19,6 +19,7 @@ from headrace.fleet.signals import Signals
 from headrace.fleet.spare import Spares
 from headrace.fleet.split import Split
 from headrace.fleet.system import System
+from headrace.fleet.telemetry import TelemetrySettings
 from headrace.fleet.tenants import Tenants
 from headrace.fleet.thin import ThinnedPool, thinned
 
@@ -69,6 +70,7 @@ __all__ = [
     "Split",
     "Stale",
     "System",
+    "TelemetrySettings",
     "Tenants",
     "ThinnedPool",
     "limited_to",

@@ -13,6 +13,7 @@ from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.peers import Peers
 from headrace.fleet.signals import Signals
+from headrace.fleet.telemetry import TelemetrySettings
 from headrace.fleet.tenants import Tenants
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
@@ -247,6 +248,7 @@ class Fleet:
         peers: how several engines over this fleet tell each other what they do.
         tenants: how they are told apart.
         ledger: how the gateway keeps its usage ledger.
+        telemetry: how it tells what it does.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
     """
@@ -264,6 +266,7 @@ class Fleet:
     peers: Peers = field(default_factory=Peers)
     tenants: Tenants = field(default_factory=Tenants)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)

@@ -56,6 +56,7 @@ class GatewayRequest(msgspec.Struct, eq=False):
         tenant: whose it is.
         rescue: its answer has broken off after the client had a part of it.
         held_back: the client takes the answer more slowly than it comes.
+        first_token_s: when the client had its first token, on the engine's clock; None: it has none.
     """
 
     request_id: int
@@ -83,6 +84,7 @@ class GatewayRequest(msgspec.Struct, eq=False):
     rescue: Rescue | None = None
     held_back: bool = False
     tenant: str = DEFAULT_TENANT
+    first_token_s: float | None = None
 
     @property
     def held_bytes(self) -> int:

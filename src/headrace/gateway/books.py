@@ -140,7 +140,7 @@ class Books:
 
     def _tell(self, error: OSError) -> None:
         """Count a fault, and tell the operator, unless it was the last thing that was told."""
-        self._telemetry.ledger_faults += 1
+        self._telemetry.counters.ledger_faults += 1
         if self._told != str(error):
             self._told = str(error)
             tell_operator(f"the usage ledger cannot be written as it should be: {error}; its records wait in memory")

@@ -111,7 +111,7 @@ class Gateway:
         self.recognizer = Recognizer(fleet)
         self.intake = Intake(fleet, self.recognizer)
         self._sees_prefixes = _sees_prefixes(fleet)
-        self.telemetry = Telemetry(fleet.classes, self.links)
+        self.telemetry = Telemetry(fleet)
         self.run_id = run_id.encode()
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
         self._ledger = ledger
@@ -147,8 +147,7 @@ class Gateway:
         self._sees_prefixes = _sees_prefixes(fleet)
         self._ledger.agree(fleet_terms(fleet))
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
-        self.telemetry.know_backends(tuple(links))
-        self.telemetry.know_classes(tuple(fleet.classes))
+        self.telemetry.use(fleet)
         for request in self._requests.values():
             if request.attempt is None:  # it waits, and may go to backends that there were not when it came
                 self.fittings.fit(request)
@@ -281,6 +280,7 @@ class Gateway:
             reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
             tenant=request.tenant,
         )
+        self.telemetry.dispatched(request, attempt, action)
         attempt.send()
 
     def _cancel(self, now_s: float, action: Cancel) -> None:
@@ -301,6 +301,7 @@ class Gateway:
 
     def _reject(self, now_s: float, action: Reject) -> None:
         request = self._requests[action.request_id]
+        self.telemetry.rejected(action.reason)
         if request.fallbacks:
             return  # another model is asked when this request has ended
         if action.reason is RejectReason.NO_ROUTE:
@@ -324,7 +325,7 @@ class Gateway:
         request = self._requests.pop(action.request_id, None)
         if request is None:
             return
-        self.telemetry.request_ended(request.workload_class, action.outcome.value, now_s - request.arrived_s)
+        self.telemetry.request_ended(request, action.outcome)
         request.attempt = None
         exchange = request.exchange
         if exchange.unanswered and exchange.open and request.fallbacks and not request.client_gone:
@@ -354,7 +355,7 @@ class Gateway:
         request = attempt.request
         if attempt.rescue is not None:
             return  # the client has had its first token
-        self.telemetry.ttft[request.workload_class].observe(self.now_s() - request.arrived_s)
+        self.telemetry.first_token(request, attempt, self.now_s())
 
     def rate_limits(self, attempt: Attempt, status: int, headers: dict[bytes, bytes]) -> None:
         """A provider says what is left of its quota: as of the dispatch, or of now where it took nothing."""
@@ -380,7 +381,6 @@ class Gateway:
         request = attempt.request
         if attempt.rescue is None:
             self.intake.learn(request, usage)
-        self.telemetry.used(attempt.link.name, *usage[:3])
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
         self.tell(Finished(attempt_id, *usage[:3]))
@@ -395,7 +395,6 @@ class Gateway:
         told = AttemptFailed(attempt_id, kind, True, None, tokens, True, found.unfit)
         if usage is not None:
             self.intake.learn(request, usage)
-            self.telemetry.used(attempt.link.name, *usage[:3])
             told = AttemptFailed(
                 attempt_id, kind, True, None, usage.output_tokens, True, found.unfit, usage.input_tokens, usage[2]
             )
@@ -429,8 +428,8 @@ class Gateway:
         """Close an attempt in the ledger, the metrics and here: each attempt comes by once."""
         if self._attempts.pop(attempt.attempt_id, None) is None:
             return
-        self.telemetry.attempt_ended(attempt.link.name, outcome)
         delivered = attempt.delivered_tokens() if delivered_tokens is None and usage is None else delivered_tokens
+        self.telemetry.attempt_ended(attempt, outcome, now_s, usage, delivered or 0)
         attempt.forget()
         if usage is not None:
             self._ledger.closed(

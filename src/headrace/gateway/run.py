@@ -95,6 +95,7 @@ class RunningGateway:
             self._routes.crew.show(self._routes.page())
 
     def _sweep(self) -> None:
+        self.gateway.telemetry.loop_lag_s = max(0.0, self._loop.time() - self._timer.when())
         self.gateway.sweep(SWEEP_INTERVAL_S)
         if self._routes.reloader is not None and not self._looks:
             self._routes.reloader.sweep()
@@ -143,7 +144,7 @@ async def start_gateway(
         gateway.tell(event)
     before = crew.predecessor()
     if before is not None:
-        gateway.telemetry.add(before)
+        gateway.telemetry.counters.add(before)
     tokens = Tokens(gateway.links.values())
     await tokens.start()
     peering = None if crew.peers is None else Peering(gateway, crew.peers, fleet.peers.interval_s)
