@@ -15,7 +15,8 @@ from headrace.errors import ConfigError
 from headrace.fleet import TelemetrySettings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/telemetry.md").read_text()
-EXAMPLES = frozenset(())  # shown with a value that is not the default, because that is None
+# Shown with a value that is not the default, because that is None.
+EXAMPLES = frozenset(("access_log_file", "otlp_endpoint"))
 
 
 def test_the_page_shows_every_setting_and_the_defaults() -> None:
@@ -24,7 +25,10 @@ def test_the_page_shows_every_setting_and_the_defaults() -> None:
     assert set(shown) == set(TelemetryTable.__struct_fields__) == {each.name for each in fields(TelemetrySettings)}
     defaults = {name: value for name, value in asdict(TelemetrySettings()).items() if name not in EXAMPLES}
     assert {name: value for name, value in shown.items() if name not in EXAMPLES} == defaults
-    assert parse_fleet(f"{sample_fleet_text()}\n{block}", "x").telemetry == TelemetrySettings(**shown)
+    on = parse_fleet(
+        f"{sample_fleet_text()}\n{block.replace('access_log = false', 'access_log = true')}", "x"
+    ).telemetry
+    assert on == TelemetrySettings(**shown | {"access_log": True})
     assert parse_fleet(sample_fleet_text(), "x").telemetry == TelemetrySettings()
 
 
@@ -32,6 +36,12 @@ def test_the_page_shows_every_setting_and_the_defaults() -> None:
     ("line", "fault"),
     [
         ("max_series = 0", "telemetry.max_series"),
+        ("access_log_file = 'x'", "telemetry.access_log_file: is of no use without access_log = true"),
+        ("log_format = 'xml'", "telemetry.log_format"),
+        ("otlp_endpoint = 'ftp://h'", "telemetry.otlp_endpoint"),
+        ("otlp_endpoint = 'http://user:secret@h'", "telemetry.otlp_endpoint"),
+        ("sampling_ratio = 1.5", "telemetry.sampling_ratio"),
+        ("metrics_interval_s = 0", "telemetry.metrics_interval_s"),
         ("series = 1", "telemetry.series: unknown setting"),
     ],
 )

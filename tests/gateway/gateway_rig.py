@@ -10,7 +10,18 @@ from typing import Any
 
 import uvloop
 
-from headrace.fleet import Backend, Deployment, Fleet, Limits, Model, OperatingPoint, PerToken, Pool, Route
+from headrace.fleet import (
+    Backend,
+    Deployment,
+    Fleet,
+    Limits,
+    Model,
+    OperatingPoint,
+    PerToken,
+    Pool,
+    Route,
+    TelemetrySettings,
+)
 from headrace.gateway import RunningGateway, start_gateway
 from headrace.ledger import Terms
 from headrace.policy import (
@@ -271,6 +282,7 @@ def run_rig(
     limits: Limits | None = None,
     engine_for: Callable[[Fleet], Any] | None = None,
     settings: Sequence[Mapping[str, Any]] = (),
+    telemetry: TelemetrySettings | None = None,
 ) -> None:
     async def main() -> None:
         servers = []
@@ -284,6 +296,7 @@ def run_rig(
             backend.port = server.sockets[0].getsockname()[1]
             ports.append(backend.port)
         fleet = small_fleet(ports, limits or Limits(), settings)
+        fleet = replace(fleet, telemetry=telemetry or TelemetrySettings())
         names = tuple(backend.name for backend in fleet.backends)
         engine = FirstFreeEngine(names) if engine_for is None else engine_for(fleet)
         ledger = ListLedger()

@@ -19,7 +19,7 @@ from headrace.fleet.signals import Signals
 from headrace.fleet.spare import Spares
 from headrace.fleet.split import Split
 from headrace.fleet.system import System
-from headrace.fleet.telemetry import TelemetrySettings
+from headrace.fleet.telemetry import LogFormat, TelemetrySettings
 from headrace.fleet.tenants import Tenants
 from headrace.fleet.thin import ThinnedPool, thinned
 
@@ -43,6 +43,7 @@ __all__ = [
     "LedgerSettings",
     "Limits",
     "ListPrice",
+    "LogFormat",
     "LostAccelerator",
     "Measured",
     "Memory",

@@ -111,7 +111,7 @@ class Gateway:
         self.recognizer = Recognizer(fleet)
         self.intake = Intake(fleet, self.recognizer)
         self._sees_prefixes = _sees_prefixes(fleet)
-        self.telemetry = Telemetry(fleet)
+        self.telemetry = Telemetry(fleet, run_id)
         self.run_id = run_id.encode()
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
         self._ledger = ledger
@@ -194,12 +194,14 @@ class Gateway:
             unfit = self.fittings.fit(request)
         except HeadraceError as error:
             self.refuse(exchange, error, api)
+            self.telemetry.never_arrived(exchange, api, self.now_s())
             return
         self._arrive(request, unfit)
 
     def _arrive(self, request: GatewayRequest, unfit: tuple[str, ...]) -> None:
         exchange, controls = request.exchange, request.controls
         self._requests[request.request_id] = request
+        self.telemetry.arrived(request)
         exchange.on_gone = lambda: self._client_gone(request)
         arrived = Arrived(
             request.request_id,
@@ -301,7 +303,7 @@ class Gateway:
 
     def _reject(self, now_s: float, action: Reject) -> None:
         request = self._requests[action.request_id]
-        self.telemetry.rejected(action.reason)
+        self.telemetry.rejected(request, action.reason)
         if request.fallbacks:
             return  # another model is asked when this request has ended
         if action.reason is RejectReason.NO_ROUTE:
@@ -325,7 +327,7 @@ class Gateway:
         request = self._requests.pop(action.request_id, None)
         if request is None:
             return
-        self.telemetry.request_ended(request, action.outcome)
+        self.telemetry.request_ended(request, action.outcome, now_s)
         request.attempt = None
         exchange = request.exchange
         if exchange.unanswered and exchange.open and request.fallbacks and not request.client_gone:
@@ -335,6 +337,8 @@ class Gateway:
             request.deadline.cancel()
         if exchange.open:  # whatever the engine's reason, a client is never left waiting
             self._rescuer.break_off(request)
+        if request.trail is not None:
+            self.telemetry.record(request.trail, exchange, action.outcome.value, now_s)
 
     def _fall_back(self, request: GatewayRequest) -> None:
         """No backend of its model could answer: ask the next model."""

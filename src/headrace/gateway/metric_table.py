@@ -129,6 +129,9 @@ METRICS: Final[dict[str, Described]] = {
     "headrace_ledger_postgres_faults_total": Described(
         "counter", (), "Failed tries to ship the usage ledger to PostgreSQL; each is made again."
     ),
+    "headrace_records_dropped_total": Described(
+        "counter", (), "Requests that are in no access log and no trace, because too many waited to be written."
+    ),
     # workers
     "headrace_workers": Described("gauge", (), "Workers that live."),
     "headrace_workers_expected": Described("gauge", (), "Workers that there should be."),

@@ -17,6 +17,7 @@ from headrace.gateway.peering import Peering
 from headrace.gateway.reload import FleetFile, Reloader
 from headrace.gateway.routes import Routes, refusal
 from headrace.gateway.tokens import Tokens
+from headrace.gateway.watchers import Watchers
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
 from headrace.policy import PeriodResumed
 
@@ -43,11 +44,13 @@ class RunningGateway:
         admin: Server | None,
         tokens: Tokens,
         peering: Peering | None,
+        watchers: Watchers,
     ) -> None:
         self.gateway = gateway
         self._routes = routes
         self._tokens = tokens
         self._peering = peering
+        self._watchers = watchers
         self.port = server.port
         self.admin_port = None if admin is None else admin.port
         self._server = server
@@ -76,6 +79,7 @@ class RunningGateway:
             await self._peering.close()
         self._tokens.stop()
         await self.gateway.close()
+        await asyncio.to_thread(self._watchers.close)
         if self._routes.reloader is not None:
             await self._routes.reloader.close()
         if self._admin is not None:
@@ -142,6 +146,7 @@ async def start_gateway(
     gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=ledger.run_id, round_s=round_s)
     for event in resumed:
         gateway.tell(event)
+    watchers = Watchers(gateway.telemetry, fleet.telemetry, ledger.run_id)
     before = crew.predecessor()
     if before is not None:
         gateway.telemetry.counters.add(before)
@@ -164,7 +169,7 @@ async def start_gateway(
     for link in gateway.links.values():
         link.pool.warm_up()
     _keep_memory()
-    running = RunningGateway(routes, gateway, server, admin, tokens, peering)
+    running = RunningGateway(routes, gateway, server, admin, tokens, peering, watchers)
     running.show()
     return running
 

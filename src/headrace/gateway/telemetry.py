@@ -1,19 +1,24 @@
 """Telemetry: what the gateway says of its requests to those who watch it, one call at each turn of their lives.
 
-Plain numbers where requests pass (`counters`); text for Prometheus when it asks (`families`).
+Plain numbers where requests pass (`counters`); text for Prometheus when it asks (`families`). Where there is an access
+log, or a request is traced, a `Trail` goes with it, and at its end to the thread that writes it down. Without one a
+request pays a test for None at each turn.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from headrace.cost import spend_rate
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.counters import Counters
+from headrace.http import Exchange
 from headrace.metrics import Metric, WorkRate
 from headrace.policy import Dispatch, DispatchReason, Outcome, RejectReason
-from headrace.wire import Usage
+from headrace.telemetry import AttemptTrail, GenAiMetrics, Recorder, Sampler, Trail, error_of
+from headrace.wire import ApiName, Usage
 
 COMPLETED = "completed"
 
@@ -24,11 +29,23 @@ class Telemetry:
     Attributes:
         sources: asked for further figures when somebody looks.
         loop_lag_s: how late the last sweep was.
+        recorder: writes down requests that have ended; None: nobody wants to know of them.
+        logs_all: all of them, and not only those that are traced; sampler: says which are; None: none.
+        gen_ai: is told of the same for OpenTelemetry; None: it exports nothing.
     """
 
-    __slots__ = ("_rates", "counters", "loop_lag_s", "sources")
+    __slots__ = ("_rates", "_run_id", "counters", "gen_ai", "logs_all", "loop_lag_s", "recorder", "sampler", "sources")
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, run_id: str) -> None:
+        """
+        Args:
+            run_id: first part of the ids of requests.
+        """
+        self._run_id = run_id
+        self.recorder: Recorder | None = None
+        self.logs_all = False
+        self.sampler: Sampler | None = None
+        self.gen_ai: GenAiMetrics | None = None
         self.counters = Counters(fleet.telemetry.max_series)
         self.sources: list[Callable[[], Iterable[Metric]]] = []
         self.loop_lag_s = 0.0
@@ -44,11 +61,64 @@ class Telemetry:
         """Count what was refused before it became a request."""
         _count(self.counters.refused, label)
 
+    def arrived(self, request: GatewayRequest) -> None:
+        """A request came, or comes again for another model."""
+        trail = request.trail
+        if trail is None:
+            if self.recorder is None:
+                return
+            trail = request.trail = self._trail(request.exchange, request.api, request.arrived_s)
+            if trail is None:
+                return
+        trail.request_id = f"{self._run_id}-{request.request_id}"
+        trail.tenant, trail.workload_class, trail.model = request.tenant, request.workload_class, request.model
+        trail.streamed, trail.max_output_tokens = bool(request.head.stream), request.max_output_tokens
+
+    def _trail(self, exchange: Exchange, api: ApiName, arrived_s: float) -> Trail | None:
+        context = None if self.sampler is None else self.sampler.context(exchange.headers)
+        if context is None and not self.logs_all:
+            return None
+        return Trail("", api, exchange.path.decode("latin-1"), arrived_s, context=context)
+
+    def never_arrived(self, exchange: Exchange, api: ApiName, now_s: float) -> None:
+        """What came was no request, or none that can be taken on."""
+        trail = None if self.recorder is None else self._trail(exchange, api, now_s)
+        if trail is not None:
+            self.record(trail, exchange, "refused", now_s)
+
+    def record(self, trail: Trail, exchange: Exchange, outcome: str, now_s: float) -> None:
+        """A request has ended, and its client has been told."""
+        trail.ended_s, trail.ended_unix_s = now_s, time.time()
+        trail.status, trail.outcome = exchange.status, outcome
+        if self.recorder is not None:
+            self.recorder.add(trail)
+
+    def _trace(self, trail: Trail, attempt: Attempt, action: Dispatch) -> None:
+        link = attempt.link
+        span_id = 0 if trail.context is None or self.sampler is None else self.sampler.span_id()
+        attempt.trail = AttemptTrail(
+            link.name,
+            link.backend.pool,
+            link.dialect.name,
+            link.address,
+            link.port,
+            action.reason.value,
+            attempt.dispatched_s,
+            action.score_usd,
+            action.cost_usd,
+            action.expected_output_tokens,
+            action.outside_score_usd,
+            span_id,
+        )
+        trail.attempts.append(attempt.trail)
+
     def dispatched(self, request: GatewayRequest, attempt: Attempt, action: Dispatch) -> None:
         """An attempt is about to be sent."""
         counters, pool = self.counters, attempt.link.backend.pool
         key = pool, action.reason.value
         counters.dispatches[key] = counters.dispatches.get(key, 0) + 1
+        if request.trail is not None:
+            self._trace(request.trail, attempt, action)
         if action.reason is DispatchReason.FIRST:
             waited_s = attempt.dispatched_s - request.arrived_s
             counters.of(request.workload_class, pool, request.tenant).queue.observe(waited_s)
@@ -64,8 +134,14 @@ class Telemetry:
     def first_token(self, request: GatewayRequest, attempt: Attempt, now_s: float) -> None:
         """The client has its first token."""
         request.first_token_s = now_s
-        pool = attempt.link.backend.pool
-        self.counters.of(request.workload_class, pool, request.tenant).ttft.observe(now_s - request.arrived_s)
+        if request.trail is not None:
+            request.trail.first_token_s = now_s
+            if attempt.trail is not None:
+                attempt.trail.first_token_s = now_s
+        pool, ttft_s = attempt.link.backend.pool, now_s - request.arrived_s
+        self.counters.of(request.workload_class, pool, request.tenant).ttft.observe(ttft_s)
+        if self.gen_ai is not None:
+            self.gen_ai.first_token(request.api, request.model, ttft_s)
 
     def attempt_ended(self, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None, delivered: int) -> None:
         """An attempt has ended.
@@ -78,30 +154,41 @@ class Telemetry:
         counters.attempts[key] = counters.attempts.get(key, 0) + 1
         if outcome == COMPLETED:
             self._answered(request, backend.pool, now_s, delivered if usage is None else usage.output_tokens)
+        spent_usd = 0.0
         if usage is not None:
             counters.used(backend.name, usage[0], usage[1], usage[2])
             spent_usd = self._rates[backend.pool].work(usage[0], usage[1], usage[2])
         elif delivered:
             spent_usd = self._rates[backend.pool].work(request.input_tokens, delivered)
-        else:
-            return
         counters.of(request.workload_class, backend.pool, request.tenant).spent_usd += spent_usd
+        if self.gen_ai is not None:
+            _tell(self.gen_ai, attempt, outcome, now_s, usage)
+        if attempt.trail is not None:
+            _end(attempt.trail, attempt, outcome, now_s, usage, spent_usd)
 
     def _answered(self, request: GatewayRequest, pool: str, now_s: float, output_tokens: int) -> None:
         """A request's answer is complete."""
         series, first_s = self.counters.of(request.workload_class, pool, request.tenant), request.first_token_s
         series.duration.observe(now_s - request.arrived_s)
         if first_s is not None and output_tokens > 1 and request.head.stream and request.rescue is None:
-            series.tpot.observe((now_s - first_s) / (output_tokens - 1))
+            tpot_s = (now_s - first_s) / (output_tokens - 1)
+            series.tpot.observe(tpot_s)
+            if self.gen_ai is not None:
+                self.gen_ai.time_per_token(request.api, request.model, tpot_s)
 
-    def rejected(self, reason: RejectReason) -> None:
+    def rejected(self, request: GatewayRequest, reason: RejectReason) -> None:
         """A request was turned away."""
         _count(self.counters.rejections, reason.value)
+        if request.trail is not None:
+            request.trail.rejected = reason.value
 
-    def request_ended(self, request: GatewayRequest, outcome: Outcome) -> None:
+    def request_ended(self, request: GatewayRequest, outcome: Outcome, now_s: float) -> None:
         """A request has ended."""
         counters, key = self.counters, (request.workload_class, outcome.value)
         counters.requests[key] = counters.requests.get(key, 0) + 1
+        if self.gen_ai is not None:
+            error = outcome.value if outcome in (Outcome.FAILED, Outcome.REJECTED) else ""
+            self.gen_ai.request(request.api, request.model, error, now_s - request.arrived_s)
 
     def rescued(self, outcome: str) -> None:
         """Count what became of an answer that broke off after its client had a part of it.
@@ -111,6 +198,25 @@ class Telemetry:
                 backend went on to its end; `impossible`: none could.
         """
         _count(self.counters.rescues, outcome)
+
+
+def _tell(gen_ai: GenAiMetrics, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None) -> None:
+    request, link = attempt.request, attempt.link
+    where = request.api, request.model, link.dialect.name, link.address, link.port
+    gen_ai.attempt(*where, error_of(outcome), now_s - attempt.dispatched_s)
+    if usage is not None:
+        gen_ai.tokens(*where, "input", usage.input_tokens)
+        gen_ai.tokens(*where, "output", usage.output_tokens)
+
+
+def _end(
+    trail: AttemptTrail, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None, spent_usd: float
+) -> None:
+    trail.outcome, trail.ended_s, trail.spent_usd = outcome, now_s, spent_usd
+    if usage is not None:
+        trail.tokens = usage[:3]
+    if trail.span_id and attempt.answer is not None and outcome == COMPLETED:
+        trail.ending = attempt.answer.ending()
 
 
 def _count(counts: dict[str, float], label: str, amount: float = 1) -> None:
