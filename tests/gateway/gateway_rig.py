@@ -283,6 +283,7 @@ def run_rig(
     engine_for: Callable[[Fleet], Any] | None = None,
     settings: Sequence[Mapping[str, Any]] = (),
     telemetry: TelemetrySettings | None = None,
+    seconds: float = 10,
 ) -> None:
     async def main() -> None:
         servers = []
@@ -307,7 +308,7 @@ def run_rig(
         rig = Rig(fleet, gateway, engine, ledger)
         rig.journal = journal
         try:
-            await asyncio.wait_for(scenario(rig), 10)
+            await asyncio.wait_for(scenario(rig), seconds)
             await asyncio.wait_for(rig.until(lambda: not gateway.gateway.requests_live), 10)
             assert not gateway.gateway.attempts_live
             assert not ledger.open
