@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 
 import msgspec
 
@@ -16,7 +17,7 @@ from headrace.telemetry.logs import iso
 from headrace.telemetry.trail import Trail
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One request, as JSON has it. `time` is its end; tokens and USD are of all its attempts."""
 
     time: str
@@ -75,25 +76,30 @@ class AccessLog:
 
 def line_of(trail: Trail) -> Line:
     """The line of a request."""
-    tokens, first_s, context = trail.tokens, trail.first_token_s, trail.context
+    first_s, context, attempts = trail.first_token_s, trail.context, trail.attempts
+    used, output, cached, usd = 0, 0, 0, 0.0
+    for attempt in attempts:
+        usd += attempt.spent_usd
+        if attempt.tokens is not None:
+            used, output, cached = used + attempt.tokens[0], output + attempt.tokens[1], cached + attempt.tokens[2]
     return Line(
-        time=iso(trail.ended_unix_s),
-        request_id=trail.request_id,
-        tenant=trail.tenant,
-        workload_class=trail.workload_class,
-        model=trail.model,
-        api=trail.api,
-        backend=trail.attempts[-1].backend if trail.attempts else "",
-        attempts=len(trail.attempts),
-        status=trail.status,
-        outcome=trail.outcome,
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
-        cached_input_tokens=tokens[2],
-        ttft_s=None if first_s is None else round(first_s - trail.arrived_s, 6),
-        e2e_s=round(trail.ended_s - trail.arrived_s, 6),
-        usd=trail.spent_usd,
-        trace_id=None if context is None else f"{context.trace_id:032x}",
+        iso(trail.ended_unix_s),
+        trail.request_id,
+        trail.tenant,
+        trail.workload_class,
+        trail.model,
+        trail.api,
+        attempts[-1].backend if attempts else "",
+        len(attempts),
+        trail.status,
+        trail.outcome,
+        used,
+        output,
+        cached,
+        None if first_s is None else round(first_s - trail.arrived_s, 6),
+        round(trail.ended_s - trail.arrived_s, 6),
+        usd,
+        None if context is None else f"{context.trace_id:032x}",
     )
 
 
@@ -110,6 +116,7 @@ def _for_people(line: Line) -> bytes:
     return (text if line.trace_id is None else f"{text} trace={line.trace_id}").encode() + b"\n"
 
 
+@lru_cache(maxsize=1024)
 def _word(text: str) -> str:
     """A name as one word: it may come from outside."""
     return text.encode("unicode_escape").decode().replace(" ", "\\x20") or "-"

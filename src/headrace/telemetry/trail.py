@@ -14,7 +14,7 @@ from headrace.telemetry.trace_context import TraceContext
 Tokens = tuple[int, int, int]  # input, output, and of the input those found in a cache
 
 
-class AttemptTrail(msgspec.Struct, eq=False):
+class AttemptTrail(msgspec.Struct, eq=False, gc=False):
     """One attempt.
 
     Attributes:
@@ -72,12 +72,6 @@ class Trail(msgspec.Struct, eq=False):
     status: int = 0
     outcome: str = ""
     rejected: str = ""
-
-    @property
-    def tokens(self) -> Tokens:
-        """Of all attempts, as far as backends counted them."""
-        known = [attempt.tokens for attempt in self.attempts if attempt.tokens is not None]
-        return sum(t[0] for t in known), sum(t[1] for t in known), sum(t[2] for t in known)
 
     @property
     def spent_usd(self) -> float:
