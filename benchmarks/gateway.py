@@ -88,7 +88,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_for(port: int, process: subprocess.Popen[Any], seconds: float = 10.0) -> None:
+def wait_for(port: int, process: subprocess.Popen[Any], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
