@@ -212,7 +212,7 @@ class Limits:
     outlier_ttft_ratio: float = 4.0
     domain_window_s: float = 10.0
     breaker_cooldown_s: float = 2.0
-    breaker_cooldown_max_s: float = 60.0
+    breaker_cooldown_max_s: float = 15.0
     backoff_base_s: float = 0.25
     backoff_cap_s: float = 8.0
     rescue: bool = True
