@@ -9,8 +9,9 @@ everybody who is turned away, and memory that does not grow.
 
 The fleet is a fifth of `examples/small.toml` (one GPU of five, a fifth of the places at the fast service), because two
 cores have to carry gateway, emulated backends and clients at three times its capacity; simulated and live runs are of
-the same file. Live, these are three processes, and the memory is that of the gateway's alone. Beside the traffic goes a
-probe, two chats per second, that reads the status and the `retry-after` of its answer.
+the same file. Live, these are three processes, and the memory is that of the gateway's alone; the index of prefixes,
+which is bounded by a setting, is small, so that it is full at once and does not hide what else might grow. Beside the
+traffic goes a probe, two chats per second, that reads the status and the `retry-after` of its answer.
 
 A fifth and not a half is coding: at three times the rate all coding has to fit into the fleet, or nobody can serve it.
 
@@ -52,6 +53,7 @@ SCALE = 5
 TIMES = 3.0
 PORT, ADMIN_PORT, FIRST_PORT = 18490, 18491, 184
 LOWEST_PER_S, HIGHEST_PER_S, WITHIN = 5.0, 200.0, 0.02
+LIMITS = "\n[limits]\nprefix_index_entries = 1024\n"
 LOOK_S = 5.0
 PROBES_PER_S = 2.0
 
@@ -68,12 +70,12 @@ class Seen:
 
 
 def scaled(text: str) -> str:
-    """A fifth of the small fleet, at ports of its own."""
+    """A fifth of the small fleet, at ports of its own, with an index of prefixes that is full at once."""
     head, *backends = re.split(r"(?=\[\[pools\.gpu\.backends\]\])", text)
     tail = backends[-1][backends[-1].index("[pools.groq]") :]
     gpu = backends[0]
     groq = re.sub(r"max_in_flight = (\d+)", lambda each: f"max_in_flight = {round(int(each[1]) / SCALE)}", tail)
-    return (head + gpu + groq).replace(":182", f":{FIRST_PORT}")
+    return (head + gpu + groq).replace(":182", f":{FIRST_PORT}") + LIMITS
 
 
 def traffic(rate_req_per_s: float, seconds: float) -> Iterator[Request]:
@@ -204,7 +206,8 @@ def show_memory(console: Console, name: str, seen: Seen) -> None:
 
 def main(
     seconds: Annotated[float, typer.Option(help="Length of the runs at three times the capacity.")] = 300.0,
-    once_seconds: Annotated[float, typer.Option(help="Length of the live run at the capacity.")] = 300.0,
+    once_seconds: Annotated[float, typer.Option(help="Length of the live run at the capacity; 0: none.")] = 300.0,
+    rate: Annotated[float, typer.Option(help="Requests per second that are the capacity; 0: to be found.")] = 0.0,
     run_live: Annotated[bool, typer.Option("--live/--no-live")] = True,
 ) -> None:
     """Print goodput, SLOs kept and who was turned away, at the fleet's capacity and at three times that."""
@@ -213,7 +216,7 @@ def main(
         path = Path(folder) / "fleet.toml"
         path.write_text(scaled(FLEET.read_text()))
         fleet = load_fleet(path)
-        once = capacity_per_s(fleet, seconds)
+        once = rate or capacity_per_s(fleet, seconds)
         table = Table(title=f"a fleet of {once:.1f} requests/s at once and at three times that")
         heads = (
             "run",
@@ -226,12 +229,12 @@ def main(
         )
         for head in (*heads, "turned away, failed", "retry-after", "without one"):
             table.add_column(head)
-        for rate, length in ((once, once_seconds), (TIMES * once, seconds)):
-            add_row(table, "simulated", rate, seconds, simulated(fleet, rate, seconds))
-            if run_live:
-                seen = live(path, rate, length)
-                add_row(table, "live", rate, length, seen)
-                show_memory(console, f"{rate:.1f}/s", seen)
+        for load, length in ((once, once_seconds), (TIMES * once, seconds)):
+            add_row(table, "simulated", load, seconds, simulated(fleet, load, seconds))
+            if run_live and length:
+                seen = live(path, load, length)
+                add_row(table, "live", load, length, seen)
+                show_memory(console, f"{load:.1f}/s", seen)
         console.print(table)
 
 

@@ -250,7 +250,7 @@ class BackendState:
     def answered(self, now_s: float, dispatched_s: float, tpot_s: float, workload_class: WorkloadClass) -> None:
         """An answer is complete: see whether fewer attempts would keep its class's SLO; `gave_back` follows."""
         held = self.tpot_limit
-        if held is not None:
+        if held is not None and (held.learns or tpot_s > (workload_class.slo.tpot_s or inf)):
             held.answered(now_s, workload_class, dispatched_s, tpot_s, self.in_flight)
             self.limit = int(min(self.allowed, held.in_flight))
 

@@ -32,6 +32,7 @@ from headrace.workload import WorkloadClass
 
 SAFETY: Final = 0.8  # of the misses that are allowed: the rest is for what else may miss
 MEMORY: Final = 0.02  # of an answer's weight in the fraction that missed
+FORGOTTEN: Final = 0.25 * MEMORY  # of such a fraction: as good as none
 CUT: Final = 0.15  # of what is in flight
 GROWTH_S: Final = 30.0  # in which a limit grows by the factor e
 LOWEST: Final = 0.25  # of what it can run at once
@@ -43,9 +44,10 @@ class TpotLimit:
 
     Attributes:
         in_flight: attempts that it may have; infinite until answers miss.
+        learns: answers that do not miss are of concern too: some have, of late.
     """
 
-    __slots__ = ("_at_s", "_cut_s", "_missed", "_most", "in_flight")
+    __slots__ = ("_at_s", "_cut_s", "_missed", "_most", "in_flight", "learns")
 
     def __init__(self, most: int) -> None:
         """
@@ -53,13 +55,14 @@ class TpotLimit:
             most: attempts that the backend can run at once.
         """
         self.in_flight = inf
+        self.learns = False
         self._most = float(most)
         self._missed: dict[str, float] = {}
         self._cut_s = self._at_s = 0.0
 
     def inherit(self, before: TpotLimit) -> None:
         """Take over what was learnt of the same backend."""
-        self.in_flight, self._missed = before.in_flight, dict(before._missed)
+        self.in_flight, self.learns, self._missed = before.in_flight, before.learns, dict(before._missed)
         self._cut_s, self._at_s = before._cut_s, before._at_s
 
     def answered(
@@ -67,7 +70,7 @@ class TpotLimit:
     ) -> None:
         """An answer is complete; so many were in flight, itself included."""
         slo_s = workload_class.slo.tpot_s
-        if slo_s is None or (tpot_s <= slo_s and not self._missed):
+        if slo_s is None:
             return
         if tpot_s <= slo_s:
             self._learn(workload_class, 0.0)
@@ -76,11 +79,16 @@ class TpotLimit:
             self.in_flight = max((1.0 - CUT) * min(self.in_flight, in_flight), LOWEST * self._most, 1.0)
             self._cut_s = now_s
         self._at_s = now_s
+        self.learns = bool(self._missed)
 
     def _learn(self, workload_class: WorkloadClass, missed: float) -> float:
         """The fraction of its class that missed, with one more."""
         before = self._missed.get(workload_class.name, 0.0)
-        part = self._missed[workload_class.name] = before + MEMORY * (missed - before)
+        part = before + MEMORY * (missed - before)
+        if part < FORGOTTEN and self.in_flight == inf:
+            self._missed.pop(workload_class.name, None)
+        else:
+            self._missed[workload_class.name] = part
         return part
 
     def _grow(self, now_s: float) -> None:
