@@ -40,7 +40,7 @@ from headrace.workload import Request, WorkloadClass
 DIALECTS = ("cerebras", "groq")
 TOKENS_PER_MINUTE = 60_000.0
 CEILING = 2000
-USED = 0.97
+USED = 0.96
 BURST_S, CALM_S = 15.0, 15.0  # mean time in each state
 BURST_PER_S, CALM_PER_S = 2.4, 0.4  # requests per second
 
