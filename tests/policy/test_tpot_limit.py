@@ -32,9 +32,14 @@ def test_nothing_is_held_while_no_more_miss_than_may() -> None:
 
 def test_a_class_without_an_slo_on_tpot_holds_nobody() -> None:
     limit = TpotLimit(20)
+    slack = replace(CODING, name="batch", slo=Slo(ttft_s=1.0))
     for k in range(100):
-        limit.answered(0.1 * k, replace(CODING, slo=Slo(ttft_s=1.0)), 0.1 * k - 1.0, 100.0, 20)
+        limit.answered(0.1 * k, slack, 0.1 * k - 1.0, 100.0, 20)
     assert limit.in_flight == inf
+    held = after([(0.1 * k, SLOW) for k in range(100)])
+    for k in range(1000):
+        held.answered(10.0 + 0.1 * k, slack, 10.0, 100.0, 20)
+    assert held.in_flight == inf, "who was held for another class is not held when that is gone"
 
 
 def test_answers_that_were_sent_before_a_cut_cut_no_further() -> None:

@@ -71,8 +71,8 @@ class TpotLimit:
         """An answer is complete; so many were in flight, itself included."""
         slo_s = workload_class.slo.tpot_s
         if slo_s is None:
-            return
-        if tpot_s <= slo_s:
+            self._grow(now_s)
+        elif tpot_s <= slo_s:
             self._learn(workload_class, 0.0)
             self._grow(now_s)
         elif self._learn(workload_class, 1.0) > _allowed(workload_class) and dispatched_s >= self._cut_s:
