@@ -25,7 +25,11 @@ class Backend:
 
     Attributes:
         url: base URL without the endpoint path, e.g. `http://10.0.0.1:8000`.
-        api_key_env: environment variable that holds the key; None: no key is sent.
+        api_key_env: environment variable that holds the key; None, and no file: no key is sent.
+        api_key_file: file that holds it; nobody but its owner may read it.
+        link_local: the URL may be a link-local address, where clouds keep their machines' credentials.
+        ca_file: certificates, in PEM, that the backend's is signed by; None: those of the system.
+        client_certificate_file, client_key_file: what is shown to a backend that asks for a certificate, in PEM.
         max_in_flight: most attempts dispatched and not ended.
         emulated: `headrace emulate` serves this backend itself.
         dialect: name of the dialect that it speaks (`wire.dialects`).
@@ -39,6 +43,7 @@ class Backend:
     pool: str
     url: str
     api_key_env: str | None = None
+    api_key_file: str | None = None
     max_in_flight: int = 256
     emulated: bool = False
     dialect: str = "openai-compatible"
@@ -46,6 +51,15 @@ class Backend:
     token_refresh_s: float = 1800.0
     aws_region: str | None = None
     lacks: tuple[str, ...] = ()
+    link_local: bool = False
+    ca_file: str | None = None
+    client_certificate_file: str | None = None
+    client_key_file: str | None = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is sent."""
+        return self.api_key_env is not None or self.api_key_file is not None
 
 
 @dataclass(frozen=True, slots=True)
