@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ from headrace.errors import InvariantError
 from headrace.fleet import Fleet, Limits
 from headrace.gateway.books import MAX_UNWRITTEN_BYTES
 from headrace.policy import (
+    EARLY_S,
     Asking,
     AttemptFailed,
     Candidate,
@@ -45,6 +47,7 @@ from headrace.policy import (
     Policy,
     PolicyEngine,
     RejectReason,
+    SetTimer,
 )
 from headrace.wire.backend_error import MAX_RETRY_AFTER_S
 from headrace.wire.sse import MAX_EVENT_BYTES
@@ -568,3 +571,19 @@ def test_a_policy_that_raises_gets_its_client_a_500_that_names_it_and_the_gatewa
         assert state["engine"]["requests_live"] == 0
 
     run_rig(scenario, ScriptedBackend(STREAM), engine_for=engine_for)
+
+
+def test_no_timer_fires_before_its_time_whatever_the_loop_takes_for_now(run_rig: RunRig) -> None:
+    """A loop's own clock stands still while the loop is busy: what is set then would come early, and mean nothing."""
+
+    async def scenario(rig: Rig) -> None:
+        driver, told = rig.gateway.gateway, list[float]()
+        started_s = driver._clock()
+        driver._clock = lambda: started_s + 0.2 * (time.monotonic() - started_s)
+        driver.tell = lambda event: told.append(driver.now_s())
+        due_s = driver.now_s() + 0.02
+        driver._set_timer(driver.now_s(), SetTimer(1, due_s))
+        await rig.until(lambda: told)
+        assert told[0] >= due_s - EARLY_S
+
+    run_rig(scenario, ScriptedBackend())
