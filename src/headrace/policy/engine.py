@@ -247,7 +247,7 @@ class PolicyEngine:
         """What other engines over the same fleet are to know of this one."""
         limits = self._chooser.limits
         used = () if limits is None else limits.used()
-        return PeersReported(self._now_s, 1, own_loads(self._backends), used)
+        return PeersReported(self._now_s, 1, own_loads(self._backends), used, self._chooser.draws(self._now_s))
 
     def explain(self, now_s: float, event: Arrived) -> list[Explained]:
         """What each candidate would cost this request now, the cheapest first; changes nothing."""
@@ -380,6 +380,7 @@ class PolicyEngine:
 
     def _peers_reported(self, now_s: float, event: PeersReported) -> list[AnyAction]:
         believed = self._board.reported(now_s, event)
+        self._chooser.drawn_elsewhere(now_s, event)
         if self._chooser.limits is not None:
             self._chooser.limits.used_elsewhere(now_s, dict(event.used))
         actions = self._timers.set(SIGNAL_TIMER, now_s + self._board.interval_s) if believed else []
