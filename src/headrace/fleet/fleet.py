@@ -44,7 +44,6 @@ class Backend:
     pool: str
     url: str
     api_key_env: str | None = None
-    api_key_file: str | None = None
     max_in_flight: int = 256
     emulated: bool = False
     dialect: str = "openai-compatible"
@@ -52,6 +51,7 @@ class Backend:
     token_refresh_s: float = 1800.0
     aws_region: str | None = None
     lacks: tuple[str, ...] = ()
+    api_key_file: str | None = None
     link_local: bool = False
     ca_file: str | None = None
     client_certificate_file: str | None = None
