@@ -341,14 +341,6 @@ class RouteTable(Table, frozen=True, kw_only=True):
     workload_class: Text | None = None
 
 
-class TenantsTable(Table, frozen=True, kw_only=True):
-    """`[tenants]`: how tenants are told apart; see `fleet.Tenants`."""
-
-    header: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")] | None = None
-    by_credential: bool = False
-    most: Count = 64
-
-
 class SignalsTable(Table, frozen=True, kw_only=True):
     """`[signals]`: backends publish their load; every setting has the default of `headrace.fleet.Signals`."""
 
@@ -375,6 +367,8 @@ TOP_LEVEL = (
     "signals",
     "peers",
     "tenants",
+    "tls",
+    "admin",
     "aliases",
     "fallbacks",
 )
