@@ -26,7 +26,11 @@ class Backend:
 
     Attributes:
         url: base URL without the endpoint path, e.g. `http://10.0.0.1:8000`.
-        api_key_env: environment variable that holds the key; None: no key is sent.
+        api_key_env: environment variable that holds the key; None, and no file: no key is sent.
+        api_key_file: file that holds it; nobody but its owner may read it.
+        link_local: the URL may be a link-local address, where clouds keep their machines' credentials.
+        ca_file: certificates, in PEM, that the backend's is signed by; None: those of the system.
+        client_certificate_file, client_key_file: what is shown to a backend that asks for a certificate, in PEM.
         max_in_flight: most attempts dispatched and not ended.
         emulated: `headrace emulate` serves this backend itself.
         dialect: name of the dialect that it speaks (`wire.dialects`).
@@ -40,6 +44,7 @@ class Backend:
     pool: str
     url: str
     api_key_env: str | None = None
+    api_key_file: str | None = None
     max_in_flight: int = 256
     emulated: bool = False
     dialect: str = "openai-compatible"
@@ -47,6 +52,15 @@ class Backend:
     token_refresh_s: float = 1800.0
     aws_region: str | None = None
     lacks: tuple[str, ...] = ()
+    link_local: bool = False
+    ca_file: str | None = None
+    client_certificate_file: str | None = None
+    client_key_file: str | None = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is sent."""
+        return self.api_key_env is not None or self.api_key_file is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +227,7 @@ class Limits:
     outlier_ttft_ratio: float = 4.0
     domain_window_s: float = 10.0
     breaker_cooldown_s: float = 2.0
-    breaker_cooldown_max_s: float = 60.0
+    breaker_cooldown_max_s: float = 15.0
     backoff_base_s: float = 0.25
     backoff_cap_s: float = 8.0
     rescue: bool = True

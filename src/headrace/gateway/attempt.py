@@ -320,6 +320,7 @@ class Attempt:
         status, wire = client_error(fault, self.request.api)
         if body is not None and self.link.dialect.error_shape is _SHAPES.get(self.request.api, ErrorShape.WRAPPED):
             wire = body if _is_wrapped(body) else wire
+        wire = self.link.credentials.redacted(wire)
         if kind is not None:
             self._retry_after_s = fault.retry_after_s
             if kind is FailureKind.UNFIT:

@@ -10,6 +10,7 @@ from headrace.errors import ConfigError, Fault
 from headrace.fleet import Backend, Fleet, Quota
 from headrace.fleet.credentials import Credentials, credential_variables
 from headrace.fleet.dialect_check import spoken_dialect
+from headrace.gateway.key_files import credential_faults, file_key, tls_context
 from headrace.http import ConnectionPool, PoolLimits, Rounds
 from headrace.wire import ApiName
 
@@ -32,10 +33,16 @@ class BackendLink:
     __slots__ = ("_answer_heads", "_starts", "backend", "credentials", "dialect", "fit_key", "name", "pool", "quota")
 
     def __init__(
-        self, backend: Backend, environment: Mapping[str, str], rounds: Rounds, quota: Quota | None = None
+        self,
+        backend: Backend,
+        environment: Mapping[str, str],
+        rounds: Rounds,
+        quota: Quota | None = None,
+        file_key: str | None = None,
     ) -> None:
         """
         Args:
+            file_key: what the backend's `api_key_file` holds.
             quota: whose rate-limit headers the policy engine is told of; None: it reserves nothing here.
         """
         self.quota = quota
@@ -44,8 +51,9 @@ class BackendLink:
         self.dialect = spoken_dialect(backend)
         self.fit_key = " ".join((self.dialect.name, *sorted(backend.lacks)))  # backends that take the same bodies
         limit = backend.max_in_flight + SPARE_CONNECTIONS
-        self.pool = ConnectionPool(backend.url, PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit), rounds=rounds)
-        self.credentials = Credentials(backend, environment)
+        sizes = PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit)
+        self.pool = ConnectionPool(backend.url, sizes, ssl=tls_context(backend), rounds=rounds)
+        self.credentials = Credentials(backend, environment, file_key)
         start = (
             b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
             b"accept: application/json, text/event-stream\r\nuser-agent: headrace\r\n"
@@ -105,9 +113,13 @@ def link_backends(
             setting = "api_key_env" if backend.api_key_env is not None else "dialect"
             faults.append(Fault(f"backends.{backend.name}.{setting}", f"set {', '.join(missing)} in the environment"))
             continue
+        found = credential_faults(backend, environment)
+        if found:
+            faults += found
+            continue
         try:
             quota = fleet.pools[backend.pool].deployment.quota if fleet.limits.reserve_quota else None
-            links[backend.name] = BackendLink(backend, environment, rounds, quota)
+            links[backend.name] = BackendLink(backend, environment, rounds, quota, file_key(backend))
         except ValueError as error:
             faults.append(Fault(f"backends.{backend.name}.url", str(error)))
     if faults:

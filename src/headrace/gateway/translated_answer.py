@@ -270,7 +270,9 @@ def resumed_stream(attempt: Attempt, rescue: Rescue) -> TranslatedStream:
     """A stream that goes on with an answer of which the client has a part."""
     said = rescue.bodies[attempt.link.fit_key]
     reader = APIS[said.api].stream_reader(said.tools)
-    return TranslatedStream(attempt, reader, rescue.writer, Seam(rescue.progress, said.trimmed))
+    return TranslatedStream(
+        attempt, reader, rescue.writer, Seam(rescue.progress, said.trimmed, attempt.link.dialect.may_repeat)
+    )
 
 
 def stream_writer(attempt: Attempt) -> StreamWriter:

@@ -58,6 +58,7 @@ class Server:
         self._loop = loop
         self._listeners: list[asyncio.Server] = []
         self._connections: dict[ServerConnection | WebSocket, None] = {}
+        self._by_address: dict[str, int] = {}
         self._emptied: asyncio.Event = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -147,8 +148,23 @@ class Server:
     def opened(self, connection: ServerConnection) -> None:
         """A client connected."""
         self._connections[connection] = None
-        if len(self._connections) > self.limits.max_connections or self.draining:
+        if len(self._connections) > self.limits.max_connections or self.draining or self._crowded(connection):
             connection.close_now()
+
+    def _crowded(self, connection: ServerConnection) -> bool:
+        """Whether its address has more connections than it may; counted where there is a limit."""
+        most = self.limits.max_connections_per_address
+        if most is None:
+            return False
+        self._by_address[connection.address] = count = self._by_address.get(connection.address, 0) + 1
+        return count > most
+
+    def _leaves(self, address: str) -> None:
+        left = self._by_address.get(address, 0) - 1
+        if left > 0:
+            self._by_address[address] = left
+        else:
+            self._by_address.pop(address, None)
 
     def replaced(self, connection: ServerConnection, successor: WebSocket) -> None:
         """A client's connection speaks another protocol from here on."""
@@ -158,6 +174,8 @@ class Server:
     def closed(self, connection: ServerConnection | WebSocket) -> None:
         """A client's connection is closed."""
         self._connections.pop(connection, None)
+        if self._by_address:
+            self._leaves(connection.address)
         if not self._connections:
             self._emptied.set()
 

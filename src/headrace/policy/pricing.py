@@ -41,6 +41,8 @@ from headrace.errors import InvariantError
 from headrace.fleet import Backend, Limits
 from headrace.perf import Serving, SpeedCurve
 from headrace.policy.breaker import Breaker, Probe
+from headrace.policy.tpot_limit import TpotLimit
+from headrace.workload import WorkloadClass
 
 LEARNING_RATE: Final = 0.05
 LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
@@ -63,7 +65,8 @@ class BackendState:
     """What the engine knows of one backend: its prices, its speed as corrected, and its load.
 
     Attributes:
-        in_flight: attempts dispatched and not ended.
+        in_flight: attempts dispatched and not ended. `limit`: as many as there may be; `allowed`: without `tpot_limit`.
+        tpot_limit: what holds them to an SLO on TPOT; None: they do not slow each other down.
         prefill_backlog_s: uncontended prefill seconds of the attempts that have no first token yet.
         kv_tokens: context tokens that its attempts are expected to hold.
         waiting_usd_per_s: value of time of all its attempts together.
@@ -94,6 +97,7 @@ class BackendState:
         "_usd_per_cached_input_token",
         "_usd_per_input_token",
         "_usd_per_output_token",
+        "allowed",
         "breaker",
         "drained",
         "elsewhere",
@@ -118,6 +122,7 @@ class BackendState:
         "t1",
         "t2",
         "tpot_factor",
+        "tpot_limit",
         "ttft_factor",
         "usd_in",
         "usd_in2",
@@ -146,7 +151,7 @@ class BackendState:
         self.index = index
         self.name = backend.name
         self.pool = backend.pool
-        self.limit = backend.max_in_flight
+        self.limit = self.allowed = backend.max_in_flight
         self.inside = inside
         self.side = side
         self.breaker = Breaker(limits.breaker_failures, limits.breaker_cooldown_s, limits.breaker_cooldown_max_s)
@@ -161,6 +166,8 @@ class BackendState:
         self.signals: dict[str, tuple[float, float]] = {}
         self.elsewhere: Elsewhere | None = None
         self.hit_factor = 1.0
+        hosted = curve.serving is Serving.HOSTED
+        self.tpot_limit = None if hosted else TpotLimit(min(curve.max_batch, backend.max_in_flight))
         self.ready = False
         self.stale = stale
         self._usd_per_cached_input_token = cost.usd_per_cached_input_token
@@ -230,6 +237,9 @@ class BackendState:
         self.failure_rate = before.failure_rate
         self.hit_factor = before.hit_factor
         self.signals = dict(before.signals)
+        if self.tpot_limit is not None and before.tpot_limit is not None:
+            self.tpot_limit.inherit(before.tpot_limit)
+            self.limit_to(self.allowed)
         self.look_again()
 
     def look_again(self) -> None:
@@ -237,9 +247,17 @@ class BackendState:
         self.ready = False
         self.stale[self.index] = True
 
+    def answered(self, now_s: float, dispatched_s: float, tpot_s: float, workload_class: WorkloadClass) -> None:
+        """An answer is complete: see whether fewer attempts would keep its class's SLO; `gave_back` follows."""
+        held = self.tpot_limit
+        if held is not None and (held.learns or tpot_s > (workload_class.slo.tpot_s or inf)):
+            held.answered(now_s, workload_class, dispatched_s, tpot_s, self.in_flight)
+            self.limit = int(min(self.allowed, held.in_flight))
+
     def limit_to(self, limit: int) -> None:
         """It may have so many attempts of ours in flight."""
-        self.limit = limit
+        self.allowed = limit
+        self.limit = limit if self.tpot_limit is None else int(min(limit, self.tpot_limit.in_flight))
         self.ready = False
         self.stale[self.index] = True
 
