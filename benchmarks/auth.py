@@ -1,8 +1,9 @@
 """What keys and limits cost a request, in CPU time: the gateway's own calls, with a thousand keys in the file.
 
-Each row is what comes on top of a gateway without keys, median over interleaved rounds of one process: who asks (`key`),
-what is kept of a request without limits (`key, counted`), and a request with limits of every kind, whose counts are in
-memory that workers share (`limits`). The target is 3 us for a key. What it does not show: contention between workers.
+Each row is what comes on top of a gateway without keys, median over interleaved rounds of one process: who asks
+(`key`), what is kept of a request without limits (`key, counted`), and a request with limits of every kind, whose
+counts are in memory that workers share (`limits`). The target is 3 us for a key. What it does not show: contention
+between workers.
 """
 
 from __future__ import annotations

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING
 
+from headrace.cost import MarginalCost, request_cost_usd
 from headrace.errors import Forbidden, HeadraceError, QuotaExceeded, Unauthenticated
 from headrace.fleet import Allowance, Fleet
 from headrace.gateway.books import tell_operator
-from headrace.gateway.spending import Prices, charged_usd
+from headrace.gateway.spending import charged_usd, prices_of
 from headrace.gateway.tenants import TenantBook
 from headrace.ledger import fleet_terms
 from headrace.metrics import Metric
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from headrace.gateway.attempt import GatewayRequest
 
 
+FREE = MarginalCost(0.0, 0.0, 0.0)
+NOTHING = Amount()
 CHALLENGE = b"www-authenticate: Bearer\r\n"  # RFC 9110, 11.6.1: a 401 says how to do better
 
 
@@ -38,18 +41,18 @@ class Caller:
 
     Attributes:
         key: name of the key; empty: it has none.
-        parties: those whose limits a request must meet; accounts: those that it is charged to.
+        parties: those whose limits a request must meet; others: those that it is charged to all the same.
         models, classes, pools: that it may have; None: all.
         unlimited: it has no limits; plain: nothing is said of the value of its time.
     """
 
     __slots__ = (
-        "accounts",
         "allowances",
         "classes",
         "key",
         "models",
         "of",
+        "others",
         "parties",
         "plain",
         "pools",
@@ -66,7 +69,7 @@ class Caller:
             named.append(Party("key", key.name, key.allowance))
         self.allowances = tuple(party.allowance for party in named)
         self.parties = tuple(party for party in named if party.allowance.limited)
-        self.accounts = tuple(named)
+        self.others = tuple(party for party in named if not party.allowance.limited)
         self.unlimited = not self.parties
         self.plain = all(each.priority == 1.0 and each.value_of_time_usd_per_s is None for each in self.allowances)
         self.models = _both(each.models for each in self.allowances)
@@ -95,14 +98,13 @@ class Caller:
 class Grant:
     """What a request was let by with, and what it has used so far."""
 
-    __slots__ = ("caller", "estimate", "over", "tokens", "usd")
+    __slots__ = ("caller", "estimate", "tokens", "usd")
 
     def __init__(self, caller: Caller, estimate: Amount) -> None:
         self.caller = caller
         self.estimate = estimate
         self.tokens = 0.0
         self.usd = 0.0
-        self.over = False
 
 
 class Access:
@@ -131,7 +133,7 @@ class Access:
         self._book = TenantBook(fleet.tenants)
         self._clock = clock
         self._wall = wall
-        self._owed: dict[str, tuple[Party, Amount]] = {}
+        self._owed: dict[Party, float] = {}
         self._overruns = 0
         self._callers: dict[str, Caller] = {}
         self.use(fleet)
@@ -144,11 +146,11 @@ class Access:
         self._callers.clear()
         self._of_key: dict[str, Caller] = {}
         terms = {each.backend: each for each in fleet_terms(fleet)} if self.counts else {}
-        self._prices = {name: Prices.of(each) for name, each in terms.items()}
-        self._dearest: dict[str, Prices] = {}
+        self._prices = {name: prices_of(each) for name, each in terms.items()}
+        self._dearest: dict[str, MarginalCost] = {}
         for each in terms.values():
-            before = self._dearest.get(each.model, Prices(0.0, 0.0, 0.0))
-            self._dearest[each.model] = Prices(*map(max, before, Prices.of(each)))
+            before = self._dearest.get(each.model, FREE)
+            self._dearest[each.model] = MarginalCost(*map(max, before, prices_of(each)))
 
     # who
 
@@ -193,13 +195,12 @@ class Access:
         if limiter is None or caller is None:
             return ()
         if caller.unlimited:
-            request.grant = Grant(caller, Amount())
+            request.grant = Grant(caller, NOTHING)
             return ()
         estimate = self._estimate(request)
         standing = limiter.admit(caller.parties, estimate, self._clock(), self._wall())
-        request.grant = grant = Grant(caller, estimate)
-        grant.over = standing.usd_left is not None and standing.usd_left <= 0.0
-        self._overruns += grant.over
+        request.grant = Grant(caller, estimate)
+        self._overruns += standing.usd_left is not None and standing.usd_left <= 0.0
         return standing.headers()
 
     def value_of_time_usd_per_s(self, request: GatewayRequest) -> float | None:
@@ -215,12 +216,12 @@ class Access:
     def _estimate(self, request: GatewayRequest) -> Amount:
         ceiling = request.max_output_tokens
         expected = self._fleet.classes[request.workload_class].expected_output_tokens
-        prices = self._dearest.get(request.model, Prices(0.0, 0.0, 0.0))
+        prices = self._dearest.get(request.model, FREE)
         if request.api == "embeddings":
-            return Amount(request.input_tokens, prices.usd(request.input_tokens, 0))
+            return Amount(request.input_tokens, request_cost_usd(prices, request.input_tokens, 0))
         tokens = request.input_tokens + min(expected, inf if ceiling is None else ceiling)
         most = self._fleet.output_ceiling(request.model) if ceiling is None else ceiling
-        return Amount(tokens, prices.usd(request.input_tokens, most))
+        return Amount(tokens, request_cost_usd(prices, request.input_tokens, most))
 
     # what
 
@@ -244,25 +245,21 @@ class Access:
         if grant is None or limiter is None:
             return
         request.grant = None
-        caller, used = grant.caller, Amount(grant.tokens, grant.usd)
+        caller = grant.caller
         if not caller.unlimited:
+            used = Amount(grant.tokens, grant.usd)
             limiter.settle(caller.parties, grant.estimate, used, self._clock(), self._wall())
-        if len(caller.parties) < len(caller.accounts) and used.usd:
-            for party in caller.accounts:
-                if party not in caller.parties:
-                    before = self._owed.get(party.account)
-                    self._owed[party.account] = (
-                        party,
-                        Amount(0.0, used.usd + (0.0 if before is None else before[1].usd)),
-                    )
+        if grant.usd:
+            for party in caller.others:
+                self._owed[party] = self._owed.get(party, 0.0) + grant.usd
 
     def sweep(self) -> None:
         """About once a second: charge what has no limit."""
         if self._owed and self._limiter is not None:
             owed, self._owed = self._owed, {}
             try:
-                for party, used in owed.values():
-                    self._limiter.settle((party,), Amount(), used, self._clock(), self._wall())
+                for party, usd in owed.items():
+                    self._limiter.settle((party,), NOTHING, Amount(0.0, usd), self._clock(), self._wall())
             except HeadraceError as error:
                 tell_operator(f"what tenants without limits spend is not counted: {error}")
 

@@ -13,7 +13,6 @@ The last is the most that it may have cost; a tenant's hard budget would rather 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from headrace.cost import MarginalCost, request_cost_usd
 from headrace.ledger import Entry, Terms
@@ -22,25 +21,13 @@ from headrace.tenancy import Periods
 from headrace.wire import Usage
 
 
-class Prices(NamedTuple):
-    """USD per token of one backend."""
-
-    input_usd: float
-    cached_input_usd: float
-    output_usd: float
-
-    @classmethod
-    def of(cls, terms: Terms) -> Prices:
-        """Those that the ledger bills by."""
-        return cls(terms.input_usd_per_token, terms.cached_input_usd_per_token, terms.output_usd_per_token)
-
-    def usd(self, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0) -> float:
-        """What so many tokens cost."""
-        return request_cost_usd(MarginalCost(*self), input_tokens, output_tokens, cached_input_tokens)
+def prices_of(terms: Terms) -> MarginalCost:
+    """USD per token of one backend, as the ledger bills it."""
+    return MarginalCost(terms.input_usd_per_token, terms.cached_input_usd_per_token, terms.output_usd_per_token)
 
 
 def charged_usd(
-    prices: Prices,
+    prices: MarginalCost,
     status: str,
     usage: Usage | None,
     input_tokens: int,
@@ -55,12 +42,12 @@ def charged_usd(
         reserved_tokens: the most output that there may have been; None: no bound.
     """
     if usage is not None:
-        return prices.usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens or 0)
+        return request_cost_usd(prices, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens or 0)
     if status in (AttemptStatus.INTERRUPTED, AttemptStatus.OPEN):
-        return prices.usd(input_tokens, max(delivered_tokens, reserved_tokens or 0))
+        return request_cost_usd(prices, input_tokens, max(delivered_tokens, reserved_tokens or 0))
     if status == AttemptStatus.FAILED and not delivered_tokens:
         return 0.0
-    return prices.usd(input_tokens, delivered_tokens)
+    return request_cost_usd(prices, input_tokens, delivered_tokens)
 
 
 def spent_before(entries: Iterable[Entry], periods: Periods) -> dict[str, tuple[float, float]]:
@@ -85,4 +72,4 @@ def accounts_of(tenant: str, key: str) -> tuple[str, ...]:
 
 def _entry_usd(entry: Entry, terms: Terms) -> float:
     usage = Usage(entry.input_tokens, entry.output_low, entry.cached_input_tokens or 0) if entry.usage else None
-    return charged_usd(Prices.of(terms), entry.status, usage, entry.input_tokens, entry.output_low, entry.output_high)
+    return charged_usd(prices_of(terms), entry.status, usage, entry.input_tokens, entry.output_low, entry.output_high)

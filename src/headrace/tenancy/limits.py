@@ -37,9 +37,10 @@ class Amount(NamedTuple):
 
 
 class Party:
-    """One tenant, or one key, as it is counted. `title` is what messages call it; `account` names its account."""
+    """One tenant, or one key, as it is counted. `title` is what messages call it; `account` names its account,
+    and `number` finds it."""
 
-    __slots__ = ("account", "allowance", "requests", "reserves", "title", "tokens")
+    __slots__ = ("account", "allowance", "number", "requests", "reserves", "title", "tokens")
 
     def __init__(self, kind: str, name: str, allowance: Allowance) -> None:
         """
@@ -49,6 +50,7 @@ class Party:
         self.title = f"{kind} {name!r}"
         self.account = f"{kind}/{name}"
         self.allowance = allowance
+        self.number: int | None = None
         self.requests = _bucket(allowance.requests_per_minute)
         self.tokens = _bucket(allowance.tokens_per_minute)
         self.reserves = allowance.budgeted and allowance.hard
@@ -116,8 +118,8 @@ class Limiter:
         """
         accounts, now = self._accounts, _Now(now_s, now_unix_s, self._at(now_unix_s))
         with accounts.locked():
-            opened = [(party, accounts.number(party.account)) for party in parties]
-            read = [(party, number, self._read(number, party, now)) for party, number in opened]
+            numbered = [(party, self._number(party)) for party in parties]
+            read = [(party, number, self._read(number, party, now)) for party, number in numbered]
             for party, _, account in read:
                 _check(party, account, estimate, now, [(each, found) for each, _, found in read])
             for party, number, account in read:
@@ -131,7 +133,7 @@ class Limiter:
         accounts, now = self._accounts, _Now(now_s, now_unix_s, self._at(now_unix_s))
         with accounts.locked():
             for party in parties:
-                number = accounts.number(party.account)
+                number = self._number(party)
                 account = self._read(number, party, now)
                 _take(party, account, 0.0, used.tokens - estimate.tokens, now_s)
                 account.day_usd += used.usd
@@ -142,8 +144,14 @@ class Limiter:
         """How things stand for one of them."""
         now = _Now(now_s, now_unix_s, self._at(now_unix_s))
         with self._accounts.locked():
-            account = self._read(self._accounts.number(party.account), party, now)
+            account = self._read(self._number(party), party, now)
             return _standing([(party, account)], now), account
+
+    def _number(self, party: Party) -> int:
+        """Of its account, which stays the same: a party is of one limiter."""
+        if party.number is None:
+            party.number = self._accounts.number(party.account)
+        return party.number
 
     def _read(self, number: int, party: Party, now: _Now) -> Account:
         account = self._accounts.read(number)
