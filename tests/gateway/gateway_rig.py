@@ -10,7 +10,18 @@ from typing import Any
 
 import uvloop
 
-from headrace.fleet import Backend, Deployment, Fleet, Limits, Model, OperatingPoint, PerToken, Pool, Route
+from headrace.fleet import (
+    Backend,
+    Deployment,
+    Fleet,
+    Limits,
+    Model,
+    OperatingPoint,
+    PerToken,
+    Pool,
+    Route,
+    TelemetrySettings,
+)
 from headrace.gateway import Entrance, RunningGateway, start_gateway
 from headrace.ledger import Terms
 from headrace.policy import (
@@ -273,6 +284,8 @@ def run_rig(
     settings: Sequence[Mapping[str, Any]] = (),
     fleet_with: Callable[[Fleet], Fleet] = lambda fleet: fleet,
     entrance: Entrance | None = None,
+    telemetry: TelemetrySettings | None = None,
+    seconds: float = 10,
 ) -> None:
     async def main() -> None:
         servers = []
@@ -286,6 +299,7 @@ def run_rig(
             backend.port = server.sockets[0].getsockname()[1]
             ports.append(backend.port)
         fleet = fleet_with(small_fleet(ports, limits or Limits(), settings))
+        fleet = replace(fleet, telemetry=telemetry or TelemetrySettings())
         names = tuple(backend.name for backend in fleet.backends)
         engine = FirstFreeEngine(names) if engine_for is None else engine_for(fleet)
         ledger = ListLedger()
@@ -302,7 +316,7 @@ def run_rig(
         rig = Rig(fleet, gateway, engine, ledger)
         rig.journal = journal
         try:
-            await asyncio.wait_for(scenario(rig), 10)
+            await asyncio.wait_for(scenario(rig), seconds)
             await asyncio.wait_for(rig.until(lambda: not gateway.gateway.requests_live), 10)
             assert not gateway.gateway.attempts_live
             assert not ledger.open

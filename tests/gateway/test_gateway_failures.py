@@ -234,7 +234,7 @@ def test_an_answer_that_breaks_after_its_finish_reason_lacks_only_its_last_words
         assert (body, complete) == (ROLE + b"".join(TOKENS) + FINISH + DONE, True)
         (entry,) = rig.ledger.ended
         assert (entry["status"], entry["delivered_output_tokens"]) == ("completed", 5)
-        assert rig.gateway.gateway.telemetry.rescues == {"ended": 1}
+        assert rig.gateway.gateway.telemetry.counters.rescues == {"ended": 1}
 
     run_rig(scenario, ScriptedBackend(ending(answer)), ScriptedBackend(STREAM))
 
@@ -419,7 +419,7 @@ def test_a_ledger_that_cannot_be_written_holds_nobody_up_until_too_much_waits(
         rig.ledger.fault, rig.ledger.waiting_bytes = None, 0
         rig.gateway.gateway.sweep(1.0)
         assert (await rig.ask(post()))[0] == 200
-        assert rig.gateway.gateway.telemetry.ledger_faults > 0
+        assert rig.gateway.gateway.telemetry.counters.ledger_faults > 0
 
     run_rig(scenario, ScriptedBackend(WHOLE))
     assert capsys.readouterr().err.count("No space left on device") == 1, "the same fault is told once"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import msgspec
 import typer
 
 from headrace.cli.options import LEDGER, AdminPort, FleetFile, JournalPath, LedgerFile, PolicyName, Port
-from headrace.cli.output import JsonPath, say, write_result
+from headrace.cli.output import JsonPath, write_result
 from headrace.cli.running import ports_explained
 from headrace.cli.shipping import shipped
 from headrace.cli.supervisor import Supervisor
@@ -19,6 +20,7 @@ from headrace.errors import ConfigError
 from headrace.fleet import Fleet
 from headrace.gateway import LOOPBACK, bind_faults, is_loopback
 from headrace.ledger.places import make_directory
+from headrace.telemetry import set_up_logs, tell
 
 MOST_WORKERS = 256
 
@@ -64,6 +66,7 @@ def serve(
     faults = tuple(bind_faults(loaded, host, admin_host, behind_proxy))
     if faults:
         raise ConfigError("command line", faults)
+    set_up_logs(loaded.telemetry.log_format)
     announce = partial(_announce, loaded, settings, json)
     with ports_explained(f"ports {port} and {admin_port}", "--port 0 --admin-port 0 takes free ones"):
         if workers == 1:
@@ -94,5 +97,5 @@ def _announce(fleet: Fleet, settings: WorkerSettings, json: Path | None, port: i
     write_result(
         json, {"schema": 1, "command": "serve", "url": url, "admin_url": admin_url, "backends": backends, **files}
     )
-    say(url)
-    say(admin_url)
+    tell(url, logging.INFO)
+    tell(admin_url, logging.INFO)

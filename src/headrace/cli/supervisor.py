@@ -26,9 +26,9 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.cli.output import say
 from headrace.cli.worker import WorkerSettings, shared_pages
 from headrace.gateway import Supervised
+from headrace.telemetry import tell
 
 SOONEST_S = 0.1
 LATEST_S = 10.0
@@ -166,7 +166,7 @@ class Supervisor:
         wait_s = worker.crashed()
         self._tell_restarts()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
-        say(f"worker {worker.number} {how}; it is started again in {wait_s:g} s (restart {worker.restarts})")
+        tell(f"worker {worker.number} {how}; it is started again in {wait_s:g} s (restart {worker.restarts})")
         return None
 
     def _forget(self, worker: _Worker) -> None:

@@ -16,7 +16,7 @@ import msgspec
 import uvloop
 
 from headrace import __version__, rng
-from headrace.cli.output import explained, say
+from headrace.cli.output import explained
 from headrace.cli.running import stopped_by_signals
 from headrace.cli.shipping import shipped
 from headrace.config import SAMPLE, load_policy, parse_fleet, read_text, sample_fleet_text
@@ -40,6 +40,7 @@ from headrace.ledger.places import journal_of, writer_of
 from headrace.peers import BothPeers, MemoryPeers, Peers, RedisPeers, SharedRows
 from headrace.policy import Generations, PeriodResumed, Policy, PolicyEngine
 from headrace.policy.journal import JournalHeader
+from headrace.telemetry import set_up_logs, tell
 
 REPORTS = "reports"
 PAGES = "pages"
@@ -92,6 +93,7 @@ def run_worker(settings: WorkerSettings, text: str, fleet: Fleet, announce: Anno
 
 
 async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce) -> None:
+    set_up_logs(fleet.telemetry.log_format)
     stop = stopped_by_signals()
     if settings.shared is not None:
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)  # nothing is ever sent: it ended
@@ -138,7 +140,7 @@ def crew_of(settings: WorkerSettings, fleet: Fleet) -> Crew:
     far: Peers | None = None
     if fleet.peers.redis is not None:
         ours = f"{gateway}/" if settings.shared is not None else ""
-        far = RedisPeers(fleet.peers, f"{gateway}/{number}", os.environ, tell=say, ours=ours)
+        far = RedisPeers(fleet.peers, f"{gateway}/{number}", os.environ, tell=tell, ours=ours)
     if settings.shared is None:
         return Crew(peers=far)
     reports = SharedRows(Path(settings.shared) / REPORTS, workers, REPORT_BYTES)
@@ -169,7 +171,7 @@ def read_fleet(settings: WorkerSettings) -> tuple[str, Fleet]:
         kept = None if settings.shared is None else Path(settings.shared) / TAKEN_ON
         if kept is None or not kept.exists():
             raise
-        say(f"{error}; it goes on with the fleet that was taken on before")
+        tell(f"{error}; it goes on with the fleet that was taken on before")
         return kept.read_text(), parse_fleet(kept.read_text(), str(path), path.parent)
 
 

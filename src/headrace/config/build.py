@@ -24,6 +24,7 @@ from headrace.config.names import name_lists, names
 from headrace.config.peers_table import peers
 from headrace.config.policies import load_policy
 from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, speculation, split
+from headrace.config.telemetry_table import telemetry
 from headrace.config.tenants_table import admin, tenants, tls
 from headrace.errors import ConfigError
 from headrace.fleet import (
@@ -128,6 +129,7 @@ class _Builder:
             tls=tls(self._raw, self._faults, self._folder),
             admin=admin(self._raw, self._faults, self._folder),
             ledger=ledger_settings(self._section("ledger"), self._faults),
+            telemetry=telemetry(self._section("telemetry"), self._faults),
             commitments=commitments(self._section("commitments"), self._faults),
             budgets=budgets(self._section("budgets"), self._faults),
             aliases=names(self._section("aliases"), self._faults),

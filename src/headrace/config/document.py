@@ -371,6 +371,7 @@ TOP_LEVEL = (
     "ledger",
     "signals",
     "peers",
+    "telemetry",
     "tenants",
     "tls",
     "admin",

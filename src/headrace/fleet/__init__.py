@@ -20,6 +20,7 @@ from headrace.fleet.signals import Signals
 from headrace.fleet.spare import Spares
 from headrace.fleet.split import Split
 from headrace.fleet.system import System
+from headrace.fleet.telemetry import LogFormat, TelemetrySettings
 from headrace.fleet.tenants import Allowance, Tenants
 from headrace.fleet.thin import ThinnedPool, thinned
 
@@ -45,6 +46,7 @@ __all__ = [
     "LedgerSettings",
     "Limits",
     "ListPrice",
+    "LogFormat",
     "LostAccelerator",
     "Measured",
     "Memory",
@@ -72,6 +74,7 @@ __all__ = [
     "Split",
     "Stale",
     "System",
+    "TelemetrySettings",
     "Tenants",
     "ThinnedPool",
     "Tls",

@@ -14,6 +14,7 @@ from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.peers import Peers
 from headrace.fleet.signals import Signals
+from headrace.fleet.telemetry import TelemetrySettings
 from headrace.fleet.tenants import Tenants
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
@@ -263,6 +264,7 @@ class Fleet:
         tenants: how they are told apart, and what they may do.
         tls: of the clients' port; None: none. admin: who may use the admin port.
         ledger: how the gateway keeps its usage ledger.
+        telemetry: how it tells what it does.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
     """
@@ -282,6 +284,7 @@ class Fleet:
     tls: Tls | None = None
     admin: Admin = field(default_factory=Admin)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)

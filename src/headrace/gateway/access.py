@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from headrace.cost import MarginalCost, request_cost_usd
 from headrace.errors import Forbidden, HeadraceError, QuotaExceeded, Unauthenticated
 from headrace.fleet import Allowance, Fleet
-from headrace.gateway.books import tell_operator
 from headrace.gateway.spending import charged_usd, prices_of
 from headrace.gateway.tenants import TenantBook
 from headrace.ledger import fleet_terms
 from headrace.metrics import Metric
+from headrace.telemetry import tell
 from headrace.tenancy import Accounts, Amount, Key, KeyWatch, Limiter, Party
 from headrace.wire import Usage
 
@@ -261,7 +261,7 @@ class Access:
                 for party, usd in owed.items():
                     self._limiter.settle((party,), NOTHING, Amount(0.0, usd), self._clock(), self._wall())
             except HeadraceError as error:
-                tell_operator(f"what tenants without limits spend is not counted: {error}")
+                tell(f"what tenants without limits spend is not counted: {error}")
 
     # shown
 

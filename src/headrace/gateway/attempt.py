@@ -22,6 +22,7 @@ from headrace.gateway.spliced_answer import StreamAnswer
 from headrace.gateway.translated_answer import TranslatedWhole, resumed_stream, translated_stream
 from headrace.http import ClientExchange, Exchange, FailedKind, header_value
 from headrace.policy import FailureKind
+from headrace.telemetry import AttemptTrail, Trail, passed_on
 from headrace.wire import ApiName, BackendFault, ErrorKind, Head, Usage, client_error, read_error
 from headrace.wire.canonical import Failed, Request
 from headrace.wire.dialects import ErrorShape
@@ -59,6 +60,8 @@ class GatewayRequest(msgspec.Struct, eq=False):
         tenant: whose it is; `caller`: who asks, with what is allowed; `grant`: what was taken of its limits.
         rescue: its answer has broken off after the client had a part of it.
         held_back: the client takes the answer more slowly than it comes.
+        first_token_s: when the client had its first token, on the engine's clock; None: it has none.
+        trail: what is kept of it for the access log and its trace; None: nothing is.
     """
 
     request_id: int
@@ -88,6 +91,8 @@ class GatewayRequest(msgspec.Struct, eq=False):
     tenant: str = DEFAULT_TENANT
     caller: Caller | None = None
     grant: Grant | None = None
+    first_token_s: float | None = None
+    trail: Trail | None = None
 
     @property
     def held_bytes(self) -> int:
@@ -138,6 +143,7 @@ class Attempt:
         rescue: the answer is to be gone on with, not begun.
         lowered: a ceiling on its output that is lower than the client's, and the body that says so; None: it is not.
         pace: how quickly the answer comes; None: nobody has asked.
+        trail: what is kept of it for its request's access log line and trace; None: nothing is.
     """
 
     __slots__ = (
@@ -158,6 +164,7 @@ class Attempt:
         "pace",
         "request",
         "rescue",
+        "trail",
         "wants_framed",
     )
 
@@ -175,6 +182,7 @@ class Attempt:
         self.rescue = request.rescue
         self.lowered: tuple[int, bytes] | None = None
         self.pace: Pace | None = None
+        self.trail: AttemptTrail | None = None
         self.content_type = b""
         self._owner = owner
         self._emulated: bytes | None = None
@@ -192,8 +200,15 @@ class Attempt:
         api, body = (request.api, request.body) if said is None else (said.api, said.body)
         if self.lowered is not None:
             body = self.lowered[1]
-        head = self.link.request_head(api, request.exchange.headers, body)
+        head = self.link.request_head(api, self._headers(), body)
         self.client = self.link.pool.send(head, body, self)
+
+    def _headers(self) -> dict[bytes, bytes]:
+        """The client's, of which a few go on; where a trace is recorded, this attempt is the parent of what follows."""
+        headers, trail = self.request.exchange.headers, self.request.trail
+        if trail is None or trail.context is None or self.trail is None:
+            return headers
+        return passed_on(headers, trail.context, self.trail.span_id)
 
     @property
     def rescue_max_bytes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Backend, Fleet, Quota
@@ -30,7 +31,10 @@ class BackendLink:
     backend's key and the few headers in `FORWARDED`.
     """
 
-    __slots__ = ("_answer_heads", "_starts", "backend", "credentials", "dialect", "fit_key", "name", "pool", "quota")
+    __slots__ = (
+        *("_answer_heads", "_starts", "address", "backend", "credentials", "dialect", "fit_key", "name", "pool"),
+        *("port", "quota"),
+    )
 
     def __init__(
         self,
@@ -48,6 +52,8 @@ class BackendLink:
         self.quota = quota
         self.name = backend.name
         self.backend = backend
+        url = urlsplit(backend.url)
+        self.address, self.port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         self.dialect = spoken_dialect(backend)
         self.fit_key = " ".join((self.dialect.name, *sorted(backend.lacks)))  # backends that take the same bodies
         limit = backend.max_in_flight + SPARE_CONNECTIONS

@@ -115,7 +115,7 @@ class Gateway:
         self.access = access or Access(fleet)
         self.intake = Intake(fleet, self.recognizer, self.access)
         self._sees_prefixes = _sees_prefixes(fleet)
-        self.telemetry = Telemetry(fleet.classes, self.links)
+        self.telemetry = Telemetry(fleet, run_id)
         self.run_id = run_id.encode()
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
         self._ledger = ledger
@@ -153,8 +153,7 @@ class Gateway:
         self._sees_prefixes = _sees_prefixes(fleet)
         self._ledger.agree(fleet_terms(fleet))
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
-        self.telemetry.know_backends(tuple(links))
-        self.telemetry.know_classes(tuple(fleet.classes))
+        self.telemetry.use(fleet)
         for request in self._requests.values():
             if request.attempt is None:  # it waits, and may go to backends that there were not when it came
                 self.fittings.fit(request)
@@ -203,12 +202,14 @@ class Gateway:
                 request.explained = stated_lines(self.access.admit(request))
         except HeadraceError as error:
             self.refuse(exchange, error, api)
+            self.telemetry.never_arrived(exchange, api, self.now_s())
             return
         self._arrive(request, unfit)
 
     def _arrive(self, request: GatewayRequest, unfit: tuple[str, ...]) -> None:
         exchange, controls = request.exchange, request.controls
         self._requests[request.request_id] = request
+        self.telemetry.arrived(request)
         exchange.on_gone = lambda: self._client_gone(request)
         arrived = Arrived(
             request.request_id,
@@ -291,6 +292,7 @@ class Gateway:
             tenant=request.tenant,
             key="" if request.caller is None else request.caller.key,
         )
+        self.telemetry.dispatched(request, attempt, action)
         attempt.send()
 
     def _cancel(self, now_s: float, action: Cancel) -> None:
@@ -311,6 +313,7 @@ class Gateway:
 
     def _reject(self, now_s: float, action: Reject) -> None:
         request = self._requests[action.request_id]
+        self.telemetry.rejected(request, action.reason)
         if request.fallbacks:
             return  # another model is asked when this request has ended
         if action.reason is RejectReason.NO_ROUTE:
@@ -334,7 +337,7 @@ class Gateway:
         request = self._requests.pop(action.request_id, None)
         if request is None:
             return
-        self.telemetry.request_ended(request.workload_class, action.outcome.value, now_s - request.arrived_s)
+        self.telemetry.request_ended(request, action.outcome, now_s)
         request.attempt = None
         exchange = request.exchange
         if exchange.unanswered and exchange.open and request.fallbacks and not request.client_gone:
@@ -345,6 +348,8 @@ class Gateway:
             request.deadline.cancel()
         if exchange.open:  # whatever the engine's reason, a client is never left waiting
             self._rescuer.break_off(request)
+        if request.trail is not None:
+            self.telemetry.record(request.trail, exchange, action.outcome.value, now_s)
 
     def _fall_back(self, request: GatewayRequest) -> None:
         """No backend of its model could answer: ask the next model."""
@@ -366,7 +371,7 @@ class Gateway:
         request = attempt.request
         if attempt.rescue is not None:
             return  # the client has had its first token
-        self.telemetry.ttft[request.workload_class].observe(self.now_s() - request.arrived_s)
+        self.telemetry.first_token(request, attempt, self.now_s())
 
     def rate_limits(self, attempt: Attempt, status: int, headers: dict[bytes, bytes]) -> None:
         """A provider says what is left of its quota: as of the dispatch, or of now where it took nothing."""
@@ -392,7 +397,6 @@ class Gateway:
         request = attempt.request
         if attempt.rescue is None:
             self.intake.learn(request, usage)
-        self.telemetry.used(attempt.link.name, *usage[:3])
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
         self.tell(Finished(attempt_id, *usage[:3]))
@@ -407,7 +411,6 @@ class Gateway:
         told = AttemptFailed(attempt_id, kind, True, None, tokens, True, found.unfit)
         if usage is not None:
             self.intake.learn(request, usage)
-            self.telemetry.used(attempt.link.name, *usage[:3])
             told = AttemptFailed(
                 attempt_id, kind, True, None, usage.output_tokens, True, found.unfit, usage.input_tokens, usage[2]
             )
@@ -441,8 +444,8 @@ class Gateway:
         """Close an attempt in the ledger, the metrics and here: each attempt comes by once."""
         if self._attempts.pop(attempt.attempt_id, None) is None:
             return
-        self.telemetry.attempt_ended(attempt.link.name, outcome)
         delivered = attempt.delivered_tokens() if delivered_tokens is None and usage is None else delivered_tokens
+        self.telemetry.attempt_ended(attempt, outcome, now_s, usage, delivered or 0)
         attempt.forget()
         self.access.charge(attempt.request, attempt.link.name, status, usage, delivered or 0)
         if usage is not None:

@@ -17,10 +17,10 @@ from pathlib import Path
 from headrace.errors import Fault
 from headrace.fleet import Fleet
 from headrace.gateway.admin_key import AdminKey, admin_key
-from headrace.gateway.books import tell_operator
 from headrace.gateway.certificates import CertificateWatch
 from headrace.gateway.spending import spent_before
 from headrace.ledger import Entry
+from headrace.telemetry import tell
 from headrace.tenancy import Accounts, AuditLog, KeyWatch, audit_path, periods_of
 
 LOOPBACK = "127.0.0.1"
@@ -52,7 +52,7 @@ class Entrance:
         try:
             self.audit.write(time.time(), actor, action, subject, **detail)
         except OSError as error:
-            tell_operator(f"the audit log cannot be written: {error}; this change is not in it: {action} {subject}")
+            tell(f"the audit log cannot be written: {error}; this change is not in it: {action} {subject}")
 
 
 def open_entrance(
@@ -78,9 +78,9 @@ def open_entrance(
     accounts = Accounts() if shared is None else Accounts(shared / ACCOUNTS, workers, number)
     audit = audit_path(fleet)
     return Entrance(
-        keys=None if path is None else KeyWatch(Path(path), kept, tell_operator),
+        keys=None if path is None else KeyWatch(Path(path), kept, tell),
         accounts=accounts,
-        certificates=None if fleet.tls is None else CertificateWatch(fleet.tls, tell_operator),
+        certificates=None if fleet.tls is None else CertificateWatch(fleet.tls, tell),
         admin_key=admin_key(fleet.admin, environment),
         admin_host=admin_host,
         audit=None if audit is None else AuditLog(audit),

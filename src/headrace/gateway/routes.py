@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from itertools import chain
 from urllib.parse import unquote
 
 import msgspec
@@ -16,13 +17,14 @@ from headrace.errors import BodyTooLarge, HeadraceError, RequestError, UnknownEn
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.crew import Crew, Page, Shown
 from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.families import set_families
 from headrace.gateway.health import LIVE, readiness
 from headrace.gateway.openapi import OpenApiPage
 from headrace.gateway.reload import Reloader
 from headrace.gateway.responses_socket import ResponsesSockets
 from headrace.gateway.stored_routes import StoredRoutes
-from headrace.gateway.telemetry import render
 from headrace.http import Exchange, Handler, Server, header_lines, wants_websocket
+from headrace.telemetry import render
 from headrace.wire import WIRE_ERRORS, ApiName, shaped_error
 
 TEXT = header_lines((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
@@ -181,7 +183,7 @@ class Routes:
         gateway, peers, reloader = self._gateway, self.crew.peers, self.reloader
         return Page(
             pid=os.getpid(),
-            counts=gateway.telemetry.counts(),
+            counts=gateway.telemetry.counters.snapshot(),
             view=gateway.engine.view(),
             connections=0 if self.server is None else self.server.connections,
             requests_live=gateway.requests_live,
@@ -193,6 +195,7 @@ class Routes:
             reloads=0 if reloader is None else reloader.reloads,
             refused_reloads=0 if reloader is None else reloader.refused,
             metrics=tuple(metric for source in gateway.telemetry.sources for metric in source()),
+            loop_lag_s=gateway.telemetry.loop_lag_s,
         )
 
     def _shown(self) -> Shown:
@@ -208,15 +211,8 @@ class Routes:
         exchange.respond(status, JSON, body)
 
     def _metrics(self, exchange: Exchange) -> None:
-        shown = self._shown()
-        text = render(
-            shown.telemetry,
-            shown.view,
-            connections=shown.connections,
-            limits=self._limits,
-            more=shown.families(),
-        )
-        exchange.respond(200, TEXT, text)
+        families = chain(self._shown().families(), set_families(self._limits))
+        exchange.respond(200, TEXT, render(families))
 
     def _public_metrics(self, exchange: Exchange) -> None:
         """Figures of all tenants are for none of them."""
@@ -238,8 +234,8 @@ class Routes:
             "tasks": len(asyncio.all_tasks()),
             "client_connections": shown.connections,
             "pools": {name: repr(link.pool) for name, link in gateway.links.items()},
-            "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.telemetry.requests.items())},
-            "attempts": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.telemetry.attempts.items())},
+            "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.counters.requests.items())},
+            "attempts": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.counters.attempts.items())},
             "fleet": shown.fleet_file(),
             "peers": shown.peers_fault or "heard",
             "workers": shown.by_worker(),

@@ -20,6 +20,7 @@ from headrace.gateway.reload import FleetFile, Reloader
 from headrace.gateway.routes import Routes, refusal
 from headrace.gateway.tokens import Tokens
 from headrace.gateway.watch import Look, Watch
+from headrace.gateway.watchers import Watchers
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
 from headrace.policy import PeriodResumed
 
@@ -47,12 +48,14 @@ class RunningGateway:
         tokens: Tokens,
         peering: Peering | None,
         watch: Watch,
+        watchers: Watchers,
     ) -> None:
         self.gateway = gateway
         self._routes = routes
         self._tokens = tokens
         self._peering = peering
         self._watch = watch
+        self._watchers = watchers
         self.port = server.port
         self.admin_port = None if admin is None else admin.port
         self._server = server
@@ -82,6 +85,7 @@ class RunningGateway:
             await self._peering.close()
         self._tokens.stop()
         await self.gateway.close()
+        await asyncio.to_thread(self._watchers.close)
         if self._routes.reloader is not None:
             await self._routes.reloader.close()
         if self._admin is not None:
@@ -101,6 +105,7 @@ class RunningGateway:
             self._routes.crew.show(self._routes.page())
 
     def _sweep(self) -> None:
+        self.gateway.telemetry.loop_lag_s = max(0.0, self._loop.time() - self._timer.when())
         self.gateway.sweep(SWEEP_INTERVAL_S)
         if self._routes.reloader is not None and not self._looks:
             self._routes.reloader.sweep()
@@ -153,9 +158,10 @@ async def start_gateway(
     )
     for event in resumed:
         gateway.tell(event)
+    watchers = Watchers(gateway.telemetry, fleet.telemetry, ledger.run_id)
     before = crew.predecessor()
     if before is not None:
-        gateway.telemetry.add(before)
+        gateway.telemetry.counters.add(before)
     tokens = Tokens(gateway.links.values())
     await tokens.start()
     peering = None if crew.peers is None else Peering(gateway, crew.peers, fleet.peers.interval_s)
@@ -185,7 +191,7 @@ async def start_gateway(
     _keep_memory()
     secured = [each for each, ssl in ((server, context), (admin, admin_context)) if each is not None and ssl]
     watch = Watch(_looks(entrance, secured, crew))
-    running = RunningGateway(routes, gateway, server, admin, tokens, peering, watch)
+    running = RunningGateway(routes, gateway, server, admin, tokens, peering, watch, watchers)
     running.show()
     return running
 

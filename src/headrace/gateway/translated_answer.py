@@ -125,6 +125,10 @@ class TranslatedStream:
         self._rescue.broke_again(self._usage)
         return self._rescue
 
+    def ending(self) -> bytes:
+        """The client's last events, once the answer is complete."""
+        return self._end or b""
+
     def _fold(self) -> None:
         """What was handed on becomes text."""
         self.spoken_tokens()
@@ -259,6 +263,10 @@ class TranslatedWhole:
 
     def broken(self) -> None:
         """It is never begun before it is complete."""
+
+    def ending(self) -> bytes:
+        """The body."""
+        return b"".join(self._pieces)
 
 
 def translated_stream(attempt: Attempt, prepared: Prepared) -> TranslatedStream:
