@@ -34,6 +34,7 @@ from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
 from headrace.ledger import fleet_terms
 from headrace.policy import (
+    EARLY_S,
     AnyAction,
     AnyEvent,
     Arrived,
@@ -306,7 +307,11 @@ class Gateway:
     def _set_timer(self, now_s: float, action: SetTimer) -> None:
         def fire() -> None:
             self._timers.pop(handle, None)
-            self.tell(TimerFired(action.timer_id))
+            now_s = self.now_s()
+            if now_s + EARLY_S < action.at_s:  # a busy loop's own clock stands still: it was set too early
+                self._set_timer(now_s, action)
+            else:
+                self.tell(TimerFired(action.timer_id))
 
         handle = self._loop.call_later(max(action.at_s - now_s, 0.0), fire)
         self._timers[handle] = None
