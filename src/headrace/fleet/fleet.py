@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.fleet.commitment import Budget, Commitment
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
+from headrace.fleet.entrance import Admin, Tls
 from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.peers import Peers
@@ -260,7 +261,8 @@ class Fleet:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
         peers: how several engines over this fleet tell each other what they do.
-        tenants: how they are told apart.
+        tenants: how they are told apart, and what they may do.
+        tls: of the clients' port; None: none. admin: who may use the admin port.
         ledger: how the gateway keeps its usage ledger.
         telemetry: how it tells what it does.
         aliases: names that clients may use for a model, with the model's.
@@ -279,6 +281,8 @@ class Fleet:
     signals: Signals | None = None
     peers: Peers = field(default_factory=Peers)
     tenants: Tenants = field(default_factory=Tenants)
+    tls: Tls | None = None
+    admin: Admin = field(default_factory=Admin)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
