@@ -6,7 +6,7 @@ from headrace.fleet.calibration import Calibration, Measured
 from headrace.fleet.commitment import Budget, Commitment, CommittedUnit, Per
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
-from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
+from headrace.fleet.fleet import Backend, Fleet, ImageUrls, Limits, Pool, Route, Share, ShareUnit
 from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, Stale, limited_to
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.ledger import Fsync, LedgerSettings
@@ -36,6 +36,7 @@ __all__ = [
     "Fleet",
     "Fsync",
     "Hourly",
+    "ImageUrls",
     "Incident",
     "KvCache",
     "KvPolicy",

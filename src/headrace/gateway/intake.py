@@ -12,13 +12,14 @@ import msgspec
 
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import GatewayRequest
+from headrace.gateway.body_guard import BodyGuard
 from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.stored import ResponseStore
 from headrace.gateway.tenants import CREDENTIALS, TenantBook
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator
-from headrace.wire import ApiName, Usage, decode_head, with_include_usage, with_model, without_controls
+from headrace.wire import ApiName, Usage, with_include_usage, with_model, without_controls
 from headrace.wire.apis.messages import read_count_request, write_count
 from headrace.wire.body import NULL
 from headrace.wire.head import ResponsesHead
@@ -43,6 +44,7 @@ class Intake:
         """From now on requests are of this fleet; what was learnt of a class is kept."""
         self.recognizer = recognizer
         self._fallbacks = fleet.fallbacks
+        self._guard = BodyGuard(fleet.limits)
         for name in fleet.classes:
             self._estimators.setdefault(name, InputEstimator())
 
@@ -53,7 +55,7 @@ class Intake:
             RequestError: it is no request of this API, or asks for what there is not.
         """
         body = exchange.body
-        head = decode_head(api, body)
+        head = self._guard.read(api, body)
         model = self.recognizer.model(head.model)
         controls = read_controls(exchange.headers, head.headrace)
         named = None if controls is None else controls.workload_class
