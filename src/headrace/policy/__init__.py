@@ -1,6 +1,7 @@
 """The policy engine: a pure object that prices every candidate backend and owns a request's whole lifecycle."""
 
 from headrace.policy.action import (
+    EARLY_S,
     AnyAction,
     Cancel,
     Dispatch,
@@ -43,6 +44,7 @@ from headrace.policy.signals import KV_CACHE_USAGE, REQUESTS_RUNNING, REQUESTS_W
 from headrace.policy.view import BackendView, EngineView, ShareView
 
 __all__ = [
+    "EARLY_S",
     "FAST_ONLY",
     "GPU_ONLY",
     "KV_CACHE_USAGE",

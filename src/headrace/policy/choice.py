@@ -272,8 +272,8 @@ def _bests_of_few(now_s: float, request: RequestState, tried: int, longest_s: fl
             score = i * (backend.usd_in + backend.usd_in2 * i)
             score += o * (backend.usd_out + backend.usd_io * i) + v * (ttft_s + after_first * tpot_s)
             if size > backend.room_tokens:
-                wait_s = backend.slot_wait_s(o, tpot_s)
-                if wait_s > longest_s and not backend.idle:
+                wait_s = backend.queued * o * tpot_s / backend.held
+                if wait_s > longest_s and backend.held + backend.queued > 2:
                     continue
                 score += v * wait_s * (1.0 + backend.failure_rate)
             if score < lowest:  # equal scores go by the order of the fleet file

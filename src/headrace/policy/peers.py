@@ -136,7 +136,7 @@ class PeerBoard:
             theirs = 0 if load is None else load.in_flight
             whole = set_limit if beside is None else max(set_limit - beside.in_flight, 0)
             limit = whole if trust <= 0.0 else _limit(whole, theirs, backend.in_flight, self._report.engines + 1)
-            if limit != backend.limit:
+            if limit != backend.allowed:
                 backend.limit_to(limit)
 
 
