@@ -34,7 +34,7 @@ Rate = Annotated[
 Start = Annotated[float, typer.Option(help="First second of the traces to take: what starts then or later.")]
 Duration = Annotated[float | None, typer.Option(help="Seconds of the traces to take; default: all.")]
 SkipBadLines = Annotated[int, typer.Option(help="How many broken trace lines to leave out.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port for clients, on 127.0.0.1; 0: any free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port for clients; 0: any free one.")]
 AdminPort = Annotated[int, typer.Option(min=0, max=65535, help="Port for /admin/state; 0: any free one.")]
 LedgerFile = Annotated[Path, typer.Option(help="Usage ledger; appended to.")]
 JournalPath = Annotated[Path | None, typer.Option(help="Record every event and action here; replaced.")]
