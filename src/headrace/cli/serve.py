@@ -71,4 +71,4 @@ def _announce(fleet: Fleet, settings: WorkerSettings, json: Path | None, port: i
         json, {"schema": 1, "command": "serve", "url": url, "admin_url": admin_url, "backends": backends, **files}
     )
     say(url)
-    say(admin_url)
+    say(f"{admin_url}   dashboard: http://127.0.0.1:{admin_port}/")

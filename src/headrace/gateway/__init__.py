@@ -1,8 +1,9 @@
 """The live gateway: an OpenAI-compatible front over the fleet, driven by the policy engine."""
 
 from headrace.gateway.books import Journal, Ledger
-from headrace.gateway.crew import Crew, Supervised
+from headrace.gateway.crew import Crew, Shown, Supervised
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.onlooker import Onlooker
 from headrace.gateway.periods import resumed_periods
 from headrace.gateway.reload import FleetFile
 from headrace.gateway.run import RunningGateway, start_gateway
@@ -14,7 +15,9 @@ __all__ = [
     "Gateway",
     "Journal",
     "Ledger",
+    "Onlooker",
     "RunningGateway",
+    "Shown",
     "Supervised",
     "resumed_periods",
     "start_gateway",

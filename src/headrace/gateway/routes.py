@@ -177,20 +177,20 @@ class Routes:
             metrics=tuple(metric for source in gateway.telemetry.sources for metric in source()),
         )
 
-    def _shown(self) -> Shown:
+    def shown(self) -> Shown:
         """All workers, this one as it is now; the others see at least as much of it from here on."""
         own = self.page()
         self.crew.show(own)
         return Shown(self.crew, own)
 
     def _ready(self, exchange: Exchange) -> None:
-        gateway, shown = self._gateway, self._shown()
+        gateway, shown = self._gateway, self.shown()
         draining = self.draining or self.server is None or self.server.draining
         status, body = readiness(draining, gateway.ledger_fault, len(shown.pages), shown.view.backends)
         exchange.respond(status, JSON, body)
 
     def _metrics(self, exchange: Exchange) -> None:
-        shown = self._shown()
+        shown = self.shown()
         text = render(
             shown.telemetry,
             shown.view,
@@ -201,7 +201,7 @@ class Routes:
         exchange.respond(200, TEXT, text)
 
     def _state(self, exchange: Exchange) -> None:
-        gateway, shown = self._gateway, self._shown()
+        gateway, shown = self._gateway, self.shown()
         state = {
             "now_s": gateway.now_s(),
             "engine": shown.view,
