@@ -23,6 +23,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,7 +49,10 @@ from drill import (
     traffic,
     tree,
 )
+from headrace.config import load_fleet
+from headrace.cost import share_rates
 from headrace.ledger.reader import Entry, read_ledger
+from headrace.metrics import AttemptRecord, ShareMeter, WindowVerdict
 from headrace.metrics.usage import AttemptStatus
 
 PORT, ADMIN_PORT, REDIS_PORT = 18290, 18291, 18399
@@ -70,6 +74,7 @@ class Day:
         self.gpus: Any = None
         self.gpu_5: Any = None
         self.redis: Any = None
+        self.lost_unix_s = self.back_unix_s = math.inf
         self.gateway: Any = None
 
     def start(self) -> None:
@@ -113,9 +118,11 @@ class Day:
 
     async def lose_vendor(self) -> None:
         """The SRAM vendor is gone at once, for an eighth of the day."""
+        self.lost_unix_s = time.time()
         self.groq.kill()
         await asyncio.sleep(self.seconds / 8)
         self.groq = await asyncio.to_thread(self.emulate, (GROQ,))
+        self.back_unix_s = time.time()
 
     async def lose_gpu(self) -> None:
         """A GPU is gone in the middle of its answers, and stays away."""
@@ -176,6 +183,7 @@ def main(
         stop(day.gateway)
         entries = list(read_ledger(day.ledger))
     _show(tally, entries, served, metrics)
+    _show_windows(_windows(day, entries))
     if tally.wrong or tally.ended < tally.sent:
         raise typer.Exit(1)
 
@@ -230,6 +238,36 @@ def _show(tally: Tally, entries: list[Entry], served: dict[str, Any], metrics: s
     for line in metrics.splitlines():
         if line.startswith(("headrace_share_", "headrace_rescues", "headrace_hedge", "headrace_worker_restarts")):
             console.print(line)
+
+
+def _windows(day: Day, entries: list[Entry]) -> list[WindowVerdict]:
+    """The share's windows, judged by the ledgers and by when its only pool was gone."""
+    fleet = load_fleet(day.fleet)
+    share = fleet.shares["fast"]
+    verdicts: list[WindowVerdict] = []
+    meter = ShareMeter(share.pools, share_rates(fleet, share), share.target, on_window=verdicts.append)
+    timed = [(e.started_unix_s + e.at_s, e) for e in entries if e.started_unix_s is not None]
+    timed.sort(key=lambda one: one[0])
+    first_s, last_s = timed[0][0], timed[-1][0]
+    pools = {backend.name: backend.pool for backend in fleet.backends}
+    for at_s, entry in timed:
+        gone = share.pools if day.lost_unix_s <= at_s < day.back_unix_s else ()
+        up = tuple(name for name in fleet.pools if name not in gone)
+        read = entry.input_tokens if entry.output_low or entry.status is AttemptStatus.COMPLETED else 0
+        sizes = (read, entry.output_low, 0.0)
+        pool, at_s = pools[entry.backend], at_s - first_s
+        meter.book(AttemptRecord(pool, at_s, at_s, *sizes, up, down_pools=tuple(gone)))
+    meter.close(last_s - first_s)
+    return verdicts
+
+
+def _show_windows(verdicts: list[WindowVerdict]) -> None:
+    feasible = [each for each in verdicts if each.infeasible is None]
+    missed = [f"{v.start_s:.0f} s: {100 * v.realized:.2f} %" for v in feasible if v.error_pp > 0.5]
+    worst = max((each.error_pp for each in feasible), default=0.0)
+    why = Counter(str(each.infeasible.reason) for each in verdicts if each.infeasible is not None)
+    console.print(f"share: {len(verdicts)} windows, infeasible {dict(why)}; {len(feasible)} feasible, of which")
+    console.print(f"the worst is {worst:.2f} points off; beyond half a point: {', '.join(missed) or 'none'}")
 
 
 if __name__ == "__main__":

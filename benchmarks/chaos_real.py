@@ -157,6 +157,8 @@ def _judged(api: str, prompt: str, found: Read, living: Server) -> Outcome:
     assert rest.usage is not None
     usage = (unbroken.usage[0], said + rest.usage[1])
     same = found.text == unbroken.text
+    if found.text != prefix + rest.text:
+        print(f"delivered {found.text!r}\nbut asked directly {prefix!r} + {rest.text!r}", file=sys.stderr)
     diverges = None if same else _common(found.text, unbroken.text)
     return Outcome(
         api,

@@ -6,6 +6,9 @@ whole answers, `gateway_mock.py` for streams. The load generator is a process of
 of each server's process tree from /proc, per request and per streamed token, as the median over interleaved rounds;
 and TTFT through each server less TTFT direct.
 
+`--telemetry` runs three more gateways in the same rounds: with an access log, and /metrics asked for before each of its
+turns; with OpenTelemetry too, at 1 % head sampling; and at 100 %.
+
 `--against CHECKOUT` runs another version's gateway in the same rounds: whether a change made it dearer.
 
 What it does not show: behaviour under overload, latency at high load, anything but loopback.
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +36,12 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 TARGETS = {"request_ratio": 5.0, "token_ratio": 1.1, "added_ttft_1kb_s": 0.0005, "added_ttft_200kb_s": 0.0015}
+WATCHED: dict[str, dict[str, object]] = {
+    "logged": {},
+    "traced-1": {"sampling_ratio": 0.01},
+    "traced-100": {"sampling_ratio": 1.0},
+}
+WATCHED_TARGETS = {"logged": 1.10, "traced-1": 1.15}
 ANSWER = (
     '{"id":"chatcmpl-0","object":"chat.completion","created":1760000000,"model":"bench","system_fingerprint":null,'
     '"choices":[{"index":0,"message":{"role":"assistant","content":"' + "lorem ipsum " * 40 + '"},'
@@ -78,7 +88,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_for(port: int, process: subprocess.Popen[Any], seconds: float = 10.0) -> None:
+def wait_for(port: int, process: subprocess.Popen[Any], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -108,8 +118,9 @@ def cpu_s(pid: int) -> float:
 class Bench:
     """The processes of one benchmark run, and the measurements on them."""
 
-    def __init__(self, folder: Path, nginx: str, against: Path | None = None) -> None:
+    def __init__(self, folder: Path, nginx: str, against: Path | None = None, telemetry: bool = False) -> None:
         self.against = against
+        self.telemetry = telemetry
         self.processes: list[subprocess.Popen[Any]] = []
         try:
             self.start(folder, nginx)
@@ -138,10 +149,27 @@ class Bench:
                 (port,) = free_ports(1)
                 started = self.other(self.against, port, backend, folder / f"{kind}-before.ledger")
                 self.ports[kind]["before"], self.pids[kind]["before"] = port, started.pid
+        if self.telemetry:
+            self.watched(folder, whole, streams)
         self.load = subprocess.Popen(
             [sys.executable, str(HERE / "gateway_load.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.processes.append(self.load)
+
+    def watched(self, folder: Path, whole: int, streams: int) -> None:
+        """The same gateway, watched in several ways."""
+        (collector,) = free_ports(1)
+        self.python("gateway_collector.py", collector, port=collector)
+        for name, more in WATCHED.items():
+            for kind, backend in (("whole", whole), ("stream", streams)):
+                (port,) = free_ports(1)
+                where = {"access_log_file": str(folder / f"{kind}-{name}.log")}
+                if "sampling_ratio" in more:
+                    where["otlp_endpoint"] = f"http://127.0.0.1:{collector}"
+                settings = json.dumps({"access_log": True, **where, **more})
+                ledger = folder / f"{kind}-{name}.ledger"
+                script = ("gateway_under_test.py", port, backend, ledger, "openai-compatible", settings)
+                self.ports[kind][name], self.pids[kind][name] = port, self.python(*script, port=port).pid
 
     def nginx(self, binary: str, folder: Path, name: str, http: str, port: int) -> subprocess.Popen[Any]:
         config = folder / f"{name}.conf"
@@ -178,6 +206,8 @@ class Bench:
         """CPU seconds per request or token, and requests or tokens per second."""
         pid = self.pids[kind][server]
         before = cpu_s(pid)
+        if server in WATCHED:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.ports[kind][server]}/metrics").read()
         answer = self.ask(
             {
                 "kind": "throughput",
@@ -259,6 +289,10 @@ def show(result: dict[str, Any]) -> None:
         table.add_row(label, *cells, cells[1], f"<= {TARGETS[target] * 1e3} ms")
     Console().print(table)
     for kind, by in result["cpu_s"].items():
+        for name in WATCHED:
+            if name in by:
+                target = f" (target: <= {WATCHED_TARGETS[name]})" if name in WATCHED_TARGETS else ""
+                Console().print(f"{kind}, {name}: {by[name] / by['headrace']:.3f} of the CPU time without{target}")
         if "before" in by:
             Console().print(f"{kind}: {by['headrace'] / by['before']:.3f} of the other checkout's CPU time")
 
@@ -268,6 +302,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="Seconds per round.")] = 3.0,
     samples: Annotated[int, typer.Option(help="TTFT samples per server and body size.")] = 300,
     against: Annotated[Path | None, typer.Option(help="Checkout of another version to run beside it.")] = None,
+    telemetry: Annotated[bool, typer.Option(help="Watched gateways beside it: access log, OpenTelemetry.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Measure the gateway's CPU per request and per token beside nginx, and the TTFT it adds."""
@@ -276,7 +311,7 @@ def main(
         raise SystemExit("nginx is missing, and headrace is compared with it: apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         os.chmod(folder, 0o755)
-        bench = Bench(Path(folder), nginx, against)
+        bench = Bench(Path(folder), nginx, against, telemetry)
         try:
             result = measure(bench, rounds, seconds, samples)
         finally:

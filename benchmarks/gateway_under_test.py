@@ -1,18 +1,34 @@
 """The gateway as the benchmark runs it: one worker, 8 backends, full policy, share control, metrics and ledger on.
 
-python gateway_under_test.py PORT BACKEND_PORT LEDGER [DIALECT]
+python gateway_under_test.py PORT BACKEND_PORT LEDGER [DIALECT [TELEMETRY]]
+
+TELEMETRY: settings of the table of that name, as JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
+from dataclasses import replace
 from random import Random
 
 import uvloop
 
-from headrace.fleet import Backend, Deployment, Fleet, Model, OperatingPoint, PerToken, Pool, Route, Share, ShareUnit
+from headrace.fleet import (
+    Backend,
+    Deployment,
+    Fleet,
+    Model,
+    OperatingPoint,
+    PerToken,
+    Pool,
+    Route,
+    Share,
+    ShareUnit,
+    TelemetrySettings,
+)
 from headrace.gateway import start_gateway
 from headrace.ledger import UsageLedger
 from headrace.policy import PolicyEngine
@@ -52,11 +68,13 @@ def bench_fleet(backend_port: int, dialect: str) -> Fleet:
     )
 
 
-async def main(port: int, backend_port: int, ledger_path: str, dialect: str = "openai-compatible") -> None:
+async def main(
+    port: int, backend_port: int, ledger_path: str, dialect: str = "openai-compatible", telemetry: str = "{}"
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    fleet = bench_fleet(backend_port, dialect)
+    fleet = replace(bench_fleet(backend_port, dialect), telemetry=TelemetrySettings(**json.loads(telemetry)))
     engine = PolicyEngine(fleet, Random(1))
     with UsageLedger(ledger_path) as ledger:
         running = await start_gateway(fleet, engine, ledger, port=port, admin_port=0)

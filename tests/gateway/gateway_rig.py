@@ -10,8 +10,19 @@ from typing import Any
 
 import uvloop
 
-from headrace.fleet import Backend, Deployment, Fleet, Limits, Model, OperatingPoint, PerToken, Pool, Route
-from headrace.gateway import RunningGateway, start_gateway
+from headrace.fleet import (
+    Backend,
+    Deployment,
+    Fleet,
+    Limits,
+    Model,
+    OperatingPoint,
+    PerToken,
+    Pool,
+    Route,
+    TelemetrySettings,
+)
+from headrace.gateway import Entrance, RunningGateway, start_gateway
 from headrace.ledger import Terms
 from headrace.policy import (
     AnyAction,
@@ -271,6 +282,10 @@ def run_rig(
     limits: Limits | None = None,
     engine_for: Callable[[Fleet], Any] | None = None,
     settings: Sequence[Mapping[str, Any]] = (),
+    fleet_with: Callable[[Fleet], Fleet] = lambda fleet: fleet,
+    entrance: Entrance | None = None,
+    telemetry: TelemetrySettings | None = None,
+    seconds: float = 10,
 ) -> None:
     async def main() -> None:
         servers = []
@@ -283,18 +298,25 @@ def run_rig(
             servers.append(server)
             backend.port = server.sockets[0].getsockname()[1]
             ports.append(backend.port)
-        fleet = small_fleet(ports, limits or Limits(), settings)
+        fleet = fleet_with(small_fleet(ports, limits or Limits(), settings))
+        fleet = replace(fleet, telemetry=telemetry or TelemetrySettings())
         names = tuple(backend.name for backend in fleet.backends)
         engine = FirstFreeEngine(names) if engine_for is None else engine_for(fleet)
         ledger = ListLedger()
         journal: list[tuple[float, AnyEvent, list[AnyAction]]] = []
         gateway = await start_gateway(
-            fleet, engine, ledger, port=0, admin_port=0, journal=lambda *entry: journal.append(entry)
+            fleet,
+            engine,
+            ledger,
+            port=0,
+            admin_port=0,
+            journal=lambda *entry: journal.append(entry),
+            entrance=entrance,
         )
         rig = Rig(fleet, gateway, engine, ledger)
         rig.journal = journal
         try:
-            await asyncio.wait_for(scenario(rig), 10)
+            await asyncio.wait_for(scenario(rig), seconds)
             await asyncio.wait_for(rig.until(lambda: not gateway.gateway.requests_live), 10)
             assert not gateway.gateway.attempts_live
             assert not ledger.open

@@ -55,7 +55,7 @@ def test_a_guard_moves_an_answer(
         _, _, stream, complete = await asked
         assert complete
         assert READERS[api](stream).text == TEXT
-        assert [count for (_, outcome), count in gateway.telemetry.attempts.items() if outcome == kind] == [1]
+        assert [count for (_, outcome), count in gateway.telemetry.counters.attempts.items() if outcome == kind] == [1]
 
     settings = backends(("chat",), Continuation.TRAILING_ASSISTANT)
     run_rig(scenario, model, model, settings=settings, limits=limits, engine_for=real_engine)

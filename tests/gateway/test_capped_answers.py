@@ -243,8 +243,8 @@ def test_what_goes_on_is_asked_for_what_is_left_at_the_same_backend_and_is_no_fa
         assert first["backend"] == second["backend"]
         assert (first["reserved_output_tokens"], second["reason"]) == (LEAST_TOKENS, DispatchReason.CONTINUED)
         telemetry = rig.gateway.gateway.telemetry
-        assert telemetry.rescues == {}
-        assert telemetry.attempts == {(first["backend"], "capped"): 1, (first["backend"], "completed"): 1}
+        assert telemetry.counters.rescues == {}
+        assert telemetry.counters.attempts == {(first["backend"], "capped"): 1, (first["backend"], "completed"): 1}
 
     run_capped(scenario, model)
 

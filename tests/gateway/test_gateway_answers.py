@@ -222,7 +222,7 @@ def test_metrics_state_health_and_models_are_served(run_rig: RunRig) -> None:
         assert 'headrace_requests_total{class="chat",outcome="completed"} 1\n' in text
         assert 'headrace_attempts_total{backend="b0",outcome="completed"} 1\n' in text
         assert 'headrace_output_tokens_total{backend="b0"} 5\n' in text
-        assert 'headrace_gateway_ttft_seconds_count{class="chat"} 1\n' in text
+        assert 'headrace_time_to_first_token_seconds_count{class="chat",pool="p0",tenant="default"} 1\n' in text
         assert 'headrace_limit{limit="max_body_bytes"}' in text
         state = json.loads((await get(rig, b"/admin/state", admin))[1])
         assert state["engine"]["policy"] == "first_free"

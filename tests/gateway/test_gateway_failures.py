@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,9 +33,10 @@ from gateway_rig import (
 
 from headrace import rng
 from headrace.errors import InvariantError
-from headrace.fleet import Fleet, Limits
+from headrace.fleet import Fleet, Limits, LogFormat
 from headrace.gateway.books import MAX_UNWRITTEN_BYTES
 from headrace.policy import (
+    EARLY_S,
     Asking,
     AttemptFailed,
     Candidate,
@@ -45,7 +47,9 @@ from headrace.policy import (
     Policy,
     PolicyEngine,
     RejectReason,
+    SetTimer,
 )
+from headrace.telemetry import set_up_logs
 from headrace.wire.backend_error import MAX_RETRY_AFTER_S
 from headrace.wire.sse import MAX_EVENT_BYTES
 
@@ -234,7 +238,7 @@ def test_an_answer_that_breaks_after_its_finish_reason_lacks_only_its_last_words
         assert (body, complete) == (ROLE + b"".join(TOKENS) + FINISH + DONE, True)
         (entry,) = rig.ledger.ended
         assert (entry["status"], entry["delivered_output_tokens"]) == ("completed", 5)
-        assert rig.gateway.gateway.telemetry.rescues == {"ended": 1}
+        assert rig.gateway.gateway.telemetry.counters.rescues == {"ended": 1}
 
     run_rig(scenario, ScriptedBackend(ending(answer)), ScriptedBackend(STREAM))
 
@@ -409,6 +413,8 @@ def test_shutdown_cancels_what_does_not_end_in_time(run_rig: RunRig) -> None:
 def test_a_ledger_that_cannot_be_written_holds_nobody_up_until_too_much_waits(
     run_rig: RunRig, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    set_up_logs(LogFormat.HUMAN)
+
     async def scenario(rig: Rig) -> None:
         rig.ledger.fault = OSError(28, "No space left on device")
         assert (await rig.ask(post()))[0] == 200
@@ -419,7 +425,7 @@ def test_a_ledger_that_cannot_be_written_holds_nobody_up_until_too_much_waits(
         rig.ledger.fault, rig.ledger.waiting_bytes = None, 0
         rig.gateway.gateway.sweep(1.0)
         assert (await rig.ask(post()))[0] == 200
-        assert rig.gateway.gateway.telemetry.ledger_faults > 0
+        assert rig.gateway.gateway.telemetry.counters.ledger_faults > 0
 
     run_rig(scenario, ScriptedBackend(WHOLE))
     assert capsys.readouterr().err.count("No space left on device") == 1, "the same fault is told once"
@@ -512,6 +518,8 @@ def test_an_end_is_in_the_ledger_before_the_client_has_the_last_of_its_answer(ru
 def test_a_journal_that_cannot_be_written_ends_and_requests_go_on(
     run_rig: RunRig, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    set_up_logs(LogFormat.HUMAN)
+
     def full(*entry: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -568,3 +576,19 @@ def test_a_policy_that_raises_gets_its_client_a_500_that_names_it_and_the_gatewa
         assert state["engine"]["requests_live"] == 0
 
     run_rig(scenario, ScriptedBackend(STREAM), engine_for=engine_for)
+
+
+def test_no_timer_fires_before_its_time_whatever_the_loop_takes_for_now(run_rig: RunRig) -> None:
+    """A loop's own clock stands still while the loop is busy: what is set then would come early, and mean nothing."""
+
+    async def scenario(rig: Rig) -> None:
+        driver, told = rig.gateway.gateway, list[float]()
+        started_s = driver._clock()
+        driver._clock = lambda: started_s + 0.2 * (time.monotonic() - started_s)
+        driver.tell = lambda event: told.append(driver.now_s())
+        due_s = driver.now_s() + 0.02
+        driver._set_timer(driver.now_s(), SetTimer(1, due_s))
+        await rig.until(lambda: told)
+        assert told[0] >= due_s - EARLY_S
+
+    run_rig(scenario, ScriptedBackend())

@@ -88,7 +88,7 @@ def test_a_rescued_stream_is_one_answer_to_the_sdk(
     async def scenario(rig: Rig) -> None:
         model.breaks(Broken(stream_of(apis[0]).index(mark) - 3, [size] * 200))
         assert await read(f"http://127.0.0.1:{rig.gateway.port}") == (TEXT, len(PIECES))
-        assert rig.gateway.gateway.telemetry.rescues == {"completed": 1}
+        assert rig.gateway.gateway.telemetry.counters.rescues == {"completed": 1}
         assert [row["status"] for row in rig.ledger.ended] == ["failed", "completed"]
         assert rig.ledger.ended[1]["input_tokens"] > INPUT_TOKENS
 

@@ -74,7 +74,7 @@ def test_each_attempt_is_billed_for_its_own_and_the_client_is_told_in_a_comment(
         assert (second["backend"], second["status"]) == (names[1], "completed")
         assert (second["input_tokens"], second["output_tokens"]) == (INPUT_TOKENS + said, len(PIECES) - said)
         assert model.asked[1][1]["max_tokens"] == 100 - said
-        assert rig.gateway.gateway.telemetry.rescues == {"completed": 1}
+        assert rig.gateway.gateway.telemetry.counters.rescues == {"completed": 1}
 
     rescued(run_rig, scenario, model, ("chat",), Continuation.TRAILING_ASSISTANT)
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_gone_on_with_is_seen_to_be_broken(
         assert b'"finish_reason":"' not in stream
         assert stream.endswith(b"\n\n")
         assert b'data: {"error":' in stream[stream[:-2].rindex(b"\n\n") :]
-        assert rig.gateway.gateway.telemetry.rescues == {"impossible": 1}
+        assert rig.gateway.gateway.telemetry.counters.rescues == {"impossible": 1}
 
     rescued(run_rig, scenario, model, ("chat",), Continuation.TRAILING_ASSISTANT, **more)
 
@@ -131,7 +131,7 @@ def test_backends_that_all_refuse_to_go_on_leave_a_broken_stream(run_rig: RunRig
         assert not complete
         assert b'data: {"error":' in stream
         assert len(model.asked) == 3, "the other backend, and the first one again"
-        assert rig.gateway.gateway.telemetry.rescues == {"broken": 1}
+        assert rig.gateway.gateway.telemetry.counters.rescues == {"broken": 1}
 
     rescued(run_rig, scenario, model, ("chat",), Continuation.TRAILING_ASSISTANT)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,3 +143,32 @@ def test_random_traffic_at_the_target_is_judged_feasible() -> None:
         share.book(attempt(random.choices(BOTH, (9, 1))[0], index / 2, random.randint(1, 40)))
     share.close(1500)
     assert share.judged == share.feasible == 121
+
+
+def test_an_outage_excuses_what_it_alone_took_beyond_the_tolerance() -> None:
+    verdicts: list[WindowVerdict] = []
+    share = meter(verdicts)
+    for at_s in range(600):
+        inside = at_s % 10 == 0
+        down = 290 <= at_s < 320
+        one = attempt("fast" if inside and not down else "gpu", float(at_s), 1, eligible=("gpu",) if down else BOTH)
+        share.book(msgspec.structs.replace(one, down_pools=("fast",) if down else ()))
+    share.close(600)
+    reasons = {v.start_s: v.infeasible and v.infeasible.reason for v in verdicts}
+    lost_pp = {v.start_s: v.error_pp for v in verdicts}
+    assert lost_pp[0] == pytest.approx(100 * 1 / 300), "a third of the outage"
+    assert reasons[0] is None, "within the tolerance"
+    assert lost_pp[10] == pytest.approx(200 / 300)
+    assert reasons[10] is Reason.OUTAGE
+    assert reasons[20] is reasons[290] is Reason.OUTAGE
+    assert all(reason is None for start_s, reason in reasons.items() if start_s >= 310 or start_s == 0)
+
+
+def test_a_route_that_never_led_inside_excuses_nothing() -> None:
+    verdicts: list[WindowVerdict] = []
+    share = meter(verdicts)
+    for at_s in range(600):
+        share.book(attempt("gpu", float(at_s), 1, eligible=("gpu",) if at_s % 2 else BOTH))
+    share.close(600)
+    assert share.feasible == share.judged > 0
+    assert share.worst_error_pp == pytest.approx(10.0)

@@ -237,6 +237,8 @@ def test_pools_are_eligible_by_their_state_at_dispatch() -> None:
     driver.run(iter([chat(0.3 * number) for number in range(100)]))
     expected = [("p",) if 5.0 <= record.dispatch_s < 15.0 else ("p", "q") for record in records]
     assert [record.eligible_pools for record in records] == expected
+    down = [("q",) if pools == ("p",) else () for pools in expected]
+    assert [record.down_pools for record in records] == down
     assert {record.pool for record in records if 5.0 <= record.dispatch_s < 15.0} == {"p", "q"}, "until it is known"
 
 

@@ -48,6 +48,13 @@ def test_a_text_that_repeats_itself_or_is_short_may_go_on_with_itself(said: str)
     assert passed(progress_of(said), *map(TextDelta, (said[:2], said[2:], said)), Finished("stop")) == said * 2
 
 
+@given(st.lists(st.integers(0, 1000), max_size=9))
+def test_a_backend_that_does_not_repeat_may_say_the_same_again(places: list[int]) -> None:
+    seam = Seam(progress_of(SAID), may_repeat=False)
+    out = [each for event in cut(SAID, places) for each in seam.pass_on([event])]
+    assert "".join(event.text for event in out if isinstance(event, TextDelta)) == SAID
+
+
 @pytest.mark.parametrize("more", ["  so it went", "so it went", " so it went"])
 def test_white_space_that_a_backend_was_not_given_is_there_once(more: str) -> None:
     progress = progress_of("And  ")

@@ -18,8 +18,8 @@ from headrace.cli.build import build_of
 from headrace.cli.output import explained
 
 COMMANDS = (
-    *("calibrate", "catalog", "chaos", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
-    *("replay", "serve", "simulate", "study", "up", "usage", "validate"),
+    *("calibrate", "catalog", "chaos", "check", "dialects", "doctor", "emulate", "init", "journal", "keys"),
+    *("perf", "plan", "probe", "replay", "serve", "simulate", "study", "top", "up", "usage", "validate"),
 )
 
 

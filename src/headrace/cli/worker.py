@@ -16,20 +16,32 @@ import msgspec
 import uvloop
 
 from headrace import __version__, rng
-from headrace.cli.output import explained, say
+from headrace.cli.output import explained
 from headrace.cli.running import stopped_by_signals
 from headrace.cli.shipping import shipped
 from headrace.config import SAMPLE, load_policy, parse_fleet, read_text, sample_fleet_text
 from headrace.dashboard import Dashboard, Place
 from headrace.errors import ConfigError
 from headrace.fleet import Fleet
-from headrace.gateway import Crew, FleetFile, RunningGateway, resumed_periods, start_gateway
-from headrace.ledger import UsageLedger, ledger_writers, recover
+from headrace.gateway import (
+    LOOPBACK,
+    Crew,
+    Entrance,
+    FleetFile,
+    RunningGateway,
+    kept_faults,
+    open_entrance,
+    resume_accounts,
+    resumed_periods,
+    start_gateway,
+)
+from headrace.ledger import UsageLedger, ledger_writers, read_ledger, recover
 from headrace.ledger.journal import JournalFile
 from headrace.ledger.places import journal_of, writer_of
 from headrace.peers import BothPeers, MemoryPeers, Peers, RedisPeers, SharedRows
 from headrace.policy import Generations, PeriodResumed, Policy, PolicyEngine
 from headrace.policy.journal import JournalHeader
+from headrace.telemetry import set_up_logs, tell
 
 REPORTS = "reports"
 PAGES = "pages"
@@ -46,6 +58,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         number: of this worker, from 0; restarts: how often it was started again after a crash.
         shared: directory that the workers share in memory; None: this one is alone.
         gateway: name of the gateway among others, the same for all its workers; empty: any.
+        host, admin_host: addresses of the two ports.
     """
 
     fleet: str | None
@@ -60,6 +73,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     restarts: int = 0
     shared: str | None = None
     gateway: str = ""
+    host: str = LOOPBACK
+    admin_host: str = LOOPBACK
 
 
 Announce = Callable[[RunningGateway], None]
@@ -79,11 +94,13 @@ def run_worker(settings: WorkerSettings, text: str, fleet: Fleet, announce: Anno
 
 
 async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce) -> None:
+    set_up_logs(fleet.telemetry.log_format)
     stop = stopped_by_signals()
     if settings.shared is not None:
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)  # nothing is ever sent: it ended
     chosen = load_policy(settings.policy or fleet.policy)
-    file = _fleet_file(settings, text)
+    file = _fleet_file(settings, text, fleet)
+    entrance = _entrance(settings, fleet)
     seed = settings.seed + settings.number
     header = JournalHeader(1, __version__, seed, chosen.name, text)
     engine = PolicyEngine(fleet, rng.stream(seed, "policy"), chosen)
@@ -94,10 +111,12 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
         _take_over(settings)
         journal = _journal_of(settings)
         record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
+        resume_accounts(entrance, fleet, partial(read_ledger, settings.ledger))
         running = await start_gateway(
             fleet,
             engine if file is None else Generations(engine, file.read),
             books,
+            host=settings.host,
             port=settings.port,
             admin_port=settings.admin_port,
             onlooker=Dashboard(_place(settings)),
@@ -106,6 +125,7 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
             crew=crew_of(settings, fleet),
             fleet_file=file,
             resumed_of=partial(_resumed, settings),
+            entrance=entrance,
         )
         if shipper is not None:
             running.gateway.telemetry.sources.append(shipper.metrics)
@@ -122,7 +142,7 @@ def crew_of(settings: WorkerSettings, fleet: Fleet) -> Crew:
     far: Peers | None = None
     if fleet.peers.redis is not None:
         ours = f"{gateway}/" if settings.shared is not None else ""
-        far = RedisPeers(fleet.peers, f"{gateway}/{number}", os.environ, tell=say, ours=ours)
+        far = RedisPeers(fleet.peers, f"{gateway}/{number}", os.environ, tell=tell, ours=ours)
     if settings.shared is None:
         return Crew(peers=far)
     reports = SharedRows(Path(settings.shared) / REPORTS, workers, REPORT_BYTES)
@@ -159,11 +179,18 @@ def read_fleet(settings: WorkerSettings) -> tuple[str, Fleet]:
         kept = None if settings.shared is None else Path(settings.shared) / TAKEN_ON
         if kept is None or not kept.exists():
             raise
-        say(f"{error}; it goes on with the fleet that was taken on before")
+        tell(f"{error}; it goes on with the fleet that was taken on before")
         return kept.read_text(), parse_fleet(kept.read_text(), str(path), path.parent)
 
 
-def _fleet_file(settings: WorkerSettings, text: str) -> FleetFile | None:
+def _entrance(settings: WorkerSettings, fleet: Fleet) -> Entrance:
+    shared = None if settings.shared is None else Path(settings.shared)
+    return open_entrance(
+        fleet, shared=shared, workers=settings.workers, number=settings.number, admin_host=settings.admin_host
+    )
+
+
+def _fleet_file(settings: WorkerSettings, text: str, running: Fleet) -> FleetFile | None:
     """The file that is looked at while this worker runs; the sample fleet has none."""
     if settings.fleet is None:
         return None
@@ -171,6 +198,9 @@ def _fleet_file(settings: WorkerSettings, text: str) -> FleetFile | None:
 
     def check(text: str) -> tuple[Fleet, Policy]:
         fleet = parse_fleet(text, str(path), path.parent)
+        faults = tuple(kept_faults(running, fleet))
+        if faults:
+            raise ConfigError(str(path), faults)
         return fleet, load_policy(settings.policy or fleet.policy)
 
     def keep(text: str) -> None:

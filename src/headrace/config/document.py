@@ -245,6 +245,7 @@ class BackendTable(Table, frozen=True, kw_only=True):
     name: Text
     url: Text
     api_key_env: Text | None = None
+    api_key_file: Text | None = None
     max_in_flight: int = 256
     emulated: bool = False
     dialect: Text = "openai-compatible"
@@ -252,6 +253,10 @@ class BackendTable(Table, frozen=True, kw_only=True):
     token_refresh_s: Positive = 1800.0
     aws_region: Text | None = None
     lacks: tuple[Text, ...] = ()
+    link_local: bool = False
+    ca_file: Text | None = None
+    client_certificate_file: Text | None = None
+    client_key_file: Text | None = None
 
 
 class PoolTable(Table, frozen=True, kw_only=True):
@@ -341,14 +346,6 @@ class RouteTable(Table, frozen=True, kw_only=True):
     workload_class: Text | None = None
 
 
-class TenantsTable(Table, frozen=True, kw_only=True):
-    """`[tenants]`: how tenants are told apart; see `fleet.Tenants`."""
-
-    header: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")] | None = None
-    by_credential: bool = False
-    most: Count = 64
-
-
 class SignalsTable(Table, frozen=True, kw_only=True):
     """`[signals]`: backends publish their load; every setting has the default of `headrace.fleet.Signals`."""
 
@@ -374,7 +371,10 @@ TOP_LEVEL = (
     "ledger",
     "signals",
     "peers",
+    "telemetry",
     "tenants",
+    "tls",
+    "admin",
     "aliases",
     "fallbacks",
 )

@@ -72,7 +72,7 @@ class History:
 
 def sampled(shown: Shown, facts: FleetFacts, now_unix_s: float) -> Sample:
     """All workers as they are now."""
-    counted, view = shown.telemetry, shown.view
+    counted, view = shown.counters, shown.view
     used: dict[str, Used] = {}
     for backend, inputs in counted.input_tokens.items():
         pool = facts.pool_of(backend)

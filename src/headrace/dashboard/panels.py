@@ -108,7 +108,7 @@ def _class(now: Seconds, name: str) -> ClassNow:
     workload_class = now.facts.fleet.classes[name]
     ends, slo = now.seen.ends.get(name, Ends()), workload_class.slo
     ttft, tpot = sorted(ends.ttft_s), sorted(ends.tpot_s)
-    counted = now.shown.telemetry.requests
+    counted = now.shown.counters.requests
     begun = sum(flow.dispatched for flow in now.seen.now_flows.get(name, {}).values())
     return ClassNow(
         name,

@@ -6,6 +6,7 @@ from headrace.fleet.calibration import Calibration, Measured
 from headrace.fleet.commitment import Budget, Commitment, CommittedUnit, Per
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
+from headrace.fleet.entrance import Admin, Tls
 from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
 from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, Stale, limited_to
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
@@ -19,11 +20,14 @@ from headrace.fleet.signals import Signals
 from headrace.fleet.spare import Spares
 from headrace.fleet.split import Split
 from headrace.fleet.system import System
-from headrace.fleet.tenants import Tenants
+from headrace.fleet.telemetry import LogFormat, TelemetrySettings
+from headrace.fleet.tenants import Allowance, Tenants
 from headrace.fleet.thin import ThinnedPool, thinned
 
 __all__ = [
     "Accelerator",
+    "Admin",
+    "Allowance",
     "Attention",
     "Backend",
     "Budget",
@@ -42,6 +46,7 @@ __all__ = [
     "LedgerSettings",
     "Limits",
     "ListPrice",
+    "LogFormat",
     "LostAccelerator",
     "Measured",
     "Memory",
@@ -69,8 +74,10 @@ __all__ = [
     "Split",
     "Stale",
     "System",
+    "TelemetrySettings",
     "Tenants",
     "ThinnedPool",
+    "Tls",
     "limited_to",
     "parameter_counts",
     "thinned",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from headrace.errors import Fault
+from headrace.fleet.addresses import Reach, reach_of
 from headrace.fleet.catalog import close_matches
 from headrace.fleet.contract import Hourly, PerToken
 from headrace.fleet.dialect_check import dialect_faults, spoken_dialect
@@ -23,6 +24,7 @@ from headrace.fleet.limit_check import (
     kv_faults,
     names_faults,
     slo_faults,
+    tenant_faults,
     unit_faults,
 )
 from headrace.fleet.name_check import alias_faults, capability_faults, client_faults
@@ -62,6 +64,7 @@ def check_fleet(fleet: Fleet, declared: Declared | None = None) -> tuple[Fault, 
         _share_overlaps,
         _commitments,
         _budgets,
+        _tenants,
         _routes,
         _limits,
         _signals,
@@ -92,6 +95,7 @@ def _names(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     named += [(f"shares.{name}", name) for name in fleet.shares]
     named += [(f"commitments.{name}", name) for name in fleet.commitments]
     named += [(f"budgets.{name}", name) for name in fleet.budgets]
+    named += [(f"tenants.{name}", name) for name in fleet.tenants.allowances]
     for pool in fleet.pools.values():
         named += [(f"pools.{pool.name}.backends[{i}].name", each.name) for i, each in enumerate(pool.backends)]
     for path, name in named:
@@ -136,6 +140,12 @@ def _backend(path: str, backend: Backend) -> Iterator[Fault]:
             )
         elif not host:
             yield Fault(f"{path}.url", f"{backend.url!r} names no host; write http://HOST:PORT or https://HOST")
+        elif parts.username is not None or parts.password is not None:
+            yield Fault(f"{path}.url", f"{host!r} is given a user or password, which logs would show; set api_key_env")
+        elif reach_of(host) is Reach.LINK_LOCAL and not backend.link_local:
+            yield Fault(
+                f"{path}.url", f"{host!r} is where clouds keep credentials; set link_local = true if a backend is there"
+            )
         elif parts.query or parts.fragment:
             yield Fault(f"{path}.url", f"{backend.url!r} carries a query or fragment; give the base URL only")
         elif parts.path.rstrip("/").endswith("/v1") and spoken_dialect(backend).has_version_in_path:
@@ -244,6 +254,10 @@ def _commitments(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
 
 def _budgets(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     yield from budget_faults(fleet, declared.pools, declared.classes)
+
+
+def _tenants(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    yield from tenant_faults(fleet, declared.models, declared.classes, declared.pools)
 
 
 def _routes(fleet: Fleet, declared: Declared) -> Iterator[Fault]:

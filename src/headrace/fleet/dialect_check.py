@@ -32,7 +32,7 @@ def auth_of(backend: Backend) -> Auth:
     taken = spoken_dialect(backend).auth
     if backend.token_command:
         return Auth.TOKEN_COMMAND
-    if backend.api_key_env is not None:
+    if backend.has_key:
         return Auth.X_API_KEY if Auth.X_API_KEY in taken else Auth.BEARER
     return Auth.SIGV4 if Auth.SIGV4 in taken and not backend.emulated else Auth.NONE
 
@@ -43,20 +43,23 @@ def dialect_faults(path: str, backend: Backend) -> Iterator[Fault]:
         yield Fault(f"{path}.dialect", f"no dialect {backend.dialect!r}; {close_matches(backend.dialect, DIALECTS)}")
         return
     dialect, host = DIALECTS[backend.dialect], _host(backend)
-    owner = _owner(host)
+    owner = dialect_of_host(host)
     if owner is not None and owner is not dialect and not backend.emulated:
         yield Fault(f"{path}.dialect", f'{host} speaks {owner.title}\'s dialect; set dialect = "{owner.name}"')
     yield from _credentials(path, backend, dialect, host)
 
 
 def _credentials(path: str, backend: Backend, dialect: Dialect, host: str) -> Iterator[Fault]:
-    if backend.token_command and backend.api_key_env is not None:
-        yield Fault(f"{path}.token_command", "api_key_env is set too; a backend is given one credential: remove one")
+    if backend.api_key_file is not None and backend.api_key_env is not None:
+        yield Fault(f"{path}.api_key_file", "api_key_env is set too; a backend is given one credential: remove one")
+    if backend.token_command and backend.has_key:
+        yield Fault(f"{path}.token_command", "a key is set too; a backend is given one credential: remove one")
     if backend.token_command and not {Auth.BEARER, Auth.TOKEN_COMMAND} & set(dialect.auth):
         yield Fault(f"{path}.token_command", f"{dialect.title} takes no bearer token; set api_key_env instead")
-    if backend.api_key_env is not None and not {Auth.BEARER, Auth.X_API_KEY} & set(dialect.auth):
+    if backend.has_key and not {Auth.BEARER, Auth.X_API_KEY} & set(dialect.auth):
         said = "takes short-lived tokens, not a key; set token_command"
-        yield Fault(f"{path}.api_key_env", f'{dialect.title} {said}, e.g. ["gcloud", "auth", "print-access-token"]')
+        setting = "api_key_env" if backend.api_key_env is not None else "api_key_file"
+        yield Fault(f"{path}.{setting}", f'{dialect.title} {said}, e.g. ["gcloud", "auth", "print-access-token"]')
     if backend.emulated:
         return
     auth = auth_of(backend)
@@ -74,7 +77,7 @@ def _host(backend: Backend) -> str:
         return ""  # the URL has a fault of its own
 
 
-def _owner(host: str) -> Dialect | None:
+def dialect_of_host(host: str) -> Dialect | None:
     """The provider whose host this is; None: anybody's."""
     for dialect in DIALECTS.values():
         if any(fnmatchcase(host, pattern) for pattern in dialect.hosts):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from headrace.fleet.commitment import Budget, Commitment
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
+from headrace.fleet.entrance import Admin, Tls
 from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.peers import Peers
 from headrace.fleet.signals import Signals
+from headrace.fleet.telemetry import TelemetrySettings
 from headrace.fleet.tenants import Tenants
 
 if TYPE_CHECKING:  # traffic is no part of what exists: who asks for a speed alone does not load it
@@ -25,7 +27,11 @@ class Backend:
 
     Attributes:
         url: base URL without the endpoint path, e.g. `http://10.0.0.1:8000`.
-        api_key_env: environment variable that holds the key; None: no key is sent.
+        api_key_env: environment variable that holds the key; None, and no file: no key is sent.
+        api_key_file: file that holds it; nobody but its owner may read it.
+        link_local: the URL may be a link-local address, where clouds keep their machines' credentials.
+        ca_file: certificates, in PEM, that the backend's is signed by; None: those of the system.
+        client_certificate_file, client_key_file: what is shown to a backend that asks for a certificate, in PEM.
         max_in_flight: most attempts dispatched and not ended.
         emulated: `headrace emulate` serves this backend itself.
         dialect: name of the dialect that it speaks (`wire.dialects`).
@@ -46,6 +52,16 @@ class Backend:
     token_refresh_s: float = 1800.0
     aws_region: str | None = None
     lacks: tuple[str, ...] = ()
+    api_key_file: str | None = None
+    link_local: bool = False
+    ca_file: str | None = None
+    client_certificate_file: str | None = None
+    client_key_file: str | None = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is sent."""
+        return self.api_key_env is not None or self.api_key_file is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +228,7 @@ class Limits:
     outlier_ttft_ratio: float = 4.0
     domain_window_s: float = 10.0
     breaker_cooldown_s: float = 2.0
-    breaker_cooldown_max_s: float = 60.0
+    breaker_cooldown_max_s: float = 15.0
     backoff_base_s: float = 0.25
     backoff_cap_s: float = 8.0
     rescue: bool = True
@@ -245,8 +261,10 @@ class Fleet:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
         peers: how several engines over this fleet tell each other what they do.
-        tenants: how they are told apart.
+        tenants: how they are told apart, and what they may do.
+        tls: of the clients' port; None: none. admin: who may use the admin port.
         ledger: how the gateway keeps its usage ledger.
+        telemetry: how it tells what it does.
         aliases: names that clients may use for a model, with the model's.
         fallbacks: models that may answer where a model's own backends cannot, in order.
     """
@@ -263,7 +281,10 @@ class Fleet:
     signals: Signals | None = None
     peers: Peers = field(default_factory=Peers)
     tenants: Tenants = field(default_factory=Tenants)
+    tls: Tls | None = None
+    admin: Admin = field(default_factory=Admin)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)

@@ -3,14 +3,25 @@
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.crew import Crew, Shown, Supervised
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.entrance import (
+    LOOPBACK,
+    Entrance,
+    bind_faults,
+    is_loopback,
+    kept_faults,
+    open_entrance,
+    resume_accounts,
+)
 from headrace.gateway.onlooker import Onlooker
 from headrace.gateway.periods import resumed_periods
 from headrace.gateway.reload import FleetFile
 from headrace.gateway.run import RunningGateway, start_gateway
 
 __all__ = [
+    "LOOPBACK",
     "Crew",
     "Engine",
+    "Entrance",
     "FleetFile",
     "Gateway",
     "Journal",
@@ -19,6 +30,11 @@ __all__ = [
     "RunningGateway",
     "Shown",
     "Supervised",
+    "bind_faults",
+    "is_loopback",
+    "kept_faults",
+    "open_entrance",
+    "resume_accounts",
     "resumed_periods",
     "start_gateway",
 ]

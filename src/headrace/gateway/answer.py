@@ -42,6 +42,9 @@ class Answer(ResponseSink, Protocol):
     def broken(self) -> Rescue | None:
         """How an answer that has begun, and is broken, can be gone on with; None: nobody can."""
 
+    def ending(self) -> bytes:
+        """Its last bytes, for those who ask how a complete answer ended; empty: it has no such end."""
+
 
 def failure_kind(kind: FailedKind) -> FailureKind:
     """The engine's word for a failure of the connection."""
@@ -142,6 +145,10 @@ class JsonAnswer:
     def broken(self) -> None:
         """Half a body can only be sent again, whole."""
 
+    def ending(self) -> bytes:
+        """The body."""
+        return b"".join(self._pieces)
+
 
 class ErrorAnswer:
     """The backend answers with an error: what it says decides whether another backend is asked, or the client told.
@@ -203,3 +210,7 @@ class ErrorAnswer:
 
     def broken(self) -> None:
         """An error is never begun."""
+
+    def ending(self) -> bytes:
+        """An error is no answer."""
+        return b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from asyncio import TimerHandle
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -22,9 +22,13 @@ from headrace.gateway.spliced_answer import StreamAnswer
 from headrace.gateway.translated_answer import TranslatedWhole, resumed_stream, translated_stream
 from headrace.http import ClientExchange, Exchange, FailedKind, header_value
 from headrace.policy import FailureKind
+from headrace.telemetry import AttemptTrail, Trail, passed_on
 from headrace.wire import ApiName, BackendFault, ErrorKind, Head, Usage, client_error, read_error
 from headrace.wire.canonical import Failed, Request
 from headrace.wire.dialects import ErrorShape
+
+if TYPE_CHECKING:
+    from headrace.gateway.access import Caller, Grant
 
 _EMULATED = b"x-headrace-emulated"
 _FAILURES: dict[ErrorKind, FailureKind] = {
@@ -53,9 +57,11 @@ class GatewayRequest(msgspec.Struct, eq=False):
         controls: what the client asks of headrace itself; None: nothing. `explained`: the header lines that answer it.
         fallbacks: models that may still be asked, if no backend of its own can answer.
         read: the request in neutral form, once something has asked for it.
-        tenant: whose it is.
+        tenant: whose it is; `caller`: who asks, with what is allowed; `grant`: what was taken of its limits.
         rescue: its answer has broken off after the client had a part of it.
         held_back: the client takes the answer more slowly than it comes.
+        first_token_s: when the client had its first token, on the engine's clock; None: it has none.
+        trail: what is kept of it for the access log and its trace; None: nothing is.
     """
 
     request_id: int
@@ -83,6 +89,10 @@ class GatewayRequest(msgspec.Struct, eq=False):
     rescue: Rescue | None = None
     held_back: bool = False
     tenant: str = DEFAULT_TENANT
+    caller: Caller | None = None
+    grant: Grant | None = None
+    first_token_s: float | None = None
+    trail: Trail | None = None
 
     @property
     def held_bytes(self) -> int:
@@ -133,6 +143,7 @@ class Attempt:
         rescue: the answer is to be gone on with, not begun.
         lowered: a ceiling on its output that is lower than the client's, and the body that says so; None: it is not.
         pace: how quickly the answer comes; None: nobody has asked.
+        trail: what is kept of it for its request's access log line and trace; None: nothing is.
     """
 
     __slots__ = (
@@ -153,6 +164,7 @@ class Attempt:
         "pace",
         "request",
         "rescue",
+        "trail",
         "wants_framed",
     )
 
@@ -170,6 +182,7 @@ class Attempt:
         self.rescue = request.rescue
         self.lowered: tuple[int, bytes] | None = None
         self.pace: Pace | None = None
+        self.trail: AttemptTrail | None = None
         self.content_type = b""
         self._owner = owner
         self._emulated: bytes | None = None
@@ -187,8 +200,15 @@ class Attempt:
         api, body = (request.api, request.body) if said is None else (said.api, said.body)
         if self.lowered is not None:
             body = self.lowered[1]
-        head = self.link.request_head(api, request.exchange.headers, body)
+        head = self.link.request_head(api, self._headers(), body)
         self.client = self.link.pool.send(head, body, self)
+
+    def _headers(self) -> dict[bytes, bytes]:
+        """The client's, of which a few go on; where a trace is recorded, this attempt is the parent of what follows."""
+        headers, trail = self.request.exchange.headers, self.request.trail
+        if trail is None or trail.context is None or self.trail is None:
+            return headers
+        return passed_on(headers, trail.context, self.trail.span_id)
 
     @property
     def rescue_max_bytes(self) -> int:
@@ -315,6 +335,7 @@ class Attempt:
         status, wire = client_error(fault, self.request.api)
         if body is not None and self.link.dialect.error_shape is _SHAPES.get(self.request.api, ErrorShape.WRAPPED):
             wire = body if _is_wrapped(body) else wire
+        wire = self.link.credentials.redacted(wire)
         if kind is not None:
             self._retry_after_s = fault.retry_after_s
             if kind is FailureKind.UNFIT:

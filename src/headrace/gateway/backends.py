@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Backend, Fleet, Quota
 from headrace.fleet.credentials import Credentials, credential_variables
 from headrace.fleet.dialect_check import spoken_dialect
+from headrace.gateway.key_files import credential_faults, file_key, tls_context
 from headrace.http import ConnectionPool, PoolLimits, Rounds
 from headrace.wire import ApiName
 
@@ -29,23 +31,35 @@ class BackendLink:
     backend's key and the few headers in `FORWARDED`.
     """
 
-    __slots__ = ("_answer_heads", "_starts", "backend", "credentials", "dialect", "fit_key", "name", "pool", "quota")
+    __slots__ = (
+        *("_answer_heads", "_starts", "address", "backend", "credentials", "dialect", "fit_key", "name", "pool"),
+        *("port", "quota"),
+    )
 
     def __init__(
-        self, backend: Backend, environment: Mapping[str, str], rounds: Rounds, quota: Quota | None = None
+        self,
+        backend: Backend,
+        environment: Mapping[str, str],
+        rounds: Rounds,
+        quota: Quota | None = None,
+        file_key: str | None = None,
     ) -> None:
         """
         Args:
+            file_key: what the backend's `api_key_file` holds.
             quota: whose rate-limit headers the policy engine is told of; None: it reserves nothing here.
         """
         self.quota = quota
         self.name = backend.name
         self.backend = backend
+        url = urlsplit(backend.url)
+        self.address, self.port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         self.dialect = spoken_dialect(backend)
         self.fit_key = " ".join((self.dialect.name, *sorted(backend.lacks)))  # backends that take the same bodies
         limit = backend.max_in_flight + SPARE_CONNECTIONS
-        self.pool = ConnectionPool(backend.url, PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit), rounds=rounds)
-        self.credentials = Credentials(backend, environment)
+        sizes = PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit)
+        self.pool = ConnectionPool(backend.url, sizes, ssl=tls_context(backend), rounds=rounds)
+        self.credentials = Credentials(backend, environment, file_key)
         start = (
             b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
             b"accept: application/json, text/event-stream\r\nuser-agent: headrace\r\n"
@@ -105,9 +119,13 @@ def link_backends(
             setting = "api_key_env" if backend.api_key_env is not None else "dialect"
             faults.append(Fault(f"backends.{backend.name}.{setting}", f"set {', '.join(missing)} in the environment"))
             continue
+        found = credential_faults(backend, environment)
+        if found:
+            faults += found
+            continue
         try:
             quota = fleet.pools[backend.pool].deployment.quota if fleet.limits.reserve_quota else None
-            links[backend.name] = BackendLink(backend, environment, rounds, quota)
+            links[backend.name] = BackendLink(backend, environment, rounds, quota, file_key(backend))
         except ValueError as error:
             faults.append(Fault(f"backends.{backend.name}.url", str(error)))
     if faults:

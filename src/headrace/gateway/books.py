@@ -7,8 +7,6 @@ told to the operator once and counted. Ledger records wait in memory and are tri
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -17,6 +15,7 @@ from headrace.gateway.telemetry import Telemetry
 from headrace.ledger import Terms
 from headrace.metrics import Metric
 from headrace.policy import AnyAction, AnyEvent
+from headrace.telemetry import tell
 
 MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 LEDGER_RETRY_S = 10.0
@@ -64,6 +63,7 @@ class Ledger(Protocol):
         api: str = "",
         reason: str = "first",
         tenant: str = "default",
+        key: str = "",
     ) -> None:
         """An attempt is about to be sent."""
 
@@ -128,7 +128,7 @@ class Books:
             self._journal(now_s, event, actions)
         except OSError as error:
             self._journal = None
-            tell_operator(f"the journal cannot be written: {error}; it ends here, and requests go on")
+            tell(f"the journal cannot be written: {error}; it ends here, and requests go on")
 
     def _flush(self) -> None:
         try:
@@ -140,10 +140,10 @@ class Books:
 
     def _tell(self, error: OSError) -> None:
         """Count a fault, and tell the operator, unless it was the last thing that was told."""
-        self._telemetry.ledger_faults += 1
+        self._telemetry.counters.ledger_faults += 1
         if self._told != str(error):
             self._told = str(error)
-            tell_operator(f"the usage ledger cannot be written as it should be: {error}; its records wait in memory")
+            tell(f"the usage ledger cannot be written as it should be: {error}; its records wait in memory")
 
     def _metrics(self) -> Iterable[Metric]:
         ledger = self._ledger
@@ -151,9 +151,3 @@ class Books:
         yield Metric("headrace_ledger_unwritten_bytes", "gauge", text, ledger.waiting_bytes)
         text = "Bytes of usage ledger that were written and not forced to the disk."
         yield Metric("headrace_ledger_unsynced_bytes", "gauge", text, ledger.unsynced_bytes)
-
-
-def tell_operator(message: str) -> None:
-    """On stderr, which may be full or closed too."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"headrace: {message}", file=sys.stderr, flush=True)

@@ -12,19 +12,22 @@ ledger loses none). What is true of a moment (in flight, connections, breakers) 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import msgspec
 
-from headrace.gateway.telemetry import Counts, Family, Labels, Telemetry
+from headrace.gateway.counters import Counters, Counts
+from headrace.gateway.families import BREAKER_STATES, counter_families, engine_families
+from headrace.gateway.metric_table import family
 from headrace.metrics import Metric
 from headrace.peers import Peers, SharedRows
 from headrace.policy import BackendView, EngineView, LimitView, ShareView
+from headrace.telemetry import Family, Row, process_families
 
+MOST_SERIES = 1_000_000  # each worker has bounded its own
 SILENT_S = 5.0  # a page is written once per sweep: who has missed so many is not there
-BREAKERS = ("closed", "half_open", "open")  # the worst last
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -43,6 +46,7 @@ class Page(msgspec.Struct, frozen=True):
     reloads: int = 0
     refused_reloads: int = 0
     metrics: tuple[Metric, ...] = ()
+    loop_lag_s: float = 0.0
 
 
 class Supervised(msgspec.Struct, frozen=True):
@@ -98,9 +102,9 @@ class Shown:
     def __init__(self, crew: Crew, own: Page) -> None:
         others = crew.others()
         self.pages = {crew.number: own} | {number: page for number, page, lives in others if lives}
-        self.telemetry = Telemetry((), ())
+        self.counters = Counters(crew.workers * MOST_SERIES)
         for page in (own, *(page for _, page, _ in others)):
-            self.telemetry.add(page.counts)
+            self.counters.add(page.counts)
         self.restarts = crew.restarts()
         self.workers = crew.workers
         living = list(self.pages.values())
@@ -132,22 +136,33 @@ class Shown:
             row |= {"fleet_sha256": page.fleet_sha256, "reloads": page.reloads}
         return row
 
-    def families(self) -> Iterable[Family]:
-        """Metrics of the crew itself."""
-        living = list(self.pages.values())
-        rows: list[tuple[Labels, float]] = [((("worker", str(k)),), n) for k, n in enumerate(self.restarts)]
-        yield "headrace_workers", "gauge", "Workers that live.", [((), len(living))]
-        yield "headrace_worker_restarts_total", "counter", "Restarts of a worker after a crash.", rows
-        unheard = sum(bool(page.peers_fault) for page in living)
+    def families(self) -> Iterator[Family]:
+        """All metrics but those of what is set."""
+        yield from counter_families(self.counters)
+        yield from engine_families(self.view)
+        yield from self._workers()
+        living = self.pages.values()
         for name in {metric.name: None for page in living for metric in page.metrics}:
             same = [metric for page in living for metric in page.metrics if metric.name == name]
-            yield name, same[0].kind, same[0].text, [((), sum(metric.value for metric in same))]
-        yield "headrace_peers_unheard", "gauge", "Workers that cannot hear other gateways.", [((), unheard)]
-        for name, text, field in (
-            ("headrace_fleet_reloads_total", "Fleet files taken on since the workers started.", "reloads"),
-            ("headrace_fleet_reloads_refused_total", "Fleet files refused for their faults.", "refused_reloads"),
+            yield Family(name, same[0].kind, same[0].text, [((), sum(metric.value for metric in same))])
+        yield from process_families({str(number): page.pid for number, page in sorted(self.pages.items())})
+
+    def _workers(self) -> Iterator[Family]:
+        living = list(self.pages.values())
+        restarts: list[Row] = [((("worker", str(k)),), n) for k, n in enumerate(self.restarts)]
+        lags: list[Row] = [((("worker", str(k)),), page.loop_lag_s) for k, page in sorted(self.pages.items())]
+        yield family("headrace_worker_restarts_total", restarts)
+        yield family("headrace_event_loop_lag_seconds", lags)
+        for name, value in (
+            ("headrace_workers", len(living)),
+            ("headrace_workers_expected", self.workers),
+            ("headrace_client_connections", self.connections),
+            ("headrace_ledger_unwritable", sum(bool(page.ledger_fault) for page in living)),
+            ("headrace_peers_unheard", sum(bool(page.peers_fault) for page in living)),
+            ("headrace_fleet_reloads_total", sum(page.reloads for page in living)),
+            ("headrace_fleet_reloads_refused_total", sum(page.refused_reloads for page in living)),
         ):
-            yield name, "counter", text, [((), sum(getattr(page, field) for page in living))]
+            yield family(name, [((), value)])
 
 
 def together(views: Sequence[EngineView]) -> EngineView:
@@ -179,7 +194,7 @@ def together(views: Sequence[EngineView]) -> EngineView:
 def _backend(views: Sequence[BackendView]) -> BackendView:
     return msgspec.structs.replace(
         views[0],
-        breaker=max((each.breaker for each in views), key=BREAKERS.index),
+        breaker=max((each.breaker for each in views), key=BREAKER_STATES.index),
         drained=all(each.drained for each in views),
         in_flight=sum(each.in_flight for each in views),
         max_in_flight=sum(each.max_in_flight for each in views),

@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from math import ceil
 from typing import Protocol
 
 from headrace.errors import CapacityError, DeadlinePassed, HeadraceError, InvariantError, UnknownModel
 from headrace.fleet import Fleet
+from headrace.gateway.access import Access, refusal_lines, stated_lines
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.backends import BackendLink, link_backends
 from headrace.gateway.books import Books, Journal, Ledger
@@ -32,6 +34,7 @@ from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
 from headrace.ledger import fleet_terms
 from headrace.policy import (
+    EARLY_S,
     AnyAction,
     AnyEvent,
     Arrived,
@@ -101,6 +104,7 @@ class Gateway:
         clock: Callable[[], float] = time.monotonic,
         run_id: str = "0",
         round_s: float = ROUND_S,
+        access: Access | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.fleet = fleet
@@ -109,14 +113,16 @@ class Gateway:
         self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
         self.fittings = Fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
-        self.intake = Intake(fleet, self.recognizer)
+        self.access = access or Access(fleet)
+        self.intake = Intake(fleet, self.recognizer, self.access)
         self._sees_prefixes = _sees_prefixes(fleet)
-        self.telemetry = Telemetry(fleet.classes, self.links)
+        self.telemetry = Telemetry(fleet, run_id)
         self.run_id = run_id.encode()
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
         self._ledger = ledger
         self._rescuer = Rescuer(self.fittings, self.telemetry)
         self._books = Books(ledger, journal, self.telemetry)
+        self.telemetry.sources.append(self.access.metrics)
         ledger.agree(fleet_terms(fleet))
         ledger.defer(self.rounds.wake)
         self._clock = clock
@@ -143,12 +149,12 @@ class Gateway:
         self.links = links
         self.fittings.use(fleet, links)
         self.recognizer = Recognizer(fleet)
+        self.access.use(fleet)
         self.intake.use(fleet, self.recognizer)
         self._sees_prefixes = _sees_prefixes(fleet)
         self._ledger.agree(fleet_terms(fleet))
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
-        self.telemetry.know_backends(tuple(links))
-        self.telemetry.know_classes(tuple(fleet.classes))
+        self.telemetry.use(fleet)
         for request in self._requests.values():
             if request.attempt is None:  # it waits, and may go to backends that there were not when it came
                 self.fittings.fit(request)
@@ -193,14 +199,18 @@ class Gateway:
             self._books.check()
             request = self.intake.read(api, exchange, self.now_s())
             unfit = self.fittings.fit(request)
+            if self.access.counts:
+                request.explained = stated_lines(self.access.admit(request))
         except HeadraceError as error:
             self.refuse(exchange, error, api)
+            self.telemetry.never_arrived(exchange, api, self.now_s())
             return
         self._arrive(request, unfit)
 
     def _arrive(self, request: GatewayRequest, unfit: tuple[str, ...]) -> None:
         exchange, controls = request.exchange, request.controls
         self._requests[request.request_id] = request
+        self.telemetry.arrived(request)
         exchange.on_gone = lambda: self._client_gone(request)
         arrived = Arrived(
             request.request_id,
@@ -213,7 +223,7 @@ class Gateway:
             prefix=prompt_blocks(request.body) if self._sees_prefixes else (),
             prefix_block_tokens=BLOCK_TOKENS,
             unfit=unfit,
-            value_of_time_usd_per_s=None if controls is None else controls.value_of_time_usd_per_s,
+            value_of_time_usd_per_s=self.access.value_of_time_usd_per_s(request),
             held_bytes=request.held_bytes,
             resizable=self.fittings.resizable(request),
         )
@@ -225,11 +235,12 @@ class Gateway:
             self._loop.call_exception_handler({"message": "a request could not be decided", "exception": error})
             self.refuse(exchange, error, request.api)
             self._client_gone(request)
+            self.access.settle(request)
 
     def _controlled(self, request: GatewayRequest, controls: Controls, arrived: Arrived) -> None:
         if controls.explain:
             rows = self.engine.explain(self.now_s(), arrived)
-            request.explained = header_lines((b"x-headrace-explain", explanation(rows)))
+            request.explained += header_lines((b"x-headrace-explain", explanation(rows)))
         if controls.deadline_s is not None and request.deadline is None:
             request.deadline = self._loop.call_later(controls.deadline_s, self._too_late, request.exchange, request.api)
 
@@ -250,8 +261,8 @@ class Gateway:
         status, body = encode_error(error, api)
         headers = JSON
         if isinstance(error, CapacityError):
-            headers += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
-        exchange.respond(status, headers, body)
+            headers += b"retry-after: %d\r\n" % max(1, ceil(error.retry_after_s))
+        exchange.respond(status, headers + refusal_lines(error), body)
 
     def _client_gone(self, request: GatewayRequest) -> None:
         request.client_gone = True
@@ -280,7 +291,9 @@ class Gateway:
             api=request.api,
             reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
             tenant=request.tenant,
+            key="" if request.caller is None else request.caller.key,
         )
+        self.telemetry.dispatched(request, attempt, action)
         attempt.send()
 
     def _cancel(self, now_s: float, action: Cancel) -> None:
@@ -294,13 +307,18 @@ class Gateway:
     def _set_timer(self, now_s: float, action: SetTimer) -> None:
         def fire() -> None:
             self._timers.pop(handle, None)
-            self.tell(TimerFired(action.timer_id))
+            now_s = self.now_s()
+            if now_s + EARLY_S < action.at_s:  # a busy loop's own clock stands still: it was set too early
+                self._set_timer(now_s, action)
+            else:
+                self.tell(TimerFired(action.timer_id))
 
         handle = self._loop.call_later(max(action.at_s - now_s, 0.0), fire)
         self._timers[handle] = None
 
     def _reject(self, now_s: float, action: Reject) -> None:
         request = self._requests[action.request_id]
+        self.telemetry.rejected(request, action.reason)
         if request.fallbacks:
             return  # another model is asked when this request has ended
         if action.reason is RejectReason.NO_ROUTE:
@@ -324,16 +342,19 @@ class Gateway:
         request = self._requests.pop(action.request_id, None)
         if request is None:
             return
-        self.telemetry.request_ended(request.workload_class, action.outcome.value, now_s - request.arrived_s)
+        self.telemetry.request_ended(request, action.outcome, now_s)
         request.attempt = None
         exchange = request.exchange
         if exchange.unanswered and exchange.open and request.fallbacks and not request.client_gone:
             self._fall_back(request)
             return
+        self.access.settle(request)
         if request.deadline is not None:
             request.deadline.cancel()
         if exchange.open:  # whatever the engine's reason, a client is never left waiting
             self._rescuer.break_off(request)
+        if request.trail is not None:
+            self.telemetry.record(request.trail, exchange, action.outcome.value, now_s)
 
     def _fall_back(self, request: GatewayRequest) -> None:
         """No backend of its model could answer: ask the next model."""
@@ -342,6 +363,7 @@ class Gateway:
             unfit = self.fittings.fit(again)
         except HeadraceError as error:
             self.refuse(request.exchange, error, request.api)
+            self.access.settle(request)
             return
         self._arrive(again, unfit)
 
@@ -354,7 +376,7 @@ class Gateway:
         request = attempt.request
         if attempt.rescue is not None:
             return  # the client has had its first token
-        self.telemetry.ttft[request.workload_class].observe(self.now_s() - request.arrived_s)
+        self.telemetry.first_token(request, attempt, self.now_s())
 
     def rate_limits(self, attempt: Attempt, status: int, headers: dict[bytes, bytes]) -> None:
         """A provider says what is left of its quota: as of the dispatch, or of now where it took nothing."""
@@ -380,7 +402,6 @@ class Gateway:
         request = attempt.request
         if attempt.rescue is None:
             self.intake.learn(request, usage)
-        self.telemetry.used(attempt.link.name, *usage[:3])
         self._close(attempt, self.now_s(), "completed", "completed", usage=usage)
         send_end()
         self.tell(Finished(attempt_id, *usage[:3]))
@@ -395,7 +416,6 @@ class Gateway:
         told = AttemptFailed(attempt_id, kind, True, None, tokens, True, found.unfit)
         if usage is not None:
             self.intake.learn(request, usage)
-            self.telemetry.used(attempt.link.name, *usage[:3])
             told = AttemptFailed(
                 attempt_id, kind, True, None, usage.output_tokens, True, found.unfit, usage.input_tokens, usage[2]
             )
@@ -429,9 +449,10 @@ class Gateway:
         """Close an attempt in the ledger, the metrics and here: each attempt comes by once."""
         if self._attempts.pop(attempt.attempt_id, None) is None:
             return
-        self.telemetry.attempt_ended(attempt.link.name, outcome)
         delivered = attempt.delivered_tokens() if delivered_tokens is None and usage is None else delivered_tokens
+        self.telemetry.attempt_ended(attempt, outcome, now_s, usage, delivered or 0)
         attempt.forget()
+        self.access.charge(attempt.request, attempt.link.name, status, usage, delivered or 0)
         if usage is not None:
             self._ledger.closed(
                 attempt.attempt_id,
@@ -456,6 +477,7 @@ class Gateway:
         for link in self.links.values():
             link.pool.warm_up()
         self._books.maintain()
+        self.access.sweep()
 
     async def close(self) -> None:
         """Cancel what is still live, as if each client had gone, and close every connection to a backend."""

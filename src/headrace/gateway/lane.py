@@ -45,6 +45,7 @@ class LaneExchange(Exchange):
         self.headers = headers
         self.body = b""
         self.http_1_0 = False
+        self.status = 0
         self.on_gone: Callable[[], None] | None = None
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
@@ -63,6 +64,7 @@ class LaneExchange(Exchange):
         """Answer as a whole."""
         if self._phase is not Phase.UNANSWERED:
             return
+        self.status = status
         lines = _lines(headers)
         if status < 400:
             self._writer.tell(_named(lines, _OURS))
@@ -75,6 +77,7 @@ class LaneExchange(Exchange):
         """Begin an answer whose body comes in pieces."""
         if self._phase is Phase.UNANSWERED:
             self._phase = Phase.STARTED
+            self.status = status
             self._writer.tell(_named(_lines(headers), _OURS))
 
     def write(self, data: bytes) -> None:

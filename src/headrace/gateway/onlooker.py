@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from headrace.gateway.books import Journal, tell_operator
+from headrace.gateway.books import Journal
 from headrace.http import Exchange
 from headrace.policy import AnyAction, AnyEvent
+from headrace.telemetry import tell
 
 if TYPE_CHECKING:
     from headrace.gateway.run import RunningGateway
@@ -51,7 +52,7 @@ class Told:
                 self._journal(now_s, event, actions)
             except OSError as error:
                 self._journal = None
-                tell_operator(f"the journal cannot be written: {error}; it ends here, and requests go on")
+                tell(f"the journal cannot be written: {error}; it ends here, and requests go on")
 
 
 def told(journal: Journal | None, onlooker: Onlooker | None) -> Journal | None:

@@ -9,13 +9,15 @@ A link to a backend that is unchanged stays, with its connections. One to a back
 finishes what it has and is then closed. Clients' connections are not touched.
 
 What the file cannot change is what the process was started with: ports, ledger, journal, `[peers]`, and the store of
-answers, whose size is that of the first fleet.
+answers, whose size is that of the first fleet. Another key file, `[tls]` or `[admin]` is refused, so that nobody takes
+a gateway to be guarded that is not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +25,10 @@ from pathlib import Path
 from headrace.errors import ConfigError, HeadraceError
 from headrace.fleet import Fleet
 from headrace.gateway.backends import BackendLink, link_backends
-from headrace.gateway.books import tell_operator
 from headrace.gateway.driver import Gateway
 from headrace.gateway.tokens import Tokens
 from headrace.policy import FleetReplaced, PeriodResumed, Policy
+from headrace.telemetry import tell
 
 CheckFleet = Callable[[str], tuple[Fleet, Policy]]
 Stamp = tuple[int, int, int]
@@ -147,7 +149,7 @@ class Reloader:
                 self.file.refused(text or "")
                 self.refused += 1
                 self.faults = tuple(map(str, error.faults)) if isinstance(error, ConfigError) else (str(error),)
-                tell_operator(f"{self.file.path}: not taken on, the fleet stays as it is: {error}")
+                tell(f"{self.file.path}: not taken on, the fleet stays as it is: {error}")
 
     async def _take(self, text: str, fleet: Fleet, policy: Policy) -> None:
         gateway = self._gateway
@@ -169,7 +171,7 @@ class Reloader:
         self.faults = ()
         self.reloads += 1
         self._replaced()
-        tell_operator(f"{self.file.path}: taken on; {len(fleet.backends)} backends")
+        tell(f"{self.file.path}: taken on; {len(fleet.backends)} backends", logging.INFO)
 
     def sweep(self) -> None:
         """Close links that have nothing left to do."""

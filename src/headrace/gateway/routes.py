@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from itertools import chain
 from urllib.parse import unquote
 
 import msgspec
@@ -16,13 +17,14 @@ from headrace.errors import BodyTooLarge, HeadraceError, RequestError, UnknownEn
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.crew import Crew, Page, Shown
 from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.families import set_families
 from headrace.gateway.health import LIVE, readiness
 from headrace.gateway.openapi import OpenApiPage
 from headrace.gateway.reload import Reloader
 from headrace.gateway.responses_socket import ResponsesSockets
 from headrace.gateway.stored_routes import StoredRoutes
-from headrace.gateway.telemetry import render
 from headrace.http import Exchange, Handler, Server, header_lines, wants_websocket
+from headrace.telemetry import render
 from headrace.wire import WIRE_ERRORS, ApiName, shaped_error
 
 TEXT = header_lines((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
@@ -36,6 +38,7 @@ ENDPOINTS: dict[bytes, ApiName] = {
 RESPONSES = b"/v1/responses"
 GROQ = b"/openai"  # Groq's SDK puts it before every path, whatever its base URL
 MODELS = b"/v1/models/"
+OPEN_PATHS = frozenset((b"/", b"/health", b"/health/live", b"/health/ready"))  # to those who have no key
 ESTIMATED = JSON + header_lines((b"x-headrace-approximated", b"input_tokens"))
 
 
@@ -71,15 +74,17 @@ class Routes:
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
             **{GROQ + path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
-            GROQ + b"/v1/models": (b"GET", self._list_models),
-            b"/v1/messages/count_tokens": (b"POST", self._count_tokens),
-            b"/v1/models": (b"GET", self._list_models),
+            GROQ + b"/v1/models": (b"GET", self._keyed(self._list_models)),
+            b"/v1/messages/count_tokens": (b"POST", self._keyed(self._count_tokens)),
+            b"/v1/models": (b"GET", self._keyed(self._list_models)),
             b"/": (b"GET", _health),  # coding tools knock here before they ask
-            b"/openapi.json": (b"GET", self._openapi),
+            b"/openapi.json": (b"GET", self._keyed(self._openapi)),
             **self._of_both(),
+            b"/metrics": (b"GET", self._public_metrics),
         }
         self._admin: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             b"/admin/state": (b"GET", self._state),
+            b"/admin/tenants": (b"GET", self._tenants),
             **self._of_both(),
         }
 
@@ -108,7 +113,7 @@ class Routes:
         if found is not None and found[0] == exchange.method:
             found[1](exchange)
         else:
-            self._elsewhere(exchange, found)
+            self._keyed(partial(self._elsewhere, found=found))(exchange)
 
     def admin(self, exchange: Exchange) -> None:
         """Handler of the admin port; what it does not know goes to the fallback."""
@@ -140,6 +145,21 @@ class Routes:
             body = shaped_error(api, 405, said, "invalid_request_error", "method_not_allowed")
             exchange.respond(405, JSON + b"allow: %b\r\n" % found[0], body)
 
+    def _keyed(self, handler: Handler) -> Handler:
+        """The handler, for whoever has a key, where one is needed. What asks for an answer looks itself."""
+        gateway = self._gateway
+
+        def keyed(exchange: Exchange) -> None:
+            try:
+                if gateway.access.keys is not None and exchange.path not in OPEN_PATHS:
+                    gateway.access.caller(exchange.headers)
+            except HeadraceError as error:
+                gateway.refuse(exchange, error, api_of(exchange.path))
+                return
+            handler(exchange)
+
+        return keyed
+
     def _count_tokens(self, exchange: Exchange) -> None:
         try:
             exchange.respond(200, ESTIMATED, self._gateway.intake.count(exchange))
@@ -163,7 +183,7 @@ class Routes:
         gateway, peers, reloader = self._gateway, self.crew.peers, self.reloader
         return Page(
             pid=os.getpid(),
-            counts=gateway.telemetry.counts(),
+            counts=gateway.telemetry.counters.snapshot(),
             view=gateway.engine.view(),
             connections=0 if self.server is None else self.server.connections,
             requests_live=gateway.requests_live,
@@ -175,6 +195,7 @@ class Routes:
             reloads=0 if reloader is None else reloader.reloads,
             refused_reloads=0 if reloader is None else reloader.refused,
             metrics=tuple(metric for source in gateway.telemetry.sources for metric in source()),
+            loop_lag_s=gateway.telemetry.loop_lag_s,
         )
 
     def shown(self) -> Shown:
@@ -190,15 +211,18 @@ class Routes:
         exchange.respond(status, JSON, body)
 
     def _metrics(self, exchange: Exchange) -> None:
-        shown = self.shown()
-        text = render(
-            shown.telemetry,
-            shown.view,
-            connections=shown.connections,
-            limits=self._limits,
-            more=shown.families(),
-        )
-        exchange.respond(200, TEXT, text)
+        families = chain(self.shown().families(), set_families(self._limits))
+        exchange.respond(200, TEXT, render(families))
+
+    def _public_metrics(self, exchange: Exchange) -> None:
+        """Figures of all tenants are for none of them."""
+        if self._gateway.access.keys is None:
+            self._metrics(exchange)
+        else:
+            self._gateway.refuse(exchange, UnknownEndpoint("ask the admin port for /metrics"))
+
+    def _tenants(self, exchange: Exchange) -> None:
+        exchange.respond(200, JSON, msgspec.json.encode({"tenants": self._gateway.access.standings()}))
 
     def _state(self, exchange: Exchange) -> None:
         gateway, shown = self._gateway, self.shown()
@@ -210,8 +234,8 @@ class Routes:
             "tasks": len(asyncio.all_tasks()),
             "client_connections": shown.connections,
             "pools": {name: repr(link.pool) for name, link in gateway.links.items()},
-            "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.telemetry.requests.items())},
-            "attempts": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.telemetry.attempts.items())},
+            "requests": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.counters.requests.items())},
+            "attempts": {f"{key[0]}/{key[1]}": n for key, n in sorted(shown.counters.attempts.items())},
             "fleet": shown.fleet_file(),
             "peers": shown.peers_fault or "heard",
             "workers": shown.by_worker(),

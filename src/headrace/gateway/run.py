@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from headrace.fleet import Fleet
+from headrace.gateway.access import Access
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.crew import Crew, Shown
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.entrance import Entrance, is_loopback
 from headrace.gateway.onlooker import Onlooker, told
 from headrace.gateway.peering import Peering
 from headrace.gateway.reload import FleetFile, Reloader
 from headrace.gateway.routes import Routes, refusal
 from headrace.gateway.tokens import Tokens
+from headrace.gateway.watch import Look, Watch
+from headrace.gateway.watchers import Watchers
 from headrace.http import ROUND_S, HttpLimits, Server, serve
 from headrace.policy import PeriodResumed
 
@@ -44,6 +48,8 @@ class RunningGateway:
         admin: Server | None,
         tokens: Tokens,
         peering: Peering | None,
+        watch: Watch,
+        watchers: Watchers,
         onlooker: Onlooker | None = None,
     ) -> None:
         self.gateway = gateway
@@ -51,6 +57,8 @@ class RunningGateway:
         self._routes = routes
         self._tokens = tokens
         self._peering = peering
+        self._watch = watch
+        self._watchers = watchers
         self.port = server.port
         self.admin_port = None if admin is None else admin.port
         self._server = server
@@ -75,10 +83,12 @@ class RunningGateway:
             await asyncio.sleep(limits.drain_delay_s)
         clean = await self._server.drain(limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s)
         self._timer.cancel()
+        self._watch.stop()
         if self._peering is not None:
             await self._peering.close()
         self._tokens.stop()
         await self.gateway.close()
+        await asyncio.to_thread(self._watchers.close)
         if self._routes.reloader is not None:
             await self._routes.reloader.close()
         if self._admin is not None:
@@ -102,6 +112,7 @@ class RunningGateway:
             self._routes.crew.show(self._routes.page())
 
     def _sweep(self) -> None:
+        self.gateway.telemetry.loop_lag_s = max(0.0, self._loop.time() - self._timer.when())
         self.gateway.sweep(SWEEP_INTERVAL_S)
         if self._routes.reloader is not None and not self._looks:
             self._routes.reloader.sweep()
@@ -128,6 +139,7 @@ async def start_gateway(
     crew: Crew | None = None,
     fleet_file: FleetFile | None = None,
     resumed_of: Callable[[Fleet], list[PeriodResumed]] = lambda fleet: [],
+    entrance: Entrance | None = None,
 ) -> RunningGateway:
     """Listen for clients on `port` and for operators on `admin_port` (0: any free one; None: no admin port).
 
@@ -141,6 +153,7 @@ async def start_gateway(
         crew: the workers that listen on the same ports; None: this one is alone.
         fleet_file: is looked at for another fleet while it runs; the engine must be `policy.Generations`.
         resumed_of: where the periods of another fleet stand.
+        entrance: who may come in; None: whoever can reach it.
 
     Raises:
         ConfigError: a backend's key, token command or URL cannot be used.
@@ -148,12 +161,17 @@ async def start_gateway(
     """
     crew = crew or Crew()
     record = told(journal, onlooker)
-    gateway = Gateway(fleet, engine, ledger, journal=record, clock=clock, run_id=ledger.run_id, round_s=round_s)
+    entrance = entrance or Entrance()
+    access = Access(fleet, entrance.keys, entrance.accounts)
+    gateway = Gateway(
+        fleet, engine, ledger, journal=record, clock=clock, run_id=ledger.run_id, round_s=round_s, access=access
+    )
     for event in resumed:
         gateway.tell(event)
+    watchers = Watchers(gateway.telemetry, fleet.telemetry, ledger.run_id)
     before = crew.predecessor()
     if before is not None:
-        gateway.telemetry.add(before)
+        gateway.telemetry.counters.add(before)
     tokens = Tokens(gateway.links.values())
     await tokens.start()
     peering = None if crew.peers is None else Peering(gateway, crew.peers, fleet.peers.interval_s)
@@ -161,23 +179,61 @@ async def start_gateway(
         await peering.start()
     routes = Routes(gateway, None if onlooker is None else onlooker.handle, crew)
     if fleet_file is not None:
-        routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=routes.use, resumed=resumed_of)
+        replaced = partial(_replaced, routes, entrance, fleet_file, crew)
+        routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=replaced, resumed=resumed_of)
     listen = partial(serve, limits=_http_limits(fleet), refusal=refusal, reuse_port=crew.workers > 1)
-    server = await listen(routes.public, host, port, rounds=gateway.rounds)
+    context = None if entrance.certificates is None else entrance.certificates.context
+    server = await listen(routes.public, host, port, rounds=gateway.rounds, ssl=context)
     routes.server = server
+    admin_handler = routes.admin if entrance.admin_key is None else entrance.admin_key.guard(routes.admin)
+    admin_context = None if is_loopback(entrance.admin_host) else context
     try:
-        admin = None if admin_port is None else await listen(routes.admin, host, admin_port)
+        admin = (
+            None
+            if admin_port is None
+            else await listen(admin_handler, entrance.admin_host, admin_port, ssl=admin_context)
+        )
     except OSError:
         await server.close()
         raise
     for link in gateway.links.values():
         link.pool.warm_up()
     _keep_memory()
-    running = RunningGateway(routes, gateway, server, admin, tokens, peering, onlooker)
+    secured = [each for each, ssl in ((server, context), (admin, admin_context)) if each is not None and ssl]
+    watch = Watch(_looks(entrance, secured, crew))
+    running = RunningGateway(routes, gateway, server, admin, tokens, peering, watch, watchers, onlooker)
     running.show()
     if onlooker is not None:
         onlooker.attach(running)
     return running
+
+
+def _replaced(routes: Routes, entrance: Entrance, file: FleetFile, crew: Crew) -> None:
+    """Another fleet is taken on: the first of the workers puts it on record."""
+    routes.use()
+    if crew.number == 0:
+        entrance.record("file", "fleet.reload", str(file.path), sha256=file.sha256)
+
+
+def _looks(entrance: Entrance, secured: list[Server], crew: Crew) -> list[Look]:
+    """What is to be watched; `secured`: servers that speak TLS."""
+    looks: list[Look] = []
+    keys, certificates = entrance.keys, entrance.certificates
+
+    async def keys_changed() -> None:
+        if keys is not None and crew.number == 0:
+            entrance.record("file", "keys.taken_on", str(keys.path), keys=len(keys.ring.keys))
+
+    async def certificate_changed() -> None:
+        if certificates is not None:
+            for server in secured:
+                await server.use_ssl(certificates.context)
+
+    if keys is not None:
+        looks.append((keys.look, keys_changed))
+    if certificates is not None:
+        looks.append((certificates.look, certificate_changed))
+    return looks
 
 
 def _http_limits(fleet: Fleet) -> HttpLimits:

@@ -186,6 +186,10 @@ class StreamAnswer:
             rescue.usage = self._splice.end(self._opening, self._last_bytes(), self._finish_passed).usage
         return rescue
 
+    def ending(self) -> bytes:
+        """The events since the finish reason, or the last ones."""
+        return self._last_bytes()
+
     def spoken_tokens(self) -> int:
         """Tokens of the answer by now, estimated from its text; costs a look at what came since the last time."""
         new, self._measured = self._blocks[self._measured :], len(self._blocks)

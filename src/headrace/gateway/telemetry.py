@@ -1,54 +1,26 @@
-"""Metrics: plain integers where requests pass, text for Prometheus when it asks."""
+"""Telemetry: what the gateway says of its requests to those who watch it, one call at each turn of their lives.
+
+Plain numbers where requests pass (`counters`); text for Prometheus when it asks (`families`). Where there is an access
+log, or a request is traced, a `Trail` goes with it, and at its end to the thread that writes it down. Without one a
+request pays a test for None at each turn.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable
 
-import msgspec
+from headrace.cost import spend_rate
+from headrace.fleet import Fleet
+from headrace.gateway.attempt import Attempt, GatewayRequest
+from headrace.gateway.counters import Counters
+from headrace.http import Exchange
+from headrace.metrics import Metric, WorkRate
+from headrace.policy import Dispatch, DispatchReason, Outcome, RejectReason
+from headrace.telemetry import AttemptTrail, GenAiMetrics, Recorder, Sampler, Trail, error_of
+from headrace.wire import ApiName, Usage
 
-from headrace.metrics import Metric
-from headrace.policy import EngineView
-
-TTFT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-E2E_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-
-Labels = tuple[tuple[str, str], ...]
-Family = tuple[str, str, str, list[tuple[Labels, float]]]  # name, kind, help, rows
-
-
-class Histogram:
-    """Counts of observations per bucket."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def add(self, counts: list[int], total: float) -> None:
-        """Add what another has observed in the same buckets."""
-        self.counts = [ours + theirs for ours, theirs in zip(self.counts, counts, strict=True)]
-        self.total += total
-
-
-class Counts(msgspec.Struct, frozen=True, array_like=True):
-    """What a `Telemetry` has counted, as it is handed to other processes. Histograms: counts by bucket, and the sum."""
-
-    requests: dict[str, dict[str, int]]
-    attempts: dict[str, dict[str, int]]
-    refused: dict[str, int]
-    rescues: dict[str, int]
-    ledger_faults: int
-    tokens: dict[str, tuple[int, int, int]]
-    ttft: dict[str, tuple[list[int], float]]
-    e2e: dict[str, tuple[list[int], float]]
+COMPLETED = "completed"
 
 
 class Telemetry:
@@ -56,48 +28,167 @@ class Telemetry:
 
     Attributes:
         sources: asked for further figures when somebody looks.
+        loop_lag_s: how late the last sweep was.
+        recorder: writes down requests that have ended; None: nobody wants to know of them.
+        logs_all: all of them, and not only those that are traced; sampler: says which are; None: none.
+        gen_ai: is told of the same for OpenTelemetry; None: it exports nothing.
     """
 
-    __slots__ = (
-        "attempts",
-        "cached_input_tokens",
-        "e2e",
-        "input_tokens",
-        "ledger_faults",
-        "output_tokens",
-        "refused",
-        "requests",
-        "rescues",
-        "sources",
-        "ttft",
-    )
+    __slots__ = ("_rates", "_run_id", "counters", "gen_ai", "logs_all", "loop_lag_s", "recorder", "sampler", "sources")
 
-    def __init__(self, classes: Iterable[str], backends: Iterable[str]) -> None:
-        self.requests: dict[tuple[str, str], int] = {}
-        self.attempts: dict[tuple[str, str], int] = {}
-        self.refused: dict[str, int] = {}
-        self.rescues: dict[str, int] = {}
-        self.ledger_faults = 0
+    def __init__(self, fleet: Fleet, run_id: str) -> None:
+        """
+        Args:
+            run_id: first part of the ids of requests.
+        """
+        self._run_id = run_id
+        self.recorder: Recorder | None = None
+        self.logs_all = False
+        self.sampler: Sampler | None = None
+        self.gen_ai: GenAiMetrics | None = None
+        self.counters = Counters(fleet.telemetry.max_series)
         self.sources: list[Callable[[], Iterable[Metric]]] = []
-        self.input_tokens: dict[str, int] = {}
-        self.cached_input_tokens: dict[str, int] = {}
-        self.output_tokens: dict[str, int] = {}
-        self.ttft: dict[str, Histogram] = {}
-        self.e2e: dict[str, Histogram] = {}
-        self.know_backends(tuple(backends))
-        self.know_classes(classes)
+        self.loop_lag_s = 0.0
+        self._rates: dict[str, WorkRate] = {}
+        self.use(fleet)
 
-    def request_ended(self, workload_class: str, outcome: str, e2e_s: float) -> None:
-        """Count a request's end."""
-        key = (workload_class, outcome)
-        self.requests[key] = self.requests.get(key, 0) + 1
-        if outcome == "completed":
-            self.e2e[workload_class].observe(e2e_s)
+    def use(self, fleet: Fleet) -> None:
+        """Requests are of this fleet from now on."""
+        self.counters.know_backends(backend.name for backend in fleet.backends)
+        self._rates |= {name: spend_rate(pool) for name, pool in fleet.pools.items()}
 
-    def attempt_ended(self, backend: str, outcome: str) -> None:
-        """Count an attempt's end."""
-        key = (backend, outcome)
-        self.attempts[key] = self.attempts.get(key, 0) + 1
+    def refuse(self, label: str) -> None:
+        """Count what was refused before it became a request."""
+        _count(self.counters.refused, label)
+
+    def arrived(self, request: GatewayRequest) -> None:
+        """A request came, or comes again for another model."""
+        trail = request.trail
+        if trail is None:
+            if self.recorder is None:
+                return
+            trail = request.trail = self._trail(request.exchange, request.api, request.arrived_s)
+            if trail is None:
+                return
+        trail.request_id = f"{self._run_id}-{request.request_id}"
+        trail.tenant, trail.workload_class, trail.model = request.tenant, request.workload_class, request.model
+        trail.streamed, trail.max_output_tokens = bool(request.head.stream), request.max_output_tokens
+
+    def _trail(self, exchange: Exchange, api: ApiName, arrived_s: float) -> Trail | None:
+        context = None if self.sampler is None else self.sampler.context(exchange.headers)
+        if context is None and not self.logs_all:
+            return None
+        return Trail("", api, exchange.path.decode("latin-1"), arrived_s, context=context)
+
+    def never_arrived(self, exchange: Exchange, api: ApiName, now_s: float) -> None:
+        """What came was no request, or none that can be taken on."""
+        trail = None if self.recorder is None else self._trail(exchange, api, now_s)
+        if trail is not None:
+            self.record(trail, exchange, "refused", now_s)
+
+    def record(self, trail: Trail, exchange: Exchange, outcome: str, now_s: float) -> None:
+        """A request has ended, and its client has been told."""
+        trail.ended_s, trail.ended_unix_s = now_s, time.time()
+        trail.status, trail.outcome = exchange.status, outcome
+        if self.recorder is not None:
+            self.recorder.add(trail)
+
+    def _trace(self, trail: Trail, attempt: Attempt, action: Dispatch) -> None:
+        link = attempt.link
+        span_id = 0 if trail.context is None or self.sampler is None else self.sampler.span_id()
+        attempt.trail = AttemptTrail(
+            link.name,
+            link.backend.pool,
+            link.dialect.name,
+            link.address,
+            link.port,
+            action.reason.value,
+            attempt.dispatched_s,
+            action.score_usd,
+            action.cost_usd,
+            action.expected_output_tokens,
+            action.outside_score_usd,
+            span_id,
+        )
+        trail.attempts.append(attempt.trail)
+
+    def dispatched(self, request: GatewayRequest, attempt: Attempt, action: Dispatch) -> None:
+        """An attempt is about to be sent."""
+        counters, pool = self.counters, attempt.link.backend.pool
+        key = pool, action.reason.value
+        counters.dispatches[key] = counters.dispatches.get(key, 0) + 1
+        if request.trail is not None:
+            self._trace(request.trail, attempt, action)
+        if action.reason is DispatchReason.FIRST:
+            waited_s = attempt.dispatched_s - request.arrived_s
+            counters.of(request.workload_class, pool, request.tenant).queue.observe(waited_s)
+            if action.outside_score_usd is not None:
+                self._value(pool, action.outside_score_usd - action.score_usd)
+
+    def _value(self, pool: str, value_usd: float) -> None:
+        if value_usd > 0.0:
+            _count(self.counters.value_captured_usd, pool, value_usd)
+        elif value_usd < 0.0:
+            _count(self.counters.value_lost_usd, pool, -value_usd)
+
+    def first_token(self, request: GatewayRequest, attempt: Attempt, now_s: float) -> None:
+        """The client has its first token."""
+        request.first_token_s = now_s
+        if request.trail is not None:
+            request.trail.first_token_s = now_s
+            if attempt.trail is not None:
+                attempt.trail.first_token_s = now_s
+        pool, ttft_s = attempt.link.backend.pool, now_s - request.arrived_s
+        self.counters.of(request.workload_class, pool, request.tenant).ttft.observe(ttft_s)
+        if self.gen_ai is not None:
+            self.gen_ai.first_token(request.api, request.model, ttft_s)
+
+    def attempt_ended(self, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None, delivered: int) -> None:
+        """An attempt has ended.
+
+        Args:
+            usage: as the backend counted it; None: it did not say, and what the client got is what is known.
+        """
+        request, backend = attempt.request, attempt.link.backend
+        counters, key = self.counters, (backend.name, outcome)
+        counters.attempts[key] = counters.attempts.get(key, 0) + 1
+        if outcome == COMPLETED:
+            self._answered(request, backend.pool, now_s, delivered if usage is None else usage.output_tokens)
+        spent_usd = 0.0
+        if usage is not None:
+            counters.used(backend.name, usage[0], usage[1], usage[2])
+            spent_usd = self._rates[backend.pool].work(usage[0], usage[1], usage[2])
+        elif delivered:
+            spent_usd = self._rates[backend.pool].work(request.input_tokens, delivered)
+        counters.of(request.workload_class, backend.pool, request.tenant).spent_usd += spent_usd
+        if self.gen_ai is not None:
+            _tell(self.gen_ai, attempt, outcome, now_s, usage)
+        if attempt.trail is not None:
+            _end(attempt.trail, attempt, outcome, now_s, usage, spent_usd)
+
+    def _answered(self, request: GatewayRequest, pool: str, now_s: float, output_tokens: int) -> None:
+        """A request's answer is complete."""
+        series, first_s = self.counters.of(request.workload_class, pool, request.tenant), request.first_token_s
+        series.duration.observe(now_s - request.arrived_s)
+        if first_s is not None and output_tokens > 1 and request.head.stream and request.rescue is None:
+            tpot_s = (now_s - first_s) / (output_tokens - 1)
+            series.tpot.observe(tpot_s)
+            if self.gen_ai is not None:
+                self.gen_ai.time_per_token(request.api, request.model, tpot_s)
+
+    def rejected(self, request: GatewayRequest, reason: RejectReason) -> None:
+        """A request was turned away."""
+        _count(self.counters.rejections, reason.value)
+        if request.trail is not None:
+            request.trail.rejected = reason.value
+
+    def request_ended(self, request: GatewayRequest, outcome: Outcome, now_s: float) -> None:
+        """A request has ended."""
+        counters, key = self.counters, (request.workload_class, outcome.value)
+        counters.requests[key] = counters.requests.get(key, 0) + 1
+        if self.gen_ai is not None:
+            error = outcome.value if outcome in (Outcome.FAILED, Outcome.REJECTED) else ""
+            self.gen_ai.request(request.api, request.model, error, now_s - request.arrived_s)
 
     def rescued(self, outcome: str) -> None:
         """Count what became of an answer that broke off after its client had a part of it.
@@ -106,172 +197,27 @@ class Telemetry:
             outcome: `completed` by another backend; `ended`: nothing but its last words was missing; `broken`: no
                 backend went on to its end; `impossible`: none could.
         """
-        self.rescues[outcome] = self.rescues.get(outcome, 0) + 1
-
-    def used(self, backend: str, input_tokens: int, output_tokens: int, cached_input_tokens: int) -> None:
-        """Count tokens as the backend counted them."""
-        self.input_tokens[backend] += input_tokens
-        self.output_tokens[backend] += output_tokens
-        self.cached_input_tokens[backend] += cached_input_tokens
-
-    def counts(self) -> Counts:
-        """All of it as plain values."""
-        tokens = {
-            name: (self.input_tokens[name], self.cached_input_tokens[name], self.output_tokens[name])
-            for name in self.input_tokens
-        }
-        return Counts(
-            _nested(self.requests),
-            _nested(self.attempts),
-            dict(self.refused),
-            dict(self.rescues),
-            self.ledger_faults,
-            tokens,
-            {name: (each.counts, each.total) for name, each in self.ttft.items()},
-            {name: (each.counts, each.total) for name, each in self.e2e.items()},
-        )
-
-    def add(self, counts: Counts) -> None:
-        """Add what another process, or this one's predecessor, has counted."""
-        for held, given in ((self.requests, counts.requests), (self.attempts, counts.attempts)):
-            for name, by_outcome in given.items():
-                for outcome, count in by_outcome.items():
-                    held[name, outcome] = held.get((name, outcome), 0) + count
-        for by_label, others_by_label in ((self.refused, counts.refused), (self.rescues, counts.rescues)):
-            for label, count in others_by_label.items():
-                by_label[label] = by_label.get(label, 0) + count
-        self.ledger_faults += counts.ledger_faults
-        for name, (uncached, cached, output) in counts.tokens.items():
-            self.know_backends((name,))
-            self.used(name, uncached, output, cached)
-        self.know_classes((*counts.ttft, *counts.e2e))
-        for histograms, others in ((self.ttft, counts.ttft), (self.e2e, counts.e2e)):
-            for name, (buckets, total) in others.items():
-                histograms[name].add(buckets, total)
-
-    def know_backends(self, names: Iterable[str]) -> None:
-        """There are these backends, too."""
-        for counts in (self.input_tokens, self.cached_input_tokens, self.output_tokens):
-            for name in names:
-                counts.setdefault(name, 0)
-
-    def know_classes(self, names: Iterable[str]) -> None:
-        """There are these classes, too."""
-        for name in names:
-            self.ttft.setdefault(name, Histogram(TTFT_BUCKETS_S))
-            self.e2e.setdefault(name, Histogram(E2E_BUCKETS_S))
-
-    def refuse(self, label: str) -> None:
-        """Count what was refused before it became a request."""
-        self.refused[label] = self.refused.get(label, 0) + 1
+        _count(self.counters.rescues, outcome)
 
 
-def render(
-    telemetry: Telemetry,
-    view: EngineView,
-    *,
-    connections: int,
-    limits: Mapping[str, float],
-    more: Iterable[Family] = (),
-) -> bytes:
-    """Everything as Prometheus text; `more`: families of others."""
-    lines: list[str] = []
-    _counters(lines, telemetry)
-    for name, text, histograms in (
-        ("headrace_gateway_ttft_seconds", "Arrival to first token, at the gateway.", telemetry.ttft),
-        ("headrace_gateway_e2e_seconds", "Arrival to the end of completed requests.", telemetry.e2e),
-    ):
-        _histograms(lines, name, text, histograms)
-    _engine(lines, view)
-    _family(lines, "headrace_client_connections", "gauge", "Open client connections.", [((), connections)])
-    for metric in (each for source in telemetry.sources for each in source()):
-        _family(lines, metric.name, metric.kind, metric.text, [((), metric.value)])
-    limit_rows = [((("limit", name),), value) for name, value in limits.items()]
-    _family(lines, "headrace_limit", "gauge", "Limits as set, in the unit that the name ends with.", limit_rows)
-    for family in more:
-        _family(lines, *family)
-    return ("\n".join(lines) + "\n").encode()
+def _tell(gen_ai: GenAiMetrics, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None) -> None:
+    request, link = attempt.request, attempt.link
+    where = request.api, request.model, link.dialect.name, link.address, link.port
+    gen_ai.attempt(*where, error_of(outcome), now_s - attempt.dispatched_s)
+    if usage is not None:
+        gen_ai.tokens(*where, "input", usage.input_tokens)
+        gen_ai.tokens(*where, "output", usage.output_tokens)
 
 
-def _counters(lines: list[str], telemetry: Telemetry) -> None:
-    requests = [((("class", key[0]), ("outcome", key[1])), n) for key, n in sorted(telemetry.requests.items())]
-    attempts = [((("backend", key[0]), ("outcome", key[1])), n) for key, n in sorted(telemetry.attempts.items())]
-    refused = [((("reason", label),), n) for label, n in sorted(telemetry.refused.items())]
-    _family(lines, "headrace_requests_total", "counter", "Requests ended.", requests)
-    _family(lines, "headrace_attempts_total", "counter", "Attempts ended.", attempts)
-    rescues = [((("outcome", outcome),), n) for outcome, n in sorted(telemetry.rescues.items())]
-    text = "Answers that broke off after their client had a part: completed, ended, broken or impossible."
-    _family(lines, "headrace_rescues_total", "counter", text, rescues)
-    _family(lines, "headrace_refused_total", "counter", "Refused before becoming a request.", refused)
-    text = "Failed writes, syncs and rotations of the usage ledger; records that are not written wait in memory."
-    _family(lines, "headrace_ledger_faults_total", "counter", text, [((), telemetry.ledger_faults)])
-    for name, text, counts in (
-        ("headrace_input_tokens_total", "Input tokens, as backends counted.", telemetry.input_tokens),
-        ("headrace_cached_input_tokens_total", "Of these, found in a cache.", telemetry.cached_input_tokens),
-        ("headrace_output_tokens_total", "Output tokens, as backends counted.", telemetry.output_tokens),
-    ):
-        _family(lines, name, "counter", text, [((("backend", backend),), n) for backend, n in counts.items()])
+def _end(
+    trail: AttemptTrail, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None, spent_usd: float
+) -> None:
+    trail.outcome, trail.ended_s, trail.spent_usd = outcome, now_s, spent_usd
+    if usage is not None:
+        trail.tokens = usage[:3]
+    if trail.span_id and attempt.answer is not None and outcome == COMPLETED:
+        trail.ending = attempt.answer.ending()
 
 
-def _engine(lines: list[str], view: EngineView) -> None:
-    for name, text, attribute in (
-        ("headrace_in_flight", "Attempts dispatched and not ended.", "in_flight"),
-        ("headrace_max_in_flight", "Concurrency limit.", "max_in_flight"),
-        ("headrace_ttft_factor", "Observed over predicted TTFT.", "ttft_factor"),
-        ("headrace_tpot_factor", "Observed over predicted TPOT.", "tpot_factor"),
-        ("headrace_failure_rate", "Failures per attempt, recent.", "failure_rate"),
-    ):
-        rows = [((("backend", b.name), ("pool", b.pool)), getattr(b, attribute)) for b in view.backends]
-        _family(lines, name, "gauge", text, rows)
-    breakers = [((("backend", b.name), ("state", b.breaker)), 1) for b in view.backends]
-    _family(lines, "headrace_breaker", "gauge", "1 for the breaker's state.", breakers)
-    _family(lines, "headrace_requests_live", "gauge", "Requests not ended.", [((), view.requests_live)])
-    _family(lines, "headrace_queued", "gauge", "Requests that wait for a backend.", [((), view.queued)])
-    for name, text, attribute in (
-        ("headrace_share_target", "Target of the share.", "target"),
-        ("headrace_share_realized", "The share now.", "realized"),
-        ("headrace_share_lambda_usd_per_unit", "Shadow price of the share.", "lambda_usd_per_unit"),
-    ):
-        shares = [((("share", s.name),), value) for s in view.shares if (value := getattr(s, attribute)) is not None]
-        _family(lines, name, "gauge", text, shares)
-    for name, text, attribute in (
-        ("headrace_priced_limit_bound", "Bound of a priced limit: a fraction, or an amount per period.", "bound"),
-        ("headrace_priced_limit_use", "What is used of it.", "use"),
-        ("headrace_priced_limit_pace", "Of an amount per period: an even use by now.", "pace"),
-        ("headrace_priced_limit_lambda_usd_per_unit", "Its shadow price.", "lambda_usd_per_unit"),
-    ):
-        held = [((("limit", each.name), ("unit", each.unit)), getattr(each, attribute)) for each in view.limits]
-        _family(lines, name, "gauge", text, [(labels, value) for labels, value in held if value is not None])
-
-
-def _histograms(lines: list[str], name: str, text: str, histograms: Mapping[str, Histogram]) -> None:
-    lines += [f"# HELP {name} {text}", f"# TYPE {name} histogram"]
-    for workload_class, histogram in histograms.items():
-        seen = 0
-        for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
-            seen += count
-            lines.append(f"{name}_bucket{_labels((('class', workload_class), ('le', bound)))} {seen}")
-        labels = _labels((("class", workload_class),))
-        lines += [f"{name}_sum{labels} {histogram.total}", f"{name}_count{labels} {seen}"]
-
-
-def _family(lines: list[str], name: str, kind: str, text: str, rows: Iterable[tuple[Labels, float]]) -> None:
-    lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-    lines += [f"{name}{_labels(labels)} {value}" for labels, value in rows]
-
-
-def _labels(labels: Labels) -> str:
-    return "{" + ",".join(_pairs(labels)) + "}" if labels else ""
-
-
-def _pairs(labels: Labels) -> Iterator[str]:
-    for name, value in labels:
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        yield f'{name}="{escaped}"'
-
-
-def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    nested: dict[str, dict[str, int]] = {}
-    for (name, outcome), count in counts.items():
-        nested.setdefault(name, {})[outcome] = count
-    return nested
+def _count(counts: dict[str, float], label: str, amount: float = 1) -> None:
+    counts[label] = counts.get(label, 0) + amount

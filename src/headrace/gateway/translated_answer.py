@@ -125,6 +125,10 @@ class TranslatedStream:
         self._rescue.broke_again(self._usage)
         return self._rescue
 
+    def ending(self) -> bytes:
+        """The client's last events, once the answer is complete."""
+        return self._end or b""
+
     def _fold(self) -> None:
         """What was handed on becomes text."""
         self.spoken_tokens()
@@ -260,6 +264,10 @@ class TranslatedWhole:
     def broken(self) -> None:
         """It is never begun before it is complete."""
 
+    def ending(self) -> bytes:
+        """The body."""
+        return b"".join(self._pieces)
+
 
 def translated_stream(attempt: Attempt, prepared: Prepared) -> TranslatedStream:
     """A stream of another API than the client's, from its beginning."""
@@ -270,7 +278,9 @@ def resumed_stream(attempt: Attempt, rescue: Rescue) -> TranslatedStream:
     """A stream that goes on with an answer of which the client has a part."""
     said = rescue.bodies[attempt.link.fit_key]
     reader = APIS[said.api].stream_reader(said.tools)
-    return TranslatedStream(attempt, reader, rescue.writer, Seam(rescue.progress, said.trimmed))
+    return TranslatedStream(
+        attempt, reader, rescue.writer, Seam(rescue.progress, said.trimmed, attempt.link.dialect.may_repeat)
+    )
 
 
 def stream_writer(attempt: Attempt) -> StreamWriter:

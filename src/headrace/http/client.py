@@ -9,7 +9,6 @@ one of `on_end` and `on_failed`. After `cancel` or `release` it hears nothing mo
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from asyncio import Transport
 from collections.abc import Callable
@@ -19,8 +18,10 @@ from typing import Any, Protocol
 from headrace.http.head import ResponseHead, body_of, parse_head
 from headrace.http.pump import Body, FramingError
 from headrace.http.rounds import Rounds
+from headrace.http.transport import send_at_once
 
 MAX_HEAD_BYTES = 64 * 1024
+MAX_INFORMATIONAL = 16  # heads of one response that only say that it will come
 JOINED_BODY_BYTES = 4096
 MAX_RELEASED_BYTES = 64 * 1024
 STALE_S = 0.5
@@ -165,6 +166,7 @@ class ClientConnection(asyncio.Protocol):
         "_body",
         "_exchange",
         "_head",
+        "_informational",
         "_owner",
         "_pending",
         "_reading_paused",
@@ -182,6 +184,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: ClientExchange | None = None
         self._pending = b""
         self._head: ResponseHead | None = None
+        self._informational = 0
         self._body: Body | None = None
         self._reading_paused = False
         self._sent_s = 0.0
@@ -231,9 +234,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = transport
         rounds = self._owner.rounds
         self._send = transport.write if rounds is None else rounds.sender(transport)
-        raw = transport.get_extra_info("socket")
-        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_at_once(transport)
 
     def data_received(self, data: bytes) -> None:
         """A block came: the hot path of every streamed token."""
@@ -277,20 +278,10 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             self._fail(FailedKind.GARBAGE, "bytes came without a request")
             return
-        if self._pending:
-            data = self._pending + data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > MAX_HEAD_BYTES or not b"HTTP/1."[: len(data)] == data[:7]:
-                raise FramingError(f"not an HTTP response: {data[:32]!r}")
-            self._pending = data
+        found = self._next_head(self._pending + data if self._pending else data)
+        if found is None:
             return
-        self._pending = b""
-        head = parse_head(data[:end])
-        rest = data[end + 4 :]
-        if head.status < 200:
-            self._feed_informational(head, rest)
-            return
+        head, rest = found
         self._head = head
         sink = exchange.sink
         assert sink is not None  # without one the connection has been dropped
@@ -302,11 +293,27 @@ class ClientConnection(asyncio.Protocol):
             if used is not None:
                 self._end(len(rest) - used)
 
-    def _feed_informational(self, head: ResponseHead, rest: bytes) -> None:
-        if head.status == 101:
-            raise FramingError("the backend switched protocols, which was not asked for")
-        if rest:
-            self._feed_head(rest)
+    def _next_head(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """The response's head, after those that only say that it will come, and what follows it; None: not yet."""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end > MAX_HEAD_BYTES or (end < 0 and len(data) > MAX_HEAD_BYTES):
+                raise FramingError("the response head is too large")
+            if end < 0:
+                if not b"HTTP/1."[: len(data)] == data[:7]:
+                    raise FramingError(f"not an HTTP response: {data[:32]!r}")
+                self._pending = data
+                return None
+            head = parse_head(data[:end])
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._pending = b""
+                return head, data
+            self._informational += 1
+            if head.status == 101 or self._informational > MAX_INFORMATIONAL:
+                raise FramingError(
+                    "the backend switched protocols, which was not asked for, or never comes to the point"
+                )
 
     def _end(self, surplus_bytes: int) -> None:
         """The response is complete: free the connection first, then tell the sink."""
@@ -330,6 +337,7 @@ class ClientConnection(asyncio.Protocol):
         self._head = None
         self._body = None
         self._pending = b""
+        self._informational = 0
         exchange._connection = None
 
     def _broken(self, exchange: ClientExchange, exc: Exception | None) -> None:

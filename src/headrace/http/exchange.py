@@ -91,6 +91,7 @@ class Exchange:
         method: upper-case, e.g. `b"POST"`.
         path: without the query; as it came, not percent-decoded.
         headers: lower-case names; repeated headers are joined by `, `.
+        status: of the response; 0 before it has begun.
         on_gone: called once when the client went away before the response ended.
         on_pause, on_resume: called when the client takes bytes slower than they come, and when it has caught up.
     """
@@ -115,6 +116,7 @@ class Exchange:
         "on_resume",
         "path",
         "query",
+        "status",
     )
 
     def __init__(
@@ -135,6 +137,7 @@ class Exchange:
         self.headers = headers
         self.body = body
         self.http_1_0 = http_1_0
+        self.status = 0
         self.on_gone: Callable[[], None] | None = None
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
@@ -272,6 +275,7 @@ class Exchange:
             on_gone()
 
     def _head_start(self, status: int, headers: bytes) -> bytes:
+        self.status = status
         line = STATUS_LINES.get(status) or status_line(status)
         if self._keep_alive:
             if self.http_1_0:

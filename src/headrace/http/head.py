@@ -9,10 +9,13 @@ from headrace.http.pump import Body, BodySink, ChunkedBody, FramingError, SizedB
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?\Z")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\Z")
+MAX_HEADER_LINES = 256
 MAX_KNOWN_LINES = 4096
 MAX_KNOWN_LINE_BYTES = 256
 _Parsed = TypeVar("_Parsed")
-_BODILESS = frozenset((204, 304))
+_NO_CONTENT = 204
+_BODILESS = frozenset((_NO_CONTENT, 304))
 
 
 class ResponseHead(NamedTuple):
@@ -43,7 +46,7 @@ class _HeaderLines(dict[bytes, tuple[bytes, bytes]]):
 
     def __missing__(self, line: bytes) -> tuple[bytes, bytes]:
         name, colon, value = line.partition(b":")
-        if not colon or _NAME.match(name) is None or b"\n" in value or b"\r" in value or b"\0" in value:
+        if not colon or _NAME.match(name) is None or _VALUE.match(value) is None:
             raise FramingError(f"not a header line: {line[:64]!r}")
         return _remember(self, line, (name.lower(), value.strip(b" \t")))
 
@@ -67,6 +70,8 @@ def parse_head(head: bytes) -> ResponseHead:
         FramingError: this is not the head of an HTTP/1 response.
     """
     lines = head.split(b"\r\n")
+    if len(lines) > MAX_HEADER_LINES:
+        raise FramingError(f"the response head has more than {MAX_HEADER_LINES} lines")
     status, http_1_0 = _status_lines[lines[0]]
     headers: dict[bytes, bytes] = {}
     del lines[0]
@@ -92,14 +97,16 @@ def body_of(head: ResponseHead, method: bytes, sink: BodySink) -> Body:
     headers = head.headers
     encoding = headers.get(b"transfer-encoding")
     length = headers.get(b"content-length")
+    if encoding is not None and (
+        length is not None or encoding.lower() != b"chunked" or head.http_1_0 or head.status == _NO_CONTENT
+    ):
+        raise FramingError("the body's framing is ambiguous")
+    if length is not None and not (length.isdigit() and len(length) <= 15):
+        raise FramingError(f"not a content length: {length[:32]!r}")
     if method == b"HEAD" or head.status in _BODILESS:
         return SizedBody(sink, 0)
     if encoding is not None:
-        if length is not None or encoding.lower() != b"chunked":
-            raise FramingError("the body's framing is ambiguous")
         return ChunkedBody(sink)
     if length is None:
         return UntilCloseBody(sink)
-    if not (length.isdigit() and len(length) <= 15):
-        raise FramingError(f"not a content length: {length[:32]!r}")
     return SizedBody(sink, int(length))

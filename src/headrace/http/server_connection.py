@@ -7,7 +7,6 @@ one waits. A refusal waits for its turn too, and is the last thing that the conn
 from __future__ import annotations
 
 import asyncio
-import socket
 from asyncio import Transport
 from collections import deque
 from collections.abc import Callable
@@ -19,15 +18,14 @@ import httptools
 
 from headrace.http.exchange import Exchange, Nobody, Successor
 from headrace.http.plain_body import PlainBody
+from headrace.http.request_head import Refused, check_head, check_lines, check_size, origin_form
+from headrace.http.transport import address_of, send_at_once
 
 if TYPE_CHECKING:
     from headrace.http.server import Server
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class _Refused(Exception):
-    """Stops the parser; carries the status and the message."""
+FRAMING_BYTES, FRAMING_PER_BYTE = 16 * 1024, 8  # of a chunked body, and per byte of it: a chunk of one takes five more
 
 
 class _Receiving(IntEnum):
@@ -60,12 +58,14 @@ class ServerConnection(asyncio.Protocol):
         "_reading_paused",
         "_receiving",
         "_refusal",
+        "_repeated",
         "_rest",
         "_send",
         "_server",
         "_target",
         "_transport",
         "_waiting",
+        "_wire_bytes",
         "_writing_paused",
         "date_line",
         "deadline_s",
@@ -79,22 +79,21 @@ class ServerConnection(asyncio.Protocol):
         self._active: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._refusal: tuple[int, str] | None = None
-        self._receiving = _NOTHING
-        self._guarded = _NOTHING
-        self._dispatching = False
-        self._closing = False
-        self._reading_paused = False
-        self._writing_paused = False
-        self._continue_due = False
+        self._receiving = self._guarded = _NOTHING
+        self._dispatching = self._closing = self._continue_due = False
+        self._reading_paused = self._writing_paused = False
         self._plain_body: PlainBody | None = None
-        self._rest = b""
-        self._head_bytes = 0
-        self._target = b""
+        self._target = self._rest = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: bytes | list[bytes] = b""
-        self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._wire_bytes = self._repeated = 0
         self.date_line = server.date_line
         self.deadline_s = inf
+
+    @property
+    def address(self) -> str:
+        """The client's."""
+        return address_of(self._transport)
 
     # asyncio's side
 
@@ -103,7 +102,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport = transport
         rounds = self._server.rounds
         self._send = transport.write if rounds is None else rounds.sender(transport)
-        _send_at_once(transport)
+        send_at_once(transport)
         self._server.opened(self)
         self.deadline_s = self._server.now_s() + self._server.limits.keep_alive_timeout_s
 
@@ -146,6 +145,8 @@ class ServerConnection(asyncio.Protocol):
             self._head_bytes = 0
         if self._receiving is _HEAD:
             self._head_bytes += len(data)
+        elif self._plain_body is None:
+            self._wire_bytes += len(data)
         try:
             if self._plain_body is not None:
                 self._feed_plain(self._plain_body, data)
@@ -153,6 +154,8 @@ class ServerConnection(asyncio.Protocol):
                 self._parser.feed_data(data)
             if self._receiving is _HEAD and self._head_bytes > self._server.limits.max_head_bytes:
                 self._refuse(431, "the request head is too large")
+            elif self._receiving is _BODY and self._wire_bytes > FRAMING_BYTES + FRAMING_PER_BYTE * self._body_bytes:
+                self._refuse(400, "the request body is chunk framing for the most part; send larger chunks")
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
@@ -164,20 +167,23 @@ class ServerConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._receiving = _HEAD
-        self._target = b""
+        self._target = self._body = b""
         self._headers = {}
-        self._body = b""
-        self._body_bytes = 0
+        self._repeated = self._body_bytes = self._wire_bytes = 0
 
     def on_url(self, piece: bytes) -> None:
         """A piece of the target."""
         self._target += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
+        """A header, or a line of a trailer: that comes too late to say anything, and must not pass for a header."""
+        if self._receiving is _BODY:
+            return
         headers = self._headers
         name = name.lower()
         if name in headers:
+            self._repeated += 1
+            check_lines(self._repeated, self._server.limits)
             value = b"%b, %b" % (headers[name], value)
         headers[name] = value
 
@@ -187,16 +193,14 @@ class ServerConnection(asyncio.Protocol):
         headers = self._headers
         limits = self._server.limits
         if self._head_bytes > limits.max_head_bytes:
-            head_bytes = len(self._target) + sum(len(name) + len(value) + 4 for name, value in headers.items())
-            if head_bytes > limits.max_head_bytes:
-                raise _Refused(431, "the request head is too large")
-        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            raise _Refused(400, "the only transfer encoding understood is chunked")
+            check_size(self._target, headers, limits)
+        check_lines(len(headers) + self._repeated, limits)
+        method = self._parser.get_method()
+        check_head(method, self._parser.get_http_version(), headers)
+        self._target = origin_form(method, self._target, headers)
         length = headers.get(b"content-length")
         if length is not None and int(length) > limits.max_body_bytes:
-            raise _Refused(413, f"the request body is larger than {limits.max_body_bytes} bytes")
-        if b"host" not in headers and self._parser.get_http_version() == "1.1":
-            raise _Refused(400, "the host header is missing")
+            raise Refused(413, f"the request body is larger than {limits.max_body_bytes} bytes")
         if headers.get(b"expect", b"").lower() == b"100-continue":
             self._continue_due = True
 
@@ -204,7 +208,7 @@ class ServerConnection(asyncio.Protocol):
         """A piece of the body."""
         self._body_bytes += len(piece)
         if self._body_bytes > self._server.limits.max_body_bytes:
-            raise _Refused(413, f"the request body is larger than {self._server.limits.max_body_bytes} bytes")
+            raise Refused(413, f"the request body is larger than {self._server.limits.max_body_bytes} bytes")
         body = self._body
         if not body:
             self._body = piece
@@ -320,7 +324,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _refuse_for(self, error: Exception) -> None:
         cause = error.__context__
-        if isinstance(cause, _Refused):
+        if isinstance(cause, Refused):
             self._refuse(*cause.args)
         else:
             self._refuse(400, f"this is not a well-formed HTTP request: {error}")
@@ -392,9 +396,3 @@ class ServerConnection(asyncio.Protocol):
     def _close(self) -> None:
         self._server.flush()
         self._transport.close()
-
-
-def _send_at_once(transport: Transport) -> None:
-    raw = transport.get_extra_info("socket")
-    if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

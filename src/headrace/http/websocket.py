@@ -21,6 +21,7 @@ from websockets.utils import accept_key
 
 from headrace.http.exchange import Exchange, header_lines
 from headrace.http.frames import CloseCode, Frames
+from headrace.http.transport import address_of
 
 if TYPE_CHECKING:
     from headrace.http.server import Server
@@ -143,6 +144,11 @@ class WebSocket(asyncio.Protocol):
         self._handler = handler_of(self)
 
     # the handler's side
+
+    @property
+    def address(self) -> str:
+        """The client's."""
+        return address_of(self._transport)
 
     @property
     def open(self) -> bool:

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     """Why a window cannot meet its share, whoever decides."""
 
     ROUTE = "route"  # routes and up/down states leave too little choice
+    OUTAGE = "outage"  # pools on one side were down for longer than the rest may make up for
     CAPACITY = "capacity"  # the share's pools cannot hold that much
     GRANULARITY = "granularity"  # single items are too large for the band
 

@@ -31,6 +31,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         eligible_pools: pools that routes, capacity and up/down state allowed at `dispatch_s`: what an independent
             feasibility check may assign it to.
+        down_pools: pools that its route has and that were down then.
         cached_input_tokens: of `input_tokens`, those that the backend found in its prefix cache.
         workload_class: of its request; only budgets ask.
         reason: why it was made; see `policy.DispatchReason`.
@@ -46,3 +47,4 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     cached_input_tokens: int = 0
     workload_class: str = ""
     reason: str = "first"
+    down_pools: tuple[str, ...] = ()

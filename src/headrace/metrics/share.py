@@ -66,6 +66,7 @@ class _Side:
         rate: what it counts where it went.
         elsewhere: what it would count in each other pool where it could go, and whether that is inside; empty where it
             counts the same everywhere.
+        kept_outside: it could not go inside only because the share's pools were down; `kept_inside`: the reverse.
     """
 
     inside: bool
@@ -73,6 +74,8 @@ class _Side:
     may_outside: bool
     rate: WorkRate
     elsewhere: tuple[tuple[bool, WorkRate], ...]
+    kept_outside: bool = False
+    kept_inside: bool = False
 
 
 @dataclass(slots=True)
@@ -105,6 +108,8 @@ class _Slot:
     must_inside: float = 0.0
     must_outside: float = 0.0
     largest_free: float = 0.0
+    kept_inside: float = 0.0
+    kept_outside: float = 0.0
     free: array[float] = field(default_factory=lambda: array("d"))
     choices: _Choices | None = None
 
@@ -117,10 +122,15 @@ class _Slot:
             self.free.append(work)
             if work > self.largest_free:
                 self.largest_free = work
-        elif side.may_inside:
+            return
+        if side.may_inside:
             self.must_inside += work
         else:
             self.must_outside += work
+        if side.kept_inside:
+            self.kept_inside += work
+        elif side.kept_outside:
+            self.kept_outside += work
 
 
 class ShareMeter:
@@ -160,7 +170,7 @@ class ShareMeter:
         self._capacity_work = capacity_work
         self._on_window = on_window
         self._slots: dict[int, _Slot] = {}
-        self._sides: dict[tuple[str, tuple[str, ...]], _Side] = {}
+        self._sides: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Side] = {}
         self._next = 0  # first window that is not judged; windows are numbered by their first slot
         self._judge_at_s = settings.window_s + settings.horizon_s
         self._total = 0.0
@@ -178,7 +188,7 @@ class ShareMeter:
 
     def book(self, attempt: AttemptRecord) -> None:
         """Book the actual work of an ended attempt at its dispatch time; one that used nothing is no work at all."""
-        way = attempt.pool, attempt.eligible_pools
+        way = attempt.pool, attempt.eligible_pools, attempt.down_pools
         side = self._sides.get(way) or self._side_of(*way)
         per_request, per_input, per_output, cached_saves = side.rate
         work = per_input * attempt.input_tokens + per_output * attempt.output_tokens
@@ -226,16 +236,19 @@ class ShareMeter:
         slot = self._slots[index] = _Slot()
         return slot
 
-    def _side_of(self, pool: str, eligible: tuple[str, ...]) -> _Side:
-        """Where an attempt went, and could go. Where it really went was possible."""
-        possible = (pool, *eligible)
-        inside = [p in self._pools for p in possible]
+    def _side_of(self, pool: str, eligible: tuple[str, ...], down: tuple[str, ...]) -> _Side:
+        """Where an attempt went, and could go, or could have gone. Where it really went was possible."""
+        inside = [p in self._pools for p in (pool, *eligible)]
+        lost = [p in self._pools for p in down]
         rate, elsewhere = self._rate, tuple[tuple[bool, WorkRate], ...]()
         if not isinstance(rate, WorkRate):
             others = dict.fromkeys(name for name in eligible if name != pool)
             elsewhere = tuple((name in self._pools, rate[name]) for name in others)
             rate = rate[pool]
-        side = self._sides[(pool, eligible)] = _Side(inside[0], any(inside), not all(inside), rate, elsewhere)
+        may_inside, may_outside = any(inside), not all(inside)
+        kept_outside, kept_inside = not may_inside and any(lost), not may_outside and not all(lost)
+        side = _Side(inside[0], may_inside, may_outside, rate, elsewhere, kept_outside, kept_inside)
+        self._sides[(pool, eligible, down)] = side
         return side
 
     def _judge_until(self, end_s: float) -> None:
@@ -254,12 +267,26 @@ class ShareMeter:
         end_s = start_s + self._settings.window_s
         realized = float_sum(slot.inside for slot in slots) / float_sum(slot.total for slot in slots)
         error_pp = abs(realized - self.target) * 100
-        infeasible = None
-        if error_pp > TOLERANCE * 100 and self._by_pool:
-            infeasible = why_out_of_reach(_window_debt(slots), TOLERANCE)
-        elif error_pp > TOLERANCE * 100 and not self._surely_feasible(slots):
-            infeasible = why_infeasible(self._window_work(slots, start_s, end_s), self.target, TOLERANCE)
+        infeasible = self._why_missed(slots, start_s, end_s) if error_pp > TOLERANCE * 100 else None
         self._count(WindowVerdict(start_s, end_s, realized, error_pp, infeasible))
+
+    def _why_missed(self, slots: list[_Slot], start_s: float, end_s: float) -> Infeasible | None:
+        """Why nobody could have met the target in a window that missed it; None: somebody could."""
+        infeasible = None
+        if self._by_pool:
+            infeasible = why_out_of_reach(_window_debt(slots), TOLERANCE)
+        elif not self._surely_feasible(slots):
+            infeasible = why_infeasible(self._window_work(slots, start_s, end_s), self.target, TOLERANCE)
+        return infeasible or self._lost(slots)
+
+    def _lost(self, slots: list[_Slot]) -> Infeasible | None:
+        """What pools that were down alone took from the share, or added to it, if that is beyond the tolerance."""
+        total = float_sum(slot.total for slot in slots)
+        short = self.target * float_sum(slot.kept_outside for slot in slots) / total
+        beyond = (1.0 - self.target) * float_sum(slot.kept_inside for slot in slots) / total
+        if max(short, beyond) <= TOLERANCE:
+            return None
+        return Infeasible(Reason.OUTAGE, f"while pools were down it went {100 * max(short, beyond):.3g} points off")
 
     def _surely_feasible(self, slots: list[_Slot]) -> bool:
         """Spares most windows that miss, those of a share that is only reported above all, a look at every item."""

@@ -1,6 +1,7 @@
 """The policy engine: a pure object that prices every candidate backend and owns a request's whole lifecycle."""
 
 from headrace.policy.action import (
+    EARLY_S,
     AnyAction,
     Cancel,
     Dispatch,
@@ -23,6 +24,7 @@ from headrace.policy.event import (
     FirstToken,
     FleetChanged,
     FleetReplaced,
+    PeerDraw,
     PeerLoad,
     PeersReported,
     PeriodResumed,
@@ -32,7 +34,7 @@ from headrace.policy.event import (
 from headrace.policy.explain import Explained
 from headrace.policy.generations import Generations
 from headrace.policy.limit import LimitView
-from headrace.policy.peers import summed
+from headrace.policy.peers import signed, summed
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
@@ -42,6 +44,7 @@ from headrace.policy.signals import KV_CACHE_USAGE, REQUESTS_RUNNING, REQUESTS_W
 from headrace.policy.view import BackendView, EngineView, ShareView
 
 __all__ = [
+    "EARLY_S",
     "FAST_ONLY",
     "GPU_ONLY",
     "KV_CACHE_USAGE",
@@ -75,6 +78,7 @@ __all__ = [
     "LengthPredictor",
     "LimitView",
     "Outcome",
+    "PeerDraw",
     "PeerLoad",
     "PeersReported",
     "PeriodResumed",
@@ -90,5 +94,6 @@ __all__ = [
     "TimerFired",
     "quota_signal",
     "resizable_backends",
+    "signed",
     "summed",
 ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+EARLY_S: Final = 0.001  # a timer may fire so much before its time: loops count milliseconds
 
 
 class Outcome(StrEnum):
@@ -73,7 +76,7 @@ class Cancel(Action, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class SetTimer(Action, frozen=True, gc=False, tag=True, array_like=True):
-    """Send `TimerFired(timer_id)` at `at_s` or soon after."""
+    """Send `TimerFired(timer_id)` at `at_s` or soon after, and at most `EARLY_S` before: else it is passed over."""
 
     timer_id: int
     at_s: float

@@ -20,9 +20,18 @@ Two parts, because two things are wanted of it:
 A request that is large against that range moves the debt far: it pays the price integrated over the debt that it moves,
 so the side is chosen that leaves the smaller debt.
 
-`scale` is the mean saving per unit of work seen so far, so that no constant here has a unit. Debt that no window can
-see any more (an outage of the share's pools) is forgiven beyond 2.5 % of a window's work, or it would be repaid in
-windows that never owed it.
+`scale` is the mean saving per unit of work seen so far, so that no constant here has a unit.
+
+While the share's pools are down its debt falls, and nobody can help it. Repaid in full it would push windows off that
+begin after the outage and never owed anything, and these, repaid in turn, others for as long as the gateway runs. Say
+the outage left a debt of -d. Windows that began before it began at 0, those that begin after it at -d, and one debt is
+within the tolerance of both as long as
+
+    d <= 2 * tolerance
+
+so beyond 0.6 of that (the rest is for lengths that turn out otherwise, and for traffic that wanes) it is forgiven.
+Windows from which an outage took more than the tolerance are infeasible (`metrics.feasible`). Above the target, where
+one large request may take a share for minutes, only what exceeds 2.5 % of a window's work is forgiven.
 
 Source: dual ascent on a budget constraint, as in Balseiro, Lu, Mirrokni, "The Best of Many Worlds: Dual Mirror Descent
 for Online Allocation Problems" (2020); the split into level and barrier, and both exponents, were chosen on the Azure
@@ -35,10 +44,11 @@ from typing import Final
 
 from headrace.fleet import Share
 from headrace.metrics import Rates
-from headrace.policy.windows import OpenWindows
+from headrace.policy.windows import TOLERANCE, OpenWindows
 
 LEVEL_GAIN: Final = 50.0
-FORGIVEN: Final = 0.025  # of a window's work
+FORGIVEN_ABOVE: Final = 0.025  # of a window's work
+FORGIVEN_BELOW: Final = 2.0 * 0.6 * TOLERANCE  # the same
 
 
 def barrier(x: float) -> float:
@@ -136,11 +146,13 @@ class ShareController(ReportedShare):
         windows, before = self.windows, self.debt
         self._add(difference, inside)
         windows.correct(booked_s, difference, self.debt - before)
-        limit = FORGIVEN * windows.missing * windows.work
-        if self.debt > limit:
-            self.debt = limit
-        elif self.debt < -limit:
-            self.debt = -limit
+        whole_window = windows.missing * windows.work
+        highest = FORGIVEN_ABOVE * whole_window
+        lowest = windows.centre - FORGIVEN_BELOW * whole_window
+        if self.debt > highest:
+            self.debt = highest
+        elif self.debt < lowest:
+            self.debt = lowest
 
     def learn(self, saving_usd: float, work: float) -> None:
         """Move the level by one choice: `saving_usd` is the best score outside minus the best inside, price aside."""

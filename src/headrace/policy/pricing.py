@@ -41,6 +41,8 @@ from headrace.errors import InvariantError
 from headrace.fleet import Backend, Limits
 from headrace.perf import Serving, SpeedCurve
 from headrace.policy.breaker import Breaker, Probe
+from headrace.policy.tpot_limit import TpotLimit
+from headrace.workload import WorkloadClass
 
 LEARNING_RATE: Final = 0.05
 LOWEST_FACTOR, HIGHEST_FACTOR = 0.1, 10.0
@@ -63,7 +65,8 @@ class BackendState:
     """What the engine knows of one backend: its prices, its speed as corrected, and its load.
 
     Attributes:
-        in_flight: attempts dispatched and not ended.
+        in_flight: attempts dispatched and not ended. `limit`: as many as there may be; `allowed`: without `tpot_limit`.
+        tpot_limit: what holds them to an SLO on TPOT; None: they do not slow each other down.
         prefill_backlog_s: uncontended prefill seconds of the attempts that have no first token yet.
         kv_tokens: context tokens that its attempts are expected to hold.
         waiting_usd_per_s: value of time of all its attempts together.
@@ -77,6 +80,7 @@ class BackendState:
         elsewhere: what others put on it (`signals.py`): priced, and in no limit of ours; None: nothing is known.
         ready: it may be picked, and the coefficients are those of its present load; else ask `priced`.
         room_tokens, usd_in, usd_in2, usd_out, usd_io, t0, t1, t2, p0, p1: the coefficients (see the module).
+        held, queued: slots held with one attempt more, and those before it that wait for one; of its present load too.
     """
 
     __slots__ = (
@@ -94,10 +98,12 @@ class BackendState:
         "_usd_per_cached_input_token",
         "_usd_per_input_token",
         "_usd_per_output_token",
+        "allowed",
         "breaker",
         "drained",
         "elsewhere",
         "failure_rate",
+        "held",
         "hit_factor",
         "in_flight",
         "index",
@@ -109,6 +115,7 @@ class BackendState:
         "p1",
         "pool",
         "prefill_backlog_s",
+        "queued",
         "ready",
         "room_tokens",
         "side",
@@ -118,6 +125,7 @@ class BackendState:
         "t1",
         "t2",
         "tpot_factor",
+        "tpot_limit",
         "ttft_factor",
         "usd_in",
         "usd_in2",
@@ -146,7 +154,7 @@ class BackendState:
         self.index = index
         self.name = backend.name
         self.pool = backend.pool
-        self.limit = backend.max_in_flight
+        self.limit = self.allowed = backend.max_in_flight
         self.inside = inside
         self.side = side
         self.breaker = Breaker(limits.breaker_failures, limits.breaker_cooldown_s, limits.breaker_cooldown_max_s)
@@ -161,6 +169,8 @@ class BackendState:
         self.signals: dict[str, tuple[float, float]] = {}
         self.elsewhere: Elsewhere | None = None
         self.hit_factor = 1.0
+        hosted = curve.serving is Serving.HOSTED
+        self.tpot_limit = None if hosted else TpotLimit(min(curve.max_batch, backend.max_in_flight))
         self.ready = False
         self.stale = stale
         self._usd_per_cached_input_token = cost.usd_per_cached_input_token
@@ -180,6 +190,7 @@ class BackendState:
         self._prefill_s_per_token_squared = curve.prefill_s_per_token_squared
         self.room_tokens = self.usd_in = self.usd_in2 = self.usd_out = self.usd_io = 0.0
         self.t0 = self.t1 = self.t2 = self.p0 = self.p1 = 0.0
+        self.held = self.queued = 1
         self._work_out()
 
     # -- load --------------------------------------------------------------------------------------------------------
@@ -208,8 +219,7 @@ class BackendState:
     def drain(self, drained: bool) -> None:
         """Take no more attempts, or take them again."""
         self.drained = drained
-        self.ready = False
-        self.stale[self.index] = True
+        self.touched()
 
     def load_elsewhere(self, elsewhere: Elsewhere | None) -> None:
         """Something else is known of what others put on it."""
@@ -230,24 +240,28 @@ class BackendState:
         self.failure_rate = before.failure_rate
         self.hit_factor = before.hit_factor
         self.signals = dict(before.signals)
-        self.look_again()
+        if self.tpot_limit is not None and before.tpot_limit is not None:
+            self.tpot_limit.inherit(before.tpot_limit)
+            self.limit_to(self.allowed)
+        self.touched()
 
-    def look_again(self) -> None:
-        """Something else may have changed whether it may be picked."""
-        self.ready = False
-        self.stale[self.index] = True
+    def answered(self, now_s: float, dispatched_s: float, tpot_s: float, workload_class: WorkloadClass) -> None:
+        """An answer is complete: see whether fewer attempts would keep its class's SLO; `gave_back` follows."""
+        held = self.tpot_limit
+        if held is not None and (held.learns or tpot_s > (workload_class.slo.tpot_s or inf)):
+            held.answered(now_s, workload_class, dispatched_s, tpot_s, self.in_flight)
+            self.limit = int(min(self.allowed, held.in_flight))
 
     def limit_to(self, limit: int) -> None:
         """It may have so many attempts of ours in flight."""
-        self.limit = limit
-        self.ready = False
-        self.stale[self.index] = True
+        self.allowed = limit
+        self.limit = limit if self.tpot_limit is None else int(min(limit, self.tpot_limit.in_flight))
+        self.touched()
 
     def be_careful(self) -> None:
         """Another engine has trouble with it."""
         self.breaker.be_careful()
-        self.ready = False
-        self.stale[self.index] = True
+        self.touched()
 
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
@@ -281,7 +295,11 @@ class BackendState:
         self.t0 = (start_s if self._hosted else start_s + backlog_s) * ttft
         self.t1 = self._prefill_s_per_token * ttft
         self.t2 = self._prefill_s_per_token_squared * ttft
-        step_s = self._step_s[held if held < self._max_batch else self._max_batch]
+        queued = held - self._max_batch
+        if queued > 0:
+            held = self._max_batch
+        self.held, self.queued = held, queued if queued > 0 else 1
+        step_s = self._step_s[held]
         longer_s = step_s - self._step_s[in_flight if in_flight < self._max_batch else self._max_batch]
         self.usd_out = self._usd_per_output_token * r + others_usd_per_s * longer_s * tpot
         self.usd_io = others_usd_per_s * kv_s * tpot
@@ -340,8 +358,7 @@ class BackendState:
 
     def slot_wait_s(self, output_tokens: float, tpot_s: float) -> float:
         """Wait for a slot of the batch: one frees every (lifetime / slots held) seconds."""
-        held, queued, _ = self.slots()
-        return queued * output_tokens * tpot_s / held
+        return self.queued * output_tokens * tpot_s / self.held
 
     def takes(self, input_tokens: float, output_tokens: float, longest_s: float) -> bool:
         """Whether a request of this size need not wait longer for a slot; an idle backend takes any."""
@@ -352,14 +369,11 @@ class BackendState:
     @property
     def idle(self) -> bool:
         """Whether nothing runs there; with one slot only, whether nothing waits."""
-        held, queued, _ = self.slots()
-        return held + queued <= 2
+        return self.held + self.queued <= 2
 
     def slots(self) -> tuple[int, int, float]:
-        """(slots held with one attempt more, those before it that wait for one, 1 + failure rate)."""
-        batch = self.in_flight + 1 + (0 if self.elsewhere is None else self.elsewhere.in_flight)
-        held = min(batch, self._max_batch)
-        return held, max(batch - held, 1), 1.0 + self.failure_rate
+        """(slots held with one attempt more, those before it that wait for one, 1 + failure rate), as they are."""
+        return self.held, self.queued, 1.0 + self.failure_rate
 
     def free(self, now_s: float) -> bool:
         """Whether it may be picked now: not drained, not full, breaker not open."""

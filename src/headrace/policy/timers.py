@@ -6,7 +6,7 @@ from math import inf
 from typing import Final
 
 from headrace.fleet import Fleet
-from headrace.policy.action import AnyAction, SetTimer
+from headrace.policy.action import EARLY_S, AnyAction, SetTimer
 from headrace.policy.deadline import Deadlines
 from headrace.policy.state import AttemptState
 
@@ -18,8 +18,6 @@ SIGNAL_TIMER: Final = 5
 BACKOFF_TIMER: Final = 6
 HEDGE_TIMER: Final = 7
 CLASS_TIMERS: Final = 100  # from here on: one for each TTFT timeout of a class
-
-EARLY_S: Final = 0.001  # a timer may fire so much before its time: libuv counts milliseconds
 
 
 class Timers:

@@ -36,7 +36,7 @@ from headrace.sim.kernel import Kernel
 from headrace.sim.oracle import OraclePredictor
 from headrace.workload import ClosedLoop, EndedTask, Request
 
-EligiblePools = Callable[[Request, float], tuple[str, ...]]
+EligiblePools = Callable[[Request, float], tuple[tuple[str, ...], tuple[str, ...]]]
 
 
 class Engine(Protocol):
@@ -131,7 +131,8 @@ class SimulationDriver:
     ) -> None:
         """
         Args:
-            eligible_pools: what an independent feasibility check may assign a request to, if it is dispatched then.
+            eligible_pools: what an independent feasibility check may assign a request to, if it is dispatched then,
+                and what it could have, were it not down.
             oracle: told every true length before its arrival.
             on_step: called with every event and the engine's answer (a journal).
             on_task: called with every task of sessions when it is over.
@@ -340,7 +341,7 @@ class SimulationDriver:
         live.attempts -= 1
         cost_usd = request_cost_usd(backend.cost, input_tokens, output_tokens, cached)
         live.cost_usd += cost_usd
-        pools = self._eligible_pools(live.request, dispatch_s)
+        pools, down = self._eligible_pools(live.request, dispatch_s)
         self._on_attempt(
             AttemptRecord(
                 backend.pool,
@@ -353,6 +354,7 @@ class SimulationDriver:
                 cached,
                 live.request.workload_class,
                 reason,
+                down,
             )
         )
 

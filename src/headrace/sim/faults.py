@@ -81,12 +81,14 @@ class FaultTimeline:
         self._schedule_next()
 
     def up_when_dispatched(self, routed: EligiblePools) -> EligiblePools:
-        """Of the pools that routes allow, those that were up at the time of dispatch."""
+        """Of the pools that routes allow, those that were up at the time of dispatch, and those that were down."""
 
-        def pools(request: Request, dispatch_s: float) -> tuple[str, ...]:
-            allowed = routed(request, dispatch_s)
+        def pools(request: Request, dispatch_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+            allowed, _ = routed(request, dispatch_s)
             down = self._down[bisect_right(self._down_from_s, dispatch_s) - 1]
-            return tuple(name for name in allowed if name not in down) if down else allowed
+            if not down:
+                return allowed, ()
+            return tuple(n for n in allowed if n not in down), tuple(n for n in allowed if n in down)
 
         return pools
 

@@ -152,12 +152,12 @@ def eligible_pools(fleet: Fleet) -> EligiblePools:
     """Pools that the fleet's routes allow a request, by the first route that matches."""
     cache: dict[tuple[str | None, str, str], tuple[str, ...]] = {}
 
-    def pools(request: Request, dispatch_s: float) -> tuple[str, ...]:
+    def pools(request: Request, dispatch_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
         key = (request.model, request.tenant, request.workload_class)
         if key not in cache:
             found = (route.pools for route in fleet.routes if route.matches(*key))
             cache[key] = next(found, ())
-        return cache[key]
+        return cache[key], ()
 
     return pools
 

@@ -60,7 +60,7 @@ export function seconds(value) {
 
 export function duration(value) {
   const s = Math.max(0, Math.round(value)), d = Math.floor(s / 86400), h = Math.floor(s / 3600) % 24, m = Math.floor(s / 60) % 60;
-  return d ? `${d} d ${h} h` : h ? `${h} h ${m} min` : m ? `${m} min ${s % 60} s` : `${s} s`;
+  return d ? `${d} d ${h} h` : h ? `${h} h ${m} min` : m ? s % 60 ? `${m} min ${s % 60} s` : `${m} min` : `${s} s`;
 }
 
 export const clock = (unix) => new Date(unix * 1000).toLocaleTimeString("en-GB");
@@ -95,7 +95,7 @@ export function bar(fraction, state = "", mark = null) {
 // A line over time. series: [{at, value}]; options: band [low, high], target, format, zero, span seconds.
 export function timeline(node, series, options) {
   const width = node.clientWidth || 300, height = node.clientHeight || 80, small = height < 120;
-  const left = 56, right = 8, top = 8, bottom = small ? 6 : 22;
+  const left = small ? 74 : 56, ticks = width < 480 ? 2 : 4, right = 8, top = 8, bottom = small ? 6 : 22;
   const values = series.filter((each) => known(each.value)).map((each) => each.value);
   const marks = [...values, ...(options.band ?? []), ...(options.zero ? [0] : [])];
   let low = Math.min(...marks), high = Math.max(...marks);
@@ -117,7 +117,7 @@ export function timeline(node, series, options) {
     pen = true;
   }
   parts.push(svg("path", { class: "line", d: path }));
-  if (!small) for (let k = 0; k <= 4; k++) parts.push(svg("text", { x: left + ((width - left - right) * k) / 4, y: height - 4, "text-anchor": k === 0 ? "start" : k === 4 ? "end" : "middle" }, k === 4 ? "now" : `−${duration(span * (1 - k / 4))}`));
+  if (!small) for (let k = 0; k <= ticks; k++) parts.push(svg("text", { x: left + ((width - left - right) * k) / ticks, y: height - 4, "text-anchor": k === 0 ? "start" : k === ticks ? "end" : "middle" }, k === ticks ? "now" : `−${duration(span * (1 - k / ticks))}`));
   node.setAttribute("viewBox", `0 0 ${width} ${height}`);
   node.replaceChildren(...parts);
 }

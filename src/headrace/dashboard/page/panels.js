@@ -56,7 +56,7 @@ function tiles(money) {
   const all = [
     made("Marginal spend", usd(money.marginal_usd_per_h), "per hour", "what requests add, by counted tokens"),
     made("Saving against GPUs only", usd(saved), "per hour", saved === null ? "no share is steered" : saved < 0 ? "negative: fast silicon costs more, and buys time" : "money alone, time not counted"),
-    made("Value captured", usd(money.value_usd_per_h), "per hour", "money and waiting time, against GPUs only", money.value_usd_per_h > 0 ? "ok" : ""),
+    made("Value captured", usd(money.value_usd_per_h), "per hour", money.value_usd_per_h < 0 ? "negative: the share costs more than its time is worth" : "money and waiting time, against GPUs only", money.value_usd_per_h > 0 ? "ok" : ""),
     made("Held capacity", usd(held), "per hour", held > 0 ? `${percent(money.unused_usd_per_h / held, 0)} of it idle now` : "nothing is paid by the hour"),
   ];
   const node = byId("tiles");

@@ -73,6 +73,7 @@ ANTHROPIC = Dialect(
         ),
     ),
     continuation=Continuation.TRAILING_ASSISTANT,
+    may_repeat=False,
     notes=(
         "`anthropic-version: 2023-06-01` goes with each request (the value is recalled).",
         f"A trailing assistant message is continued by older models; newer ones answer 400 ({SDK}).",
@@ -88,6 +89,7 @@ ANTHROPIC = Dialect(
         "stream_error": SDK,
         "reasoning": SDK,
         "continuation": SDK,
+        "may_repeat": SDK,
         "done_marker": SDK,
     },
 )

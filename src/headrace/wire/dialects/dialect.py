@@ -212,6 +212,7 @@ class Dialect:
         error_shape: of an HTTP error's body; `stream_error`: of an error inside a 200 stream.
         done_marker: a stream ends with `[DONE]`.
         errors: known errors, one of each kind at least where it is known.
+        continuation: how it goes on with a text; `may_repeat`: and may say that text first.
         sources: source of each claim above that carries none itself, by attribute; "recalled": not checked.
     """
 
@@ -239,6 +240,7 @@ class Dialect:
     rate_limits: RateLimits | None = None
     reservation: Reservation | None = None
     continuation: Continuation = Continuation.NONE
+    may_repeat: bool = True
     signals: tuple[Signals, ...] = ()
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -55,6 +55,7 @@ LLAMA_CPP = Dialect(
         ErrorRow(ErrorKind.SERVER_ERROR, 500, SERVER, "server_error", 500, "Compute error."),
     ),
     continuation=Continuation.TRAILING_ASSISTANT,
+    may_repeat=False,
     signals=(
         Signals(
             "/metrics",
@@ -84,6 +85,7 @@ LLAMA_CPP = Dialect(
         "reasoning": SERVER,
         "extensions": SERVER + "; cache_prompt and the sampling fields: recalled",
         "continuation": SERVER,
+        "may_repeat": SERVER,
         "done_marker": SERVER,
     },
 )

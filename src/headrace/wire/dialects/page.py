@@ -42,6 +42,7 @@ CLAIMS = (
     ("stream_error", "error inside a stream"),
     ("done_marker", "ends with `[DONE]`"),
     ("continuation", "continuing a broken answer"),
+    ("may_repeat", "a continuation may repeat the text"),
     ("max_tools", "most tools"),
 )
 
@@ -50,6 +51,7 @@ USUAL: tuple[tuple[str, object], ...] = (
     ("custom_tools", False),
     ("developer_role", False),
     ("extensions", frozenset()),
+    ("may_repeat", True),
 )
 
 

@@ -53,6 +53,7 @@ SGLANG = Dialect(
         ErrorRow(ErrorKind.SERVER_ERROR, 500, WHEEL, "InternalServerError", 500, "Internal server error"),
     ),
     continuation=Continuation.CONTINUE_FLAG,
+    may_repeat=False,
     signals=(
         Signals(
             "/v1/loads?include=core,queues",
@@ -86,6 +87,7 @@ SGLANG = Dialect(
         "reasoning": WHEEL,
         "extensions": WHEEL + "; the sampling fields and chat_template_kwargs: recalled",
         "continuation": WHEEL,
+        "may_repeat": WHEEL,
         "done_marker": WHEEL,
     },
 )

@@ -75,6 +75,7 @@ VLLM = Dialect(
         ErrorRow(ErrorKind.SERVER_ERROR, 500, WHEEL, "InternalServerError", 500, "EngineCore encountered an issue"),
     ),
     continuation=Continuation.CONTINUE_FLAG,
+    may_repeat=False,
     signals=(
         Signals(
             "/metrics",
@@ -104,6 +105,7 @@ VLLM = Dialect(
         "past_reasoning": WHEEL,
         "extensions": WHEEL + "; the sampling fields and chat_template_kwargs: recalled",
         "continuation": WHEEL,
+        "may_repeat": WHEEL,
         "done_marker": WHEEL,
     },
 )

@@ -3,10 +3,11 @@
 Its first event, which names an answer that the client has the name of, is swallowed. A server may say the text again
 that it was given to go on from; exactly that text is cut. And what an answer cost is one sum, whoever made which part.
 
-**What is taken for a repetition.** Let P be the text so far. A backend that begins by saying all of P says it again,
-unless P repeats itself already: then going on may well begin with P (in `tok tok tok ` it does). So P counts as said
-again where its smallest period is longer than half of it, and it is long, or came whole in the first piece while the
-first backend needed several for it. In all other cases the backend is trusted.
+**What is taken for a repetition.** Models do repeat themselves, so a backend whose dialect says that it goes on without
+repeating is trusted. Of the others, let P be the text so far. One that begins by saying all of P says it again, unless
+P repeats itself already: then going on may well begin with P (in `tok tok tok ` it does). So P counts as said again
+where its smallest period is longer than half of it, and it is long, or came whole in the first piece while the first
+backend needed several for it. In all other cases the backend is trusted.
 """
 
 from __future__ import annotations
@@ -37,18 +38,21 @@ class Seam:
 
     __slots__ = ("_before", "_repeated", "_restarts", "_said_again", "_used", "usage")
 
-    def __init__(self, progress: Progress, trimmed: str = "") -> None:
+    def __init__(self, progress: Progress, trimmed: str = "", may_repeat: bool = True) -> None:
         """
         Args:
             progress: what the client has.
             trimmed: white space at the end of the text that the backend was not given; it may say it, or not.
+            may_repeat: the backend may begin with the text that it was given.
         """
         self._restarts = not progress.text
         self.usage: Usage | None = None
         self._before = progress.usage if progress.usage is not None and progress.usage.input_tokens else None
         self._used = (progress.tokens, progress.text_tokens)
         text = progress.text
-        self._repeated = _Repeated(text, progress.text_tokens) if text and not _periodic(text) else None
+        self._repeated: _Repeated | None = None
+        if may_repeat and text and not _periodic(text):
+            self._repeated = _Repeated(text, progress.text_tokens)
         self._said_again = trimmed
 
     def pass_on(self, events: list[Event]) -> list[Event]:

@@ -1,0 +1,33 @@
+"""How a process tells what it does: metrics as text, logs, traces. It knows nothing of the gateway."""
+
+from headrace.telemetry.access_log import AccessLog
+from headrace.telemetry.conventions import error_of
+from headrace.telemetry.exposition import Family, Histogram, Labels, Row, render, written
+from headrace.telemetry.gen_ai_metrics import GenAiMetrics
+from headrace.telemetry.logs import set_up_logs, tell
+from headrace.telemetry.process import process_families
+from headrace.telemetry.recorder import Recorder, Sink
+from headrace.telemetry.trace_context import Sampler, TraceContext, passed_on
+from headrace.telemetry.trail import AttemptTrail, Trail
+
+__all__ = [
+    "AccessLog",
+    "AttemptTrail",
+    "Family",
+    "GenAiMetrics",
+    "Histogram",
+    "Labels",
+    "Recorder",
+    "Row",
+    "Sampler",
+    "Sink",
+    "TraceContext",
+    "Trail",
+    "error_of",
+    "passed_on",
+    "process_families",
+    "render",
+    "set_up_logs",
+    "tell",
+    "written",
+]
