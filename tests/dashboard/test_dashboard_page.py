@@ -101,7 +101,7 @@ def test_filters_leave_what_they_say(look: Look, live: Live) -> None:
     page.page.select_option("#f-status", "failed")
     assert page.page.locator("#request-table tbody tr").count() == 0
     page.page.click("#filters button[type=reset]")
-    page.page.wait_for_function(f"document.querySelectorAll('#request-table tbody tr').length === {total}")
+    page.page.locator("#request-table tbody tr").nth(total - 1).wait_for(state="attached")
 
 
 def test_a_request_opens_with_its_prices_and_its_attempts(look: Look, live: Live) -> None:
@@ -152,7 +152,7 @@ def test_the_page_asks_for_a_key_once_and_sends_it(browser: Any, live: Live) -> 
     page.wait_for_selector("#key-dialog[open]")
     page.fill("#key", "wrong")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('key-fault').textContent !== ''")
+    page.wait_for_selector("#key-fault:not(:empty)")
     page.fill("#key", "right")
     page.keyboard.press("Enter")
     page.wait_for_selector("body[data-at]")

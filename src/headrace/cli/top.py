@@ -15,6 +15,7 @@ from headrace.cli.top_screen import screen
 from headrace.dashboard import fetch_frame
 
 INTERVAL_S = 1.0
+PIPED_COLUMNS = 140  # where no terminal says how wide it is
 
 
 def top(
@@ -32,6 +33,8 @@ def top(
         _print_json(url, key, raw, once)
         return
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPED_COLUMNS)
     if once or not console.is_terminal:
         console.print(screen(frame))
         return

@@ -8,7 +8,7 @@ from headrace.cost import MarginalCost, capacity_cost_usd, marginal_cost, replic
 from headrace.errors import HeadraceError
 from headrace.fleet import Fleet, Hourly, Pool
 from headrace.metrics import Rates, WorkRate
-from headrace.perf import speed_curve
+from headrace.perf import SpeedCurve, speed_curve
 from headrace.units import SECONDS_PER_HOUR
 from headrace.workload import Slo
 
@@ -24,6 +24,7 @@ class PoolFacts:
         kv_capacity_tokens: of all its replicas; None: unknown.
         held_usd_per_h: what its hours cost, used or not; 0 under per-token terms.
         busy: seconds in which a request keeps a replica busy; None where time is not what is bought.
+        curve: speed of one replica.
         quota: name of the quota that its backends share; None: each has its own, or none.
     """
 
@@ -36,7 +37,12 @@ class PoolFacts:
     held_usd_per_h: float
     cost: MarginalCost
     busy: WorkRate | None
+    curve: SpeedCurve
     quota: str | None
+
+    def predicted_tpot_s(self, in_flight: int, kv_tokens: float) -> float:
+        """What the speed model says of one answer's TPOT while the pool has so much to do, evenly over its replicas."""
+        return self.curve.tpot_s(round(in_flight / self.replicas), kv_tokens / in_flight if in_flight else 0.0)
 
 
 class FleetFacts:
@@ -80,6 +86,7 @@ def _pool(pool: Pool) -> PoolFacts:
         held_usd_per_h=capacity_cost_usd(pool, SECONDS_PER_HOUR * replicas),
         cost=marginal_cost(pool, curve),
         busy=_busy(pool),
+        curve=curve,
         quota=None if deployment.quota is None else deployment.quota.name,
     )
 

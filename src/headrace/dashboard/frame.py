@@ -103,8 +103,8 @@ class PoolNow(msgspec.Struct, frozen=True):
 
     Attributes:
         kv: fraction of its KV room that its attempts are expected to hold; null: unknown.
-        tokens_per_s_user: of one answer, measured in the last five minutes over `tpots` answers; predicted: what that
-            would be without the correction learnt (`tpot_factor`).
+        tokens_per_s_user: of one answer, measured in the last five minutes over `tpots` answers; predicted: by the
+            speed model at the load of this moment, without what was learnt since (`tpot_factor`).
         busy: fraction of its replicas' time that was used; null: time is not what is bought.
         quota_left: of the scarcest limit of its quotas; null: it has none.
     """
@@ -121,7 +121,7 @@ class PoolNow(msgspec.Struct, frozen=True):
     requests_per_s: float
     output_tokens_per_s: float
     tokens_per_s_user: float | None
-    predicted_tokens_per_s_user: float | None
+    predicted_tokens_per_s_user: float
     tpots: int
     busy: float | None
     held_usd_per_h: float

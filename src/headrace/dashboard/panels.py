@@ -164,7 +164,7 @@ def _pool(
         for by_pool in flows_.values():
             into.add(by_pool.get(name, Flow()))
     measured = long.tpots / long.tpot_sum_s if long.tpot_sum_s > 0.0 else None
-    factor = sum(view.tpot_factor for view in views) / len(views) if views else 1.0
+    in_flight, held = sum(view.in_flight for view in views), sum(view.expected_kv_tokens for view in views)
     kv = facts.kv_capacity_tokens
     left = [quotas[key] for key in (facts.quota, *(view.name for view in views)) if key in quotas]
     return PoolNow(
@@ -174,13 +174,13 @@ def _pool(
         facts.memory,
         facts.memory_kind,
         in_share,
-        sum(view.in_flight for view in views),
+        in_flight,
         sum(view.max_in_flight for view in views),
-        None if not kv else sum(view.expected_kv_tokens for view in views) / kv,
+        None if not kv else held / kv,
         now.per_s(recent.dispatched, NOW_S),
         now.per_s(recent.output_tokens, NOW_S),
         measured,
-        None if measured is None else measured * factor,
+        1.0 / facts.predicted_tpot_s(in_flight, held),
         long.tpots,
         busy(now, name),
         facts.held_usd_per_h,

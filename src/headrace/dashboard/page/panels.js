@@ -93,7 +93,7 @@ function meter(name, fraction, said, state = "") {
 function pool(each) {
   const load = each.max_in_flight ? each.in_flight / each.max_in_flight : 0, fast = each.tokens_per_s_user, promised = each.predicted_tokens_per_s_user;
   const most = Math.max(fast ?? 0, promised ?? 0) * 1.15 || 1;
-  const speed = el("div", { class: "meter" }, el("span", {}, "speed"), bar((fast ?? 0) / most, fast !== null && fast < promised * 0.8 ? "warn" : "ok", promised === null ? null : promised / most),
+  const speed = el("div", { class: "meter" }, el("span", {}, "speed"), bar((fast ?? 0) / most, fast !== null && fast < promised * 0.8 ? "warn" : "ok", promised / most),
     el("span", {}, fast === null ? "–" : `${count(fast)} tok/s`));
   const memory = { sram: "◆ SRAM", external: "▤ " + (each.memory_kind || "external"), hosted: "☁ hosted" }[each.memory];
   const quota = each.quota_left === null ? null : meter("quota left", each.quota_left, percent(each.quota_left, 0), each.quota_left < 0.1 ? "bad" : each.quota_left < 0.3 ? "warn" : "ok");
@@ -103,7 +103,7 @@ function pool(each) {
     meter("in flight", load, `${count(each.in_flight)} / ${count(each.max_in_flight)}`, load > 0.95 ? "bad" : load > 0.8 ? "warn" : ""),
     meter("KV held", each.kv, percent(each.kv, 1), each.kv > 0.95 ? "bad" : each.kv > 0.85 ? "warn" : ""),
     meter("busy", each.busy, each.busy === null ? "per token" : percent(each.busy, 1)), speed,
-    el("p", { class: "sub" }, fast === null ? "no answers in five minutes" : `per user; predicted ${count(promised)} tok/s (the mark), ${count(each.tpots)} answers`), quota,
+    el("p", { class: "sub" }, `per user; ${count(promised)} predicted at this load (the mark); ${each.tpots ? `${count(each.tpots)} answers` : "no answers yet"}`), quota,
     el("ul", { class: "backends" }, ...each.backends.map((one) => {
       const [sign, state, word] = breakers[one.breaker];
       return el("li", {}, el("span", {}, one.name), el("span", { class: one.drained ? "warn" : state }, one.drained ? "drained" : `${sign} breaker ${word}`));
