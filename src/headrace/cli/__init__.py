@@ -43,7 +43,7 @@ class _Commands(TyperGroup):
         return typer.main.get_command(alone)
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=_Commands, no_args_is_help=True)
 
 
 def _say_version(asked: bool) -> None:

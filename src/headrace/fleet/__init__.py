@@ -7,7 +7,7 @@ from headrace.fleet.commitment import Budget, Commitment, CommittedUnit, Per
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
 from headrace.fleet.entrance import Admin, Tls
-from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
+from headrace.fleet.fleet import Backend, Fleet, ImageUrls, Limits, Pool, Route, Share, ShareUnit
 from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, Stale, limited_to
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.ledger import Fsync, LedgerSettings
@@ -40,6 +40,7 @@ __all__ = [
     "Fleet",
     "Fsync",
     "Hourly",
+    "ImageUrls",
     "Incident",
     "KvCache",
     "KvPolicy",

@@ -159,6 +159,14 @@ class Route:
         )
 
 
+class ImageUrls(StrEnum):
+    """What images and files in requests may name for a backend to fetch."""
+
+    ANY = "any"
+    PUBLIC = "public"  # nothing private, loopback or link-local, as far as a URL says so itself
+    DATA_ONLY = "data-only"  # only what the request holds itself
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits and time guards of the gateway and its policy engine; each is a setting with a default.
@@ -193,8 +201,16 @@ class Limits:
         prefix_index_entries: prompt blocks, and sessions, of which the policy remembers the backend; 0: none.
         max_body_bytes: largest request body.
         max_head_bytes: largest request head.
+        max_header_lines: most header lines of a request.
+        max_messages, max_tools: most messages (input items, in the Responses API) and tools of a request.
+        image_urls: what images and files in requests may name for a backend to fetch.
         head_timeout_s: a client must have sent its whole request head, and then its body, within this.
+        keep_alive_timeout_s: a connection on which nothing is asked for this long is closed.
         write_timeout_s: a client that takes no bytes for this long is cut off.
+        sweep_interval_s: how often clients' connections are held against these times.
+        max_connections: clients' connections beyond this are closed as they are accepted; each worker's own.
+        max_connections_per_address: the same for those from one address; None: all may come from one, as they do
+            behind a load balancer.
         stall_timeout_s: an answer that has begun, and of which nothing comes for this long, has failed. A backend may
             be silent in the middle as long as before its first token: some send a tool call only when it is whole.
         min_tokens_per_s: so has one that comes more slowly over five seconds, by an estimate from its text; 0: none.
@@ -237,8 +253,16 @@ class Limits:
     prefix_index_entries: int = 65_536
     max_body_bytes: int = 16 * 1024 * 1024
     max_head_bytes: int = 32 * 1024
+    max_header_lines: int = 256
+    max_messages: int = 8192
+    max_tools: int = 4096
+    image_urls: ImageUrls = ImageUrls.PUBLIC
     head_timeout_s: float = 10.0
+    keep_alive_timeout_s: float = 75.0
     write_timeout_s: float = 120.0
+    sweep_interval_s: float = 1.0
+    max_connections: int = 16_384
+    max_connections_per_address: int | None = None
     stall_timeout_s: float = 60.0
     min_tokens_per_s: float = 0.0
     rescue_max_bytes: int = 1024 * 1024

@@ -350,8 +350,15 @@ class Attempt:
         """How another backend can go on with the answer of which the client has a part; None: none can."""
         found = self.answer.broken() if self.answer is not None and self.committed else None
         if found is not None:
-            found.fault = self.fault
+            found.fault = self._redacted_fault()
         return found
+
+    def _redacted_fault(self) -> Failed | None:
+        """The error inside the answer, without the credential that the backend may have repeated in it."""
+        if self.fault is None:
+            return None
+        message = self.link.credentials.redacted(self.fault.message.encode()).decode()
+        return msgspec.structs.replace(self.fault, message=message)
 
     def delivered_tokens(self) -> int:
         """Lower bound of the tokens that the client got."""

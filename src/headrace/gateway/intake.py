@@ -13,13 +13,14 @@ import msgspec
 from headrace.fleet import Fleet
 from headrace.gateway.access import Access
 from headrace.gateway.attempt import GatewayRequest
+from headrace.gateway.body_guard import BodyGuard
 from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.stored import ResponseStore
 from headrace.gateway.tenants import CREDENTIALS
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator
-from headrace.wire import ApiName, Usage, decode_head, with_include_usage, with_model, without_controls
+from headrace.wire import ApiName, Usage, with_include_usage, with_model, without_controls
 from headrace.wire.apis.messages import read_count_request, write_count
 from headrace.wire.body import NULL
 from headrace.wire.head import ResponsesHead
@@ -44,6 +45,7 @@ class Intake:
         """From now on requests are of this fleet; what was learnt of a class is kept."""
         self.recognizer = recognizer
         self._fallbacks = fleet.fallbacks
+        self._guard = BodyGuard(fleet.limits)
         for name in fleet.classes:
             self._estimators.setdefault(name, InputEstimator())
 
@@ -55,7 +57,7 @@ class Intake:
         """
         caller = self._access.caller(exchange.headers)
         body = exchange.body
-        head = decode_head(api, body)
+        head = self._guard.read(api, body)
         model = self.recognizer.model(head.model)
         controls = read_controls(exchange.headers, head.headrace)
         named = None if controls is None else controls.workload_class

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
+from numbers import Real
 from urllib.parse import unquote
 
 import msgspec
@@ -102,7 +103,7 @@ class Routes:
         gateway = self._gateway
         fleet, models = gateway.fleet, gateway.recognizer.model_names
         self._catalogue = Catalogue(fleet, gateway.recognizer, gateway.fittings)
-        self._limits = {name: float(value) for name, value in asdict(fleet.limits).items()}
+        self._limits = {name: float(value) for name, value in asdict(fleet.limits).items() if isinstance(value, Real)}
         self._page = OpenApiPage(
             ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
         )

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from functools import partial
 
 from headrace.fleet import Fleet
@@ -237,13 +238,8 @@ def _looks(entrance: Entrance, secured: list[Server], crew: Crew) -> list[Look]:
 
 
 def _http_limits(fleet: Fleet) -> HttpLimits:
-    limits = fleet.limits
-    return HttpLimits(
-        max_body_bytes=limits.max_body_bytes,
-        max_head_bytes=limits.max_head_bytes,
-        head_timeout_s=limits.head_timeout_s,
-        write_timeout_s=limits.write_timeout_s,
-    )
+    """The server's limits, each by the name that the fleet file has for it."""
+    return HttpLimits(**{each.name: getattr(fleet.limits, each.name) for each in fields(HttpLimits)})
 
 
 def _keep_memory() -> None:
