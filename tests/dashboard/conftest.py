@@ -21,7 +21,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must be gone before another module's tests begin theirs
 def browser() -> Iterator[Any]:
     """Chromium; absent, a test is skipped, except where it is required."""
     path = shutil.which("chromium")
