@@ -19,7 +19,7 @@ from headrace.cli.output import explained
 
 COMMANDS = (
     *("calibrate", "catalog", "chaos", "check", "dialects", "doctor", "emulate", "init", "journal", "keys"),
-    *("perf", "plan", "probe", "replay", "serve", "simulate", "study", "up", "usage", "validate"),
+    *("perf", "plan", "probe", "replay", "serve", "simulate", "study", "top", "up", "usage", "validate"),
 )
 
 

@@ -90,7 +90,8 @@ def _announce(fleet: Fleet, settings: WorkerSettings, json: Path | None, port: i
     scheme = "http" if fleet.tls is None else "https"
     admin_scheme = "http" if is_loopback(settings.admin_host) else scheme
     url = f"{scheme}://{_named(settings.host)}:{port}/v1"
-    admin_url = f"{admin_scheme}://{_named(settings.admin_host)}:{admin_port}/admin/state"
+    page_url = f"{admin_scheme}://{_named(settings.admin_host)}:{admin_port}/"
+    admin_url = f"{page_url}admin/state"
     backends = {backend.name: backend.url for backend in fleet.backends}
     shown = msgspec.structs.asdict(settings)
     files = {key: shown[key] for key in ("ledger", "journal", "workers")}
@@ -98,4 +99,4 @@ def _announce(fleet: Fleet, settings: WorkerSettings, json: Path | None, port: i
         json, {"schema": 1, "command": "serve", "url": url, "admin_url": admin_url, "backends": backends, **files}
     )
     tell(url, logging.INFO)
-    tell(admin_url, logging.INFO)
+    tell(f"{admin_url}   dashboard: {page_url}", logging.INFO)

@@ -18,6 +18,7 @@ from headrace.cli.output import JsonPath, say
 from headrace.cli.running import ports_explained, say_how_it_went, show_result, stopped_by_signals, write_timing
 from headrace.cli.up_screen import progress_line, screen
 from headrace.config import load_fleet, sample_fleet_text
+from headrace.dashboard import Dashboard
 from headrace.fleet import Fleet
 from headrace.metrics import RunFacts
 from headrace.study import UpSettings, UpSystem, running_system
@@ -46,8 +47,9 @@ def up(
 
 async def _up(fleet: Fleet, settings: UpSettings, seconds: float, json: Path | None, timing: Path | None) -> None:
     stop = stopped_by_signals()
-    async with running_system(fleet, settings) as system:
+    async with running_system(fleet, settings, Dashboard()) as system:
         say(f"emulated fleet and gateway: {system.url}/v1   state: {system.admin_url}")
+        say(f"dashboard: {system.dashboard_url}")
         if seconds > 0.0:
             result = await _drive(system, seconds, settings.seed, stop)
             say_how_it_went(result)

@@ -20,6 +20,7 @@ from headrace.cli.output import explained
 from headrace.cli.running import stopped_by_signals
 from headrace.cli.shipping import shipped
 from headrace.config import SAMPLE, load_policy, parse_fleet, read_text, sample_fleet_text
+from headrace.dashboard import Dashboard, Place
 from headrace.errors import ConfigError
 from headrace.fleet import Fleet
 from headrace.gateway import (
@@ -118,6 +119,7 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
             host=settings.host,
             port=settings.port,
             admin_port=settings.admin_port,
+            onlooker=Dashboard(_place(settings)),
             journal=record,
             resumed=_resumed(settings, fleet),
             crew=crew_of(settings, fleet),
@@ -147,6 +149,12 @@ def crew_of(settings: WorkerSettings, fleet: Fleet) -> Crew:
     near = MemoryPeers(reports, number, fleet.peers.dead_after_s)
     peers = near if far is None else BothPeers(near, far)
     return Crew(number, workers, shared_pages(Path(settings.shared), workers), peers)
+
+
+def _place(settings: WorkerSettings) -> Place:
+    """Where the dashboards of all workers tell each other what they see."""
+    shared = None if settings.shared is None else Path(settings.shared)
+    return Place(settings.number, settings.workers, shared)
 
 
 def shared_pages(directory: Path, workers: int) -> SharedRows:

@@ -1,7 +1,7 @@
 """The live gateway: an OpenAI-compatible front over the fleet, driven by the policy engine."""
 
 from headrace.gateway.books import Journal, Ledger
-from headrace.gateway.crew import Crew, Supervised
+from headrace.gateway.crew import Crew, Shown, Supervised
 from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.entrance import (
     LOOPBACK,
@@ -12,6 +12,7 @@ from headrace.gateway.entrance import (
     open_entrance,
     resume_accounts,
 )
+from headrace.gateway.onlooker import Onlooker
 from headrace.gateway.periods import resumed_periods
 from headrace.gateway.reload import FleetFile
 from headrace.gateway.run import RunningGateway, start_gateway
@@ -25,7 +26,9 @@ __all__ = [
     "Gateway",
     "Journal",
     "Ledger",
+    "Onlooker",
     "RunningGateway",
+    "Shown",
     "Supervised",
     "bind_faults",
     "is_loopback",

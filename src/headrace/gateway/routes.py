@@ -199,20 +199,20 @@ class Routes:
             loop_lag_s=gateway.telemetry.loop_lag_s,
         )
 
-    def _shown(self) -> Shown:
+    def shown(self) -> Shown:
         """All workers, this one as it is now; the others see at least as much of it from here on."""
         own = self.page()
         self.crew.show(own)
         return Shown(self.crew, own)
 
     def _ready(self, exchange: Exchange) -> None:
-        gateway, shown = self._gateway, self._shown()
+        gateway, shown = self._gateway, self.shown()
         draining = self.draining or self.server is None or self.server.draining
         status, body = readiness(draining, gateway.ledger_fault, len(shown.pages), shown.view.backends)
         exchange.respond(status, JSON, body)
 
     def _metrics(self, exchange: Exchange) -> None:
-        families = chain(self._shown().families(), set_families(self._limits))
+        families = chain(self.shown().families(), set_families(self._limits))
         exchange.respond(200, TEXT, render(families))
 
     def _public_metrics(self, exchange: Exchange) -> None:
@@ -226,7 +226,7 @@ class Routes:
         exchange.respond(200, JSON, msgspec.json.encode({"tenants": self._gateway.access.standings()}))
 
     def _state(self, exchange: Exchange) -> None:
-        gateway, shown = self._gateway, self._shown()
+        gateway, shown = self._gateway, self.shown()
         state = {
             "now_s": gateway.now_s(),
             "engine": shown.view,

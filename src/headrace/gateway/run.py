@@ -13,16 +13,17 @@ from functools import partial
 from headrace.fleet import Fleet
 from headrace.gateway.access import Access
 from headrace.gateway.books import Journal, Ledger
-from headrace.gateway.crew import Crew
+from headrace.gateway.crew import Crew, Shown
 from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.entrance import Entrance, is_loopback
+from headrace.gateway.onlooker import Onlooker, told
 from headrace.gateway.peering import Peering
 from headrace.gateway.reload import FleetFile, Reloader
 from headrace.gateway.routes import Routes, refusal
 from headrace.gateway.tokens import Tokens
 from headrace.gateway.watch import Look, Watch
 from headrace.gateway.watchers import Watchers
-from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
+from headrace.http import ROUND_S, HttpLimits, Server, serve
 from headrace.policy import PeriodResumed
 
 SWEEP_INTERVAL_S = 1.0
@@ -50,8 +51,10 @@ class RunningGateway:
         peering: Peering | None,
         watch: Watch,
         watchers: Watchers,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self.gateway = gateway
+        self._onlooker = onlooker
         self._routes = routes
         self._tokens = tokens
         self._peering = peering
@@ -100,6 +103,10 @@ class RunningGateway:
             self._looks.add(task)
             task.add_done_callback(self._looks.discard)
 
+    def shown(self) -> Shown:
+        """All workers as one, this one as it is now."""
+        return self._routes.shown()
+
     def show(self) -> None:
         """Let the other workers see what this one has to show."""
         if self._routes.crew.pages is not None:
@@ -113,6 +120,8 @@ class RunningGateway:
             self.reload(anew=False)
         self.show()
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+        if self._onlooker is not None:  # last: a fault of it must end no sweep
+            self._onlooker.sweep()
 
 
 async def start_gateway(
@@ -123,7 +132,7 @@ async def start_gateway(
     host: str = "127.0.0.1",
     port: int = 8080,
     admin_port: int | None = None,
-    admin_fallback: Handler | None = None,
+    onlooker: Onlooker | None = None,
     journal: Journal | None = None,
     resumed: Iterable[PeriodResumed] = (),
     clock: Callable[[], float] = time.monotonic,
@@ -136,7 +145,7 @@ async def start_gateway(
     """Listen for clients on `port` and for operators on `admin_port` (0: any free one; None: no admin port).
 
     Args:
-        admin_fallback: takes requests to the admin port that the gateway itself does not know.
+        onlooker: is told every call of the engine, and takes what the admin port does not know itself.
         journal: is given every event of the engine with the actions it led to.
         resumed: what the engine is told before anything else (`resumed_periods`).
         clock: seconds that never decrease; the engine's second 0 is now.
@@ -152,10 +161,11 @@ async def start_gateway(
         OSError: an address cannot be had.
     """
     crew = crew or Crew()
+    record = told(journal, onlooker)
     entrance = entrance or Entrance()
     access = Access(fleet, entrance.keys, entrance.accounts)
     gateway = Gateway(
-        fleet, engine, ledger, journal=journal, clock=clock, run_id=ledger.run_id, round_s=round_s, access=access
+        fleet, engine, ledger, journal=record, clock=clock, run_id=ledger.run_id, round_s=round_s, access=access
     )
     for event in resumed:
         gateway.tell(event)
@@ -168,7 +178,7 @@ async def start_gateway(
     peering = None if crew.peers is None else Peering(gateway, crew.peers, fleet.peers.interval_s)
     if peering is not None:
         await peering.start()
-    routes = Routes(gateway, admin_fallback, crew)
+    routes = Routes(gateway, None if onlooker is None else onlooker.handle, crew)
     if fleet_file is not None:
         replaced = partial(_replaced, routes, entrance, fleet_file, crew)
         routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=replaced, resumed=resumed_of)
@@ -192,8 +202,10 @@ async def start_gateway(
     _keep_memory()
     secured = [each for each, ssl in ((server, context), (admin, admin_context)) if each is not None and ssl]
     watch = Watch(_looks(entrance, secured, crew))
-    running = RunningGateway(routes, gateway, server, admin, tokens, peering, watch, watchers)
+    running = RunningGateway(routes, gateway, server, admin, tokens, peering, watch, watchers, onlooker)
     running.show()
+    if onlooker is not None:
+        onlooker.attach(running)
     return running
 
 

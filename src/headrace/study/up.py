@@ -22,7 +22,7 @@ from headrace.bench import replay as run_replay
 from headrace.config import load_policy
 from headrace.emulate import EmulatorProcess
 from headrace.fleet import Fleet
-from headrace.gateway import RunningGateway, resumed_periods, start_gateway
+from headrace.gateway import Onlooker, RunningGateway, resumed_periods, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.ledger.journal import JournalFile
 from headrace.policy import AnyAction, AnyEvent, Dispatch, EngineView, PolicyEngine
@@ -81,7 +81,12 @@ class UpSystem:
     @property
     def admin_url(self) -> str:
         """Where the engine can be looked at."""
-        return f"http://127.0.0.1:{self._running.admin_port}/admin/state"
+        return f"{self.dashboard_url}admin/state"
+
+    @property
+    def dashboard_url(self) -> str:
+        """The page for people."""
+        return f"http://127.0.0.1:{self._running.admin_port}/"
 
     def view(self) -> EngineView:
         """What the engine sees now."""
@@ -96,7 +101,9 @@ class UpSystem:
 
 
 @contextlib.asynccontextmanager
-async def running_system(fleet: Fleet, settings: UpSettings) -> AsyncIterator[UpSystem]:
+async def running_system(
+    fleet: Fleet, settings: UpSettings, onlooker: Onlooker | None = None
+) -> AsyncIterator[UpSystem]:
     """Start everything, and stop everything at the end; what is still on its way then is cut off.
 
     Raises:
@@ -119,6 +126,7 @@ async def running_system(fleet: Fleet, settings: UpSettings) -> AsyncIterator[Up
                 journal=record,
                 resumed=resumed_periods(live, settings.ledger, time.time()),
                 round_s=0.0,
+                onlooker=onlooker,
             )
             try:
                 yield UpSystem(live, engine, running, money)
