@@ -18,7 +18,7 @@ from headrace.cli.build import build_of
 from headrace.cli.output import explained
 
 COMMANDS = (
-    *("calibrate", "catalog", "chaos", "check", "dialects", "emulate", "journal", "perf", "plan", "probe"),
+    *("calibrate", "catalog", "chaos", "check", "dialects", "emulate", "epp", "journal", "perf", "plan", "probe"),
     *("replay", "serve", "simulate", "study", "up", "usage", "validate"),
 )
 

@@ -22,7 +22,7 @@ from headrace.cli.shipping import shipped
 from headrace.config import SAMPLE, load_policy, parse_fleet, read_text, sample_fleet_text
 from headrace.errors import ConfigError
 from headrace.fleet import Fleet
-from headrace.gateway import Crew, FleetFile, RunningGateway, resumed_periods, start_gateway
+from headrace.gateway import Crew, FleetFile, Front, RunningGateway, resumed_periods, start_gateway
 from headrace.ledger import UsageLedger, ledger_writers, recover
 from headrace.ledger.journal import JournalFile
 from headrace.ledger.places import journal_of, writer_of
@@ -65,20 +65,23 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 Announce = Callable[[RunningGateway], None]
 
 
-def run_worker(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce) -> None:
+def run_worker(
+    settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce, front: Front | None = None
+) -> None:
     """Serve until a signal, or until the supervisor is gone.
 
     Args:
         text: of the fleet file.
         announce: told of the gateway when it listens.
+        front: by which clients come; None: HTTP.
 
     Raises:
         ConfigError: the fleet, the ledger or the journal cannot be used.
     """
-    uvloop.run(_serve(settings, text, fleet, announce))
+    uvloop.run(_serve(settings, text, fleet, announce, front))
 
 
-async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce) -> None:
+async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce, front: Front | None) -> None:
     set_up_logs(fleet.telemetry.log_format)
     stop = stopped_by_signals()
     if settings.shared is not None:
@@ -106,6 +109,7 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
             crew=crew_of(settings, fleet),
             fleet_file=file,
             resumed_of=partial(_resumed, settings),
+            front=front,
         )
         if shipper is not None:
             running.gateway.telemetry.sources.append(shipper.metrics)

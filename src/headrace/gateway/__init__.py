@@ -3,14 +3,17 @@
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.crew import Crew, Supervised
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.front import ClientServer, Front
 from headrace.gateway.periods import resumed_periods
 from headrace.gateway.reload import FleetFile
 from headrace.gateway.run import RunningGateway, start_gateway
 
 __all__ = [
+    "ClientServer",
     "Crew",
     "Engine",
     "FleetFile",
+    "Front",
     "Gateway",
     "Journal",
     "Ledger",

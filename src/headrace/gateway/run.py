@@ -13,6 +13,8 @@ from headrace.fleet import Fleet
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.crew import Crew
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.fitting import Fittings
+from headrace.gateway.front import ClientServer, Front
 from headrace.gateway.peering import Peering
 from headrace.gateway.reload import FleetFile, Reloader
 from headrace.gateway.routes import Routes, refusal
@@ -40,7 +42,7 @@ class RunningGateway:
         self,
         routes: Routes,
         gateway: Gateway,
-        server: Server,
+        server: ClientServer,
         admin: Server | None,
         tokens: Tokens,
         peering: Peering | None,
@@ -124,6 +126,7 @@ async def start_gateway(
     crew: Crew | None = None,
     fleet_file: FleetFile | None = None,
     resumed_of: Callable[[Fleet], list[PeriodResumed]] = lambda fleet: [],
+    front: Front | None = None,
 ) -> RunningGateway:
     """Listen for clients on `port` and for operators on `admin_port` (0: any free one; None: no admin port).
 
@@ -137,13 +140,23 @@ async def start_gateway(
         crew: the workers that listen on the same ports; None: this one is alone.
         fleet_file: is looked at for another fleet while it runs; the engine must be `policy.Generations`.
         resumed_of: where the periods of another fleet stand.
+        front: by which clients come; None: HTTP.
 
     Raises:
         ConfigError: a backend's key, token command or URL cannot be used.
         OSError: an address cannot be had.
     """
     crew = crew or Crew()
-    gateway = Gateway(fleet, engine, ledger, journal=journal, clock=clock, run_id=ledger.run_id, round_s=round_s)
+    gateway = Gateway(
+        fleet,
+        engine,
+        ledger,
+        journal=journal,
+        clock=clock,
+        run_id=ledger.run_id,
+        round_s=round_s,
+        fittings=Fittings if front is None else front.fittings,
+    )
     for event in resumed:
         gateway.tell(event)
     watchers = Watchers(gateway.telemetry, fleet.telemetry, ledger.run_id)
@@ -159,7 +172,11 @@ async def start_gateway(
     if fleet_file is not None:
         routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=routes.use, resumed=resumed_of)
     listen = partial(serve, limits=_http_limits(fleet), refusal=refusal, reuse_port=crew.workers > 1)
-    server = await listen(routes.public, host, port, rounds=gateway.rounds)
+    server: ClientServer
+    if front is None:
+        server = await listen(routes.public, host, port, rounds=gateway.rounds)
+    else:
+        server = await front.listen(routes, gateway, host, port)
     routes.server = server
     try:
         admin = None if admin_port is None else await listen(routes.admin, host, admin_port)

@@ -1,0 +1,25 @@
+"""The configuration that is written for Envoy."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import requests
+from envoy_rig import envoy_binary
+from typer.testing import CliRunner
+
+from headrace.cli import app
+
+
+def test_envoy_takes_the_configuration_of_a_fleet_with_and_without_tls(tmp_path: Path, examples_dir: Path) -> None:
+    binary = envoy_binary()
+    for name in ("small.toml", "fleet.toml"):
+        wanted = ["epp", str(examples_dir / name), "--write-envoy-config", "--ca-file", requests.certs.where()]
+        written = CliRunner().invoke(app, wanted)
+        assert written.exit_code == 0, written.output
+        config = tmp_path / f"{name}.json"
+        config.write_text(written.stdout)
+        told = [binary, "--mode", "validate", "--use-dynamic-base-id", "-c", str(config)]
+        found = subprocess.run(told, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stderr[-2000:]
