@@ -14,10 +14,14 @@ from headrace.cli import app
 
 def test_envoy_takes_the_configuration_of_a_fleet_with_and_without_tls(tmp_path: Path, examples_dir: Path) -> None:
     binary = envoy_binary()
-    for name in ("small.toml", "fleet.toml"):
-        wanted = ["epp", str(examples_dir / name), "--write-envoy-config", "--ca-file", requests.certs.where()]
+    text = (examples_dir / "small.toml").read_text()
+    secure = text.replace("http://127.0.0.1:18211", "https://localhost:18211").replace("emulated = true", "")
+    for name, fleet in (("plain", text), ("tls", secure)):
+        (tmp_path / f"{name}.toml").write_text(fleet)
+        wanted = ["epp", str(tmp_path / f"{name}.toml"), "--write-envoy-config", "--ca-file", requests.certs.where()]
         written = CliRunner().invoke(app, wanted)
         assert written.exit_code == 0, written.output
+        assert ("UpstreamTlsContext" in written.stdout) == (name == "tls")
         config = tmp_path / f"{name}.json"
         config.write_text(written.stdout)
         told = [binary, "--mode", "validate", "--use-dynamic-base-id", "-c", str(config)]

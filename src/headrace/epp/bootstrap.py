@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from headrace.epp.messages import ENDPOINT, SERVICE
-from headrace.fleet import Fleet
+from headrace.fleet import Backend, Fleet
 
 TYPE = "type.googleapis.com/envoy."
 FLEET, PICKERS = "fleet", "headrace"
 CONNECT_TIMEOUT = "5s"
 LONGEST_HOLD = "3600s"  # of a request whose backend has yet to be picked; the engine's own limits are shorter
 HEALTH_S = "1s"
+TLS = "tls"
 SPARE_REQUESTS = 1024
 
 Table = dict[str, Any]
@@ -93,34 +94,47 @@ def _processor() -> Table:
 
 
 def _fleet(fleet: Fleet, ca_file: str) -> Table:
-    found = {_endpoint_of(backend.url): backend.url.startswith("https") for backend in fleet.backends}
+    found = {_endpoint_of(backend.url): backend for backend in fleet.backends}
     most = sum(backend.max_in_flight for backend in fleet.backends) + SPARE_REQUESTS
     limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), most)
-    checked = {"trusted_ca": {"filename": ca_file}}
-    secure = _typed(
-        "extensions.transport_sockets.tls.v3.UpstreamTlsContext", common_tls_context={"validation_context": checked}
-    )
     http = _typed(
         "extensions.upstreams.http.v3.HttpProtocolOptions",
         explicit_http_config={"http_protocol_options": {}},
         upstream_http_protocol_options={"auto_sni": True, "auto_san_validation": True},
     )
-    cluster = {
-        **_cluster(FLEET, [_backend(endpoint, secured) for endpoint, secured in found.items()], http),
+    sockets = [
+        {"name": endpoint, "match": {TLS: endpoint}, "transport_socket": _secured(backend, ca_file)}
+        for endpoint, backend in found.items()
+        if _is_secure(backend)
+    ]
+    return {
+        **_cluster(FLEET, [_backend(endpoint, _is_secure(backend)) for endpoint, backend in found.items()], http),
         "lb_subset_config": {"fallback_policy": "NO_FALLBACK", "subset_selectors": [{"keys": [ENDPOINT]}]},
         "circuit_breakers": {"thresholds": [limits]},
+        **({"transport_socket_matches": sockets} if sockets else {}),
     }
-    if any(found.values()):
-        socket = {"name": "envoy.transport_sockets.tls", "typed_config": secure}
-        cluster["transport_socket_matches"] = [{"name": "tls", "match": {"tls": True}, "transport_socket": socket}]
-    return cluster
+
+
+def _secured(backend: Backend, ca_file: str) -> Table:
+    """TLS to a backend, by its own files where the fleet file names some."""
+    context: Table = {"validation_context": {"trusted_ca": {"filename": backend.ca_file or ca_file}}}
+    if backend.client_certificate_file is not None:
+        certificate, key = backend.client_certificate_file, backend.client_key_file or backend.client_certificate_file
+        files = {"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}
+        context["tls_certificates"] = [files]
+    secure = _typed("extensions.transport_sockets.tls.v3.UpstreamTlsContext", common_tls_context=context)
+    return {"name": "envoy.transport_sockets.tls", "typed_config": secure}
 
 
 def _backend(endpoint: str, secured: bool) -> Table:
     metadata: Table = {"envoy.lb": {ENDPOINT: endpoint}}
     if secured:
-        metadata["envoy.transport_socket_match"] = {"tls": True}
+        metadata["envoy.transport_socket_match"] = {TLS: endpoint}
     return {"endpoint": {"address": _address(endpoint)}, "metadata": {"filter_metadata": metadata}}
+
+
+def _is_secure(backend: Backend) -> bool:
+    return urlsplit(backend.url).scheme == "https"
 
 
 def _pickers(addresses: Iterable[str]) -> Table:

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from headrace.gateway.attempt import Attempt
 from headrace.gateway.backends import BackendLink
+from headrace.gateway.key_files import tls_context
 from headrace.http import ConnectionPool, FailedKind, ResponseSink
 from headrace.http.client import ClientExchange
 from headrace.http.rounds import Rounds
@@ -98,7 +99,7 @@ class CarriedPool(ConnectionPool):
     """Connections to one backend: Envoy's first, own ones where Envoy's cannot be used."""
 
     def __init__(self, link: BackendLink, rounds: Rounds) -> None:
-        super().__init__(link.backend.url, link.pool.limits, rounds=rounds)
+        super().__init__(link.backend.url, link.pool.limits, ssl=tls_context(link.backend), rounds=rounds)
 
     @property
     def endpoint(self) -> str:
