@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: setup envoy compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload soak bad-day clean chaos-real
+.PHONY: docs setup envoy compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload soak bad-day clean chaos-real
 
 setup: $(STAMP)
 
@@ -136,5 +136,10 @@ soak: setup
 bad-day: setup
 	$(BIN)/python -u benchmarks/bad_day.py
 
+# The site, into `site/`: a link that leads nowhere or a stale reference page fails it.
+docs: setup
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m mkdocs build --quiet --strict
+
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,8 @@ COMPILED = {
     "src/headrace": "bucket sums",
     "src/headrace/policy": "admission attempts backend_states breaker budget_price choice columns commitment_price "
     "deadline engine health hedge input_estimator intake kv_price lateness limits pace picked pool_shares predict "
-    "prefix prices pricing quota quota_price retry routing slo_price state timers tpot_limit waiting windows",
+    "prefix prices pricing quota quota_price requests retry routing shared_limit slo_price state timers tpot_limit "
+    "waiting windows",
     "src/headrace/modelserver": "batching clock dataflow hosted impaired kv line outage paged pages prefix quota "
     "replicas sequence session_cache span split",
     "src/headrace/sim": "driver kernel oracle run workers",

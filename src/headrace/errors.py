@@ -7,11 +7,14 @@
      │    ├── BodyTooLarge
      │    ├── UnknownModel
      │    ├── UnknownResponse
-     │    └── UnknownEndpoint
+     │    ├── UnknownEndpoint
+     │    ├── Unauthenticated  no valid key came with it
+     │    └── Forbidden      its key or tenant may not have what it asks for
      ├── BackendError      the backend's fault: another backend may still answer
      ├── CapacityError     ours, now: nothing is free or nothing is up; try again later
      │    ├── DeadlinePassed  the client's own deadline: an answer now would be worth nothing to it
      │    └── QuotaExceeded  a rate limit is used up; it says when there is room again
+     │         └── BudgetSpent  so is a budget in USD
      ├── ModelRangeError   a speed or memory model was asked outside the range it holds for
      ├── InfeasiblePlan    no plan meets the constraints; carries the smallest set that conflicts
      ├── NoPlanInTime      no plan was found within the time limit
@@ -85,6 +88,14 @@ class UnknownEndpoint(RequestError):
     """No endpoint has this path and method."""
 
 
+class Unauthenticated(RequestError):
+    """No key came with the request, or none that holds."""
+
+
+class Forbidden(RequestError):
+    """The key or the tenant of the request may not have what it asks for."""
+
+
 class BackendError(HeadraceError):
     """A backend refused, reset, stalled or answered with something that is not an answer."""
 
@@ -102,7 +113,18 @@ class DeadlinePassed(CapacityError):
 
 
 class QuotaExceeded(CapacityError):
-    """A limit on requests or tokens per minute or day leaves no room for this request before `retry_after_s`."""
+    """A limit on requests or tokens per minute or day leaves no room for this request before `retry_after_s`.
+
+    `stated` holds what rate-limit headers say of it: their names and values.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 1.0, stated: tuple[tuple[str, str], ...] = ()) -> None:
+        self.stated = stated
+        super().__init__(message, retry_after_s)
+
+
+class BudgetSpent(QuotaExceeded):
+    """A hard budget in USD leaves nothing for this request before `retry_after_s`."""
 
 
 class ModelRangeError(HeadraceError):

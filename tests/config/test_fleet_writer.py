@@ -108,7 +108,14 @@ def pools(draw: st.DrawFn, name: str, deployment: Deployment, port: int) -> Pool
     hourly = st.builds(Hourly, POSITIVE, st.floats(0.0, 1.0), st.floats(1.0, 2.0))
     per_token = st.builds(PerToken, st.floats(0, 99), st.floats(0, 99), maybe(st.floats(0, 9)))
     backends = tuple(
-        Backend(f"{name}-{n}", name, f"http://127.0.0.1:{port + n}", draw(maybe(ANY_TEXT)), n + 7, draw(st.booleans()))
+        Backend(
+            f"{name}-{n}",
+            name,
+            f"http://127.0.0.1:{port + n}",
+            api_key_env=draw(maybe(ANY_TEXT)),
+            max_in_flight=n + 7,
+            emulated=draw(st.booleans()),
+        )
         for n in range(draw(st.integers(1, 3)))
     )
     limit = draw(maybe(st.floats(0.1, 1.0))) if own else None

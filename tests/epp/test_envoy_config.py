@@ -10,6 +10,7 @@ from envoy_rig import envoy_binary
 from typer.testing import CliRunner
 
 from headrace.cli import app
+from headrace.errors import ConfigError
 
 
 def test_envoy_takes_the_configuration_of_a_fleet_with_and_without_tls(tmp_path: Path, examples_dir: Path) -> None:
@@ -27,3 +28,11 @@ def test_envoy_takes_the_configuration_of_a_fleet_with_and_without_tls(tmp_path:
         told = [binary, "--mode", "validate", "--use-dynamic-base-id", "-c", str(config)]
         found = subprocess.run(told, capture_output=True, text=True, check=False)
         assert found.returncode == 0, found.stderr[-2000:]
+
+
+def test_keys_are_told_on_loopback_only_unless_nobody_else_can_ask(examples_dir: Path) -> None:
+    asked = ["epp", str(examples_dir / "small.toml"), "--host", "0.0.0.0", "--write-envoy-config"]
+    refused = CliRunner().invoke(app, asked)
+    assert isinstance(refused.exception, ConfigError)
+    assert "--only-envoy" in str(refused.exception)
+    assert CliRunner().invoke(app, [*asked, "--only-envoy"]).exit_code == 0

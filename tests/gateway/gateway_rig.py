@@ -22,7 +22,7 @@ from headrace.fleet import (
     Route,
     TelemetrySettings,
 )
-from headrace.gateway import RunningGateway, start_gateway
+from headrace.gateway import Entrance, RunningGateway, start_gateway
 from headrace.ledger import Terms
 from headrace.policy import (
     AnyAction,
@@ -282,6 +282,8 @@ def run_rig(
     limits: Limits | None = None,
     engine_for: Callable[[Fleet], Any] | None = None,
     settings: Sequence[Mapping[str, Any]] = (),
+    fleet_with: Callable[[Fleet], Fleet] = lambda fleet: fleet,
+    entrance: Entrance | None = None,
     telemetry: TelemetrySettings | None = None,
     seconds: float = 10,
 ) -> None:
@@ -296,14 +298,20 @@ def run_rig(
             servers.append(server)
             backend.port = server.sockets[0].getsockname()[1]
             ports.append(backend.port)
-        fleet = small_fleet(ports, limits or Limits(), settings)
+        fleet = fleet_with(small_fleet(ports, limits or Limits(), settings))
         fleet = replace(fleet, telemetry=telemetry or TelemetrySettings())
         names = tuple(backend.name for backend in fleet.backends)
         engine = FirstFreeEngine(names) if engine_for is None else engine_for(fleet)
         ledger = ListLedger()
         journal: list[tuple[float, AnyEvent, list[AnyAction]]] = []
         gateway = await start_gateway(
-            fleet, engine, ledger, port=0, admin_port=0, journal=lambda *entry: journal.append(entry)
+            fleet,
+            engine,
+            ledger,
+            port=0,
+            admin_port=0,
+            journal=lambda *entry: journal.append(entry),
+            entrance=entrance,
         )
         rig = Rig(fleet, gateway, engine, ledger)
         rig.journal = journal

@@ -216,12 +216,18 @@ def test_an_image_of_any_api_is_seen(path: str) -> None:
         "/v1/messages": {
             "max_tokens": 9,
             "messages": [
-                {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "https://a/b"}}]}
+                {
+                    "role": "user",
+                    "content": [{"type": "image", "source": {"type": "url", "url": "https://example.com/b"}}],
+                }
             ],
         },
         "/v1/responses": {
             "input": [
-                {"role": "user", "content": [{"type": "input_image", "image_url": "https://a/b", "detail": "low"}]}
+                {
+                    "role": "user",
+                    "content": [{"type": "input_image", "image_url": "https://example.com/b", "detail": "low"}],
+                }
             ]
         },
     }

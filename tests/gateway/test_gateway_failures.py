@@ -33,7 +33,7 @@ from gateway_rig import (
 
 from headrace import rng
 from headrace.errors import InvariantError
-from headrace.fleet import Fleet, Limits
+from headrace.fleet import Fleet, Limits, LogFormat
 from headrace.gateway.books import MAX_UNWRITTEN_BYTES
 from headrace.policy import (
     EARLY_S,
@@ -49,6 +49,7 @@ from headrace.policy import (
     RejectReason,
     SetTimer,
 )
+from headrace.telemetry import set_up_logs
 from headrace.wire.backend_error import MAX_RETRY_AFTER_S
 from headrace.wire.sse import MAX_EVENT_BYTES
 
@@ -412,6 +413,8 @@ def test_shutdown_cancels_what_does_not_end_in_time(run_rig: RunRig) -> None:
 def test_a_ledger_that_cannot_be_written_holds_nobody_up_until_too_much_waits(
     run_rig: RunRig, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    set_up_logs(LogFormat.HUMAN)
+
     async def scenario(rig: Rig) -> None:
         rig.ledger.fault = OSError(28, "No space left on device")
         assert (await rig.ask(post()))[0] == 200
@@ -515,6 +518,8 @@ def test_an_end_is_in_the_ledger_before_the_client_has_the_last_of_its_answer(ru
 def test_a_journal_that_cannot_be_written_ends_and_requests_go_on(
     run_rig: RunRig, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    set_up_logs(LogFormat.HUMAN)
+
     def full(*entry: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -57,7 +57,8 @@ def test_the_page_is_what_the_table_says(run_rig: RunRig) -> None:
         found = parsed(page)
         own = {name: each for name, each in found.items() if not name.startswith("process_")}
         absent = set(METRICS) - set(own)
-        assert {name for name in absent if not name.startswith("headrace_ledger_postgres_")} == WHERE_WRITTEN
+        where_set_up = ("headrace_ledger_postgres_", "headrace_key_file_")
+        assert {name for name in absent if not name.startswith(where_set_up)} == WHERE_WRITTEN
         for name, (kind, text, samples) in own.items():
             assert (kind, text) == (METRICS[name].kind, METRICS[name].text), name
             for sample in samples:

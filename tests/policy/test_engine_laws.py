@@ -54,7 +54,7 @@ def test_a_journal_runs_again_to_identical_actions(policy: Policy, seed: int) ->
 
 def test_those_laws_are_put_to_the_test_by_hedges_and_rescues() -> None:
     hedges = rescues = 0
-    for seed in range(8):
+    for seed in range(24):
         chaos = Chaos(seed, 3)
         for _ in range(300):
             chaos.step()

@@ -98,7 +98,7 @@ def test_a_pool_keeps_half_of_its_members() -> None:
         other.failure_rate = 0.001
         attempt = None
         while attempt is None or attempt.backend != ill.name:
-            attempt = only(Dispatch, driver.send(Arrived(len(driver.engine._requests) + 1, "chat", 100)))
+            attempt = only(Dispatch, driver.send(Arrived(driver.engine.requests_live + 1, "chat", 100)))
         driver.send(AttemptFailed(attempt.attempt_id, FailureKind.RESET))
         if ill is first:
             assert breakers(driver)[ill.name] == "open"

@@ -13,9 +13,9 @@ PER_BIN = 10.0
 
 def filled(debts: list[float], works: list[float] | None = None) -> OpenWindows:
     """Windows that saw one booking at the start of each bin, with the debt that it found."""
-    windows = OpenWindows()
+    windows = OpenWindows(0.1)
     for index, debt in enumerate(debts):
-        windows.book(index * BIN_S, PER_BIN if works is None else works[index], debt)
+        windows.book(index * BIN_S, PER_BIN if works is None else works[index], debt, False)
     return windows
 
 
@@ -60,27 +60,37 @@ def test_a_correction_belongs_to_the_window_of_its_dispatch() -> None:
     last = BINS + 4
     at_once = filled([0.0] * 6 + [1.0] * (last - 5))
     later = filled([0.0] * (last + 1))
-    later.correct(5 * BIN_S, 0.0, 1.0)
+    later.correct(5 * BIN_S, 0.0, 1.0, False)
     for windows in (at_once, later):
-        windows.book((last + 1) * BIN_S, PER_BIN, 1.0)
+        windows.book((last + 1) * BIN_S, PER_BIN, 1.0, False)
     assert bounds(later) == bounds(at_once)
 
 
 def test_a_correction_of_work_counts_while_it_is_in_the_window() -> None:
     windows = filled([0.0] * 5)
-    windows.correct(2 * BIN_S, 7.0, 0.0)
+    windows.correct(2 * BIN_S, 7.0, 0.0, False)
     assert windows.work == pytest.approx(5 * PER_BIN + 7.0)
-    windows.book(2 * BIN_S + WINDOW_S, 0.0, 0.0)
-    windows.correct(2 * BIN_S, 7.0, 0.0)
+    windows.book(2 * BIN_S + WINDOW_S, 0.0, 0.0, False)
+    windows.correct(2 * BIN_S, 7.0, 0.0, False)
     assert windows.work == pytest.approx(2 * PER_BIN), "both are out of the window"
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 2000.0), st.floats(0.0, 100.0)), max_size=60))
 def test_the_work_of_a_window_is_what_was_booked_in_it(steps: list[tuple[float, float]]) -> None:
-    windows, now_s, booked = OpenWindows(), 0.0, []
+    windows, now_s, booked = OpenWindows(0.1), 0.0, []
     for gap_s, work in steps:
         now_s += gap_s
-        windows.book(now_s, work, 0.0)
+        windows.book(now_s, work, 0.0, False)
         booked.append((int(now_s / BIN_S), work))
         inside = sum(work for index, work in booked if index > int(now_s / BIN_S) - BINS)
         assert windows.work == pytest.approx(inside, abs=1e-6)
+
+
+def test_a_share_is_starved_once_its_pools_have_had_next_to_nothing_for_a_while() -> None:
+    windows, starved = OpenWindows(0.1), []
+    for second in range(200):
+        windows.book(float(second), 1.0, 0.0, second % 10 == 0 and not 60 <= second < 120)
+        starved.append(windows.starved)
+    assert not any(starved[:90])
+    assert all(starved[90:130])
+    assert not any(starved[130:])

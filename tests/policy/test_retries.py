@@ -125,7 +125,7 @@ def test_pauses_are_spread_over_all_of_their_range() -> None:
     for request_id in range(50):
         dispatch = only(Dispatch, driver.arrive(request_id))
         driver.send(AttemptFailed(dispatch.attempt_id, FailureKind.RESET))
-        at_s.append(driver.engine._backoff.next_s() or 0.0)
+        at_s.append(driver.engine._requests._backoff.next_s() or 0.0)
         driver.send(ClientGone(request_id))
     parts = sorted(at / LIMITS.backoff_base_s for at in at_s)
     assert parts[0] < 0.2 < 0.8 < parts[-1] <= 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "gateway"))
 
-from gateway_rig import JSON, STREAM, WHOLE, Rig, ScriptedBackend, post, run_rig
+from gateway_rig import JSON, ROLE, SSE_HEAD, STREAM, TOKENS, WHOLE, Rig, ScriptedBackend, chunk, post, run_rig
 
 KEY, CLIENT = b"sk-planted-backend-key-0123456789", b"sk-planted-client-key-9876543210"
 HEADERS = b"authorization: Bearer %b\r\nx-api-key: %b\r\ncookie: c=%b\r\n" % ((CLIENT,) * 3)
@@ -55,6 +56,33 @@ def test_a_backend_that_repeats_the_key_in_its_error_shows_it_to_nobody(
     out, err = capfd.readouterr()
     assert KEY.decode() not in out + err
     assert CLIENT.decode() not in out + err
+
+
+@pytest.mark.parametrize("dialect", ["openai-compatible", "cerebras"])  # the stream as it came, and translated
+def test_a_backend_that_repeats_the_key_inside_a_stream_shows_it_to_nobody(dialect: str) -> None:
+    error = b'data: {"error":{"message":"wrong key %b","type":"t","code":null}}\n\n' % KEY
+
+    async def scenario(rig: Rig) -> None:
+        request = post(HEADERS, stream=True, max_tokens=99, messages=[{"role": "user", "content": "a"}])
+        if dialect == "cerebras":
+            request = request.replace(b"/v1/chat/completions", b"/v1/messages", 1)
+        reader, writer = await rig.send(request)
+        seen = await reader.readuntil(b"t4")
+        begun.set()
+        seen += await reader.read()
+        writer.close()
+        assert b"Bearer " + KEY in backend.heads[0]
+        assert b"wrong key [redacted]" in seen
+        assert KEY not in seen
+
+    async def breaks(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(SSE_HEAD + chunk(ROLE, *TOKENS))
+        await begun.wait()
+        writer.write(chunk(error))
+
+    begun = asyncio.Event()
+    backend = ScriptedBackend(breaks)
+    run_rig(scenario, backend, settings=[{"dialect": dialect}])
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -142,7 +142,7 @@ def _drive(fleet: Fleet, curve: SpeedCurve, cost: MarginalCost, requests: Iterab
     backend = SimulatedBackend("b0", "p", model_server(curve), cost)
     engine = PolicyEngine(fleet, rng.stream(0, "policy"))
     driver = SimulationDriver(
-        engine, [backend], lambda record: None, lambda record: None, lambda request, at_s: ("p",), None, watch
+        engine, [backend], lambda record: None, lambda record: None, lambda request, at_s: (("p",), ()), None, watch
     )
     driver.run(iter(requests))
     return watch

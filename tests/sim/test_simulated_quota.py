@@ -101,9 +101,13 @@ def test_a_full_provider_says_try_again_and_one_without_limits_says_nothing() ->
     assert (failures, result.metrics.classes["chat"].outcomes["completed"]) == ([], 8)
 
 
+@pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("dialect", ["cerebras", "groq"])
-def test_a_quota_that_is_reserved_is_used_up_and_says_no_429(dialect: str) -> None:
-    """More comes than there is quota for: who waits for a 429 hears one for every second request that it sends."""
+def test_a_quota_that_is_reserved_is_used_up_and_says_no_429(dialect: str, workers: int) -> None:
+    """More comes than there is quota for: who waits for a 429 hears one for every second request that it sends.
+
+    Four engines share the quota by what they tell each other.
+    """
 
     def shares_of_429(reserved: bool) -> tuple[float, float]:
         fleet = with_quota(Quota(tokens_per_minute=60_000), reserved)
@@ -121,7 +125,7 @@ def test_a_quota_that_is_reserved_is_used_up_and_says_no_429(dialect: str) -> No
         chance = Random(0)
         rows = [(chance.uniform(0.0, 600.0), chance.randint(50, 1500), chance.randint(10, 800)) for _ in range(600)]
         requests = [Request(at_s, "chat", i, o, max_output_tokens=2000) for at_s, i, o in sorted(rows)]
-        simulate(fleet, iter(requests), on_step=note)
+        simulate(fleet, iter(requests), on_step=note, workers=workers)
         return refused / sent, used / 600_000
 
     (reserved, used), (reactive, _) = shares_of_429(True), shares_of_429(False)

@@ -11,6 +11,8 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +26,7 @@ from headrace.http.token_command import printed_token
 from headrace.wire import BackendFault, ErrorKind, read_error
 from headrace.wire.dialects import Dialect, ErrorShape, Fitter, Parameter, ResetEncoding, Treatment
 from headrace.wire.dialects import Usage as Place
+from headrace.wire.dialects.dialect import MODELS
 from headrace.wire.rate_limit import rate_limit_headers
 from headrace.wire.usage import event_data
 
@@ -57,6 +60,22 @@ class LiveClaim(NamedTuple):
     said: str
     found: str
     holds: bool | None
+
+
+class Listing(NamedTuple):
+    """What a backend says of itself when it is asked for its models.
+
+    Attributes:
+        status: of its answer; models: their names, in its order; owners: whom it says they belong to.
+        emulated: it says that its speed is.
+        unix_s: what time it says it is; None: it does not say.
+    """
+
+    status: int
+    models: tuple[str, ...]
+    owners: tuple[str, ...]
+    emulated: bool
+    unix_s: float | None
 
 
 class _Reply(NamedTuple):
@@ -119,11 +138,25 @@ async def live_claims(backend: Backend, model: str, environment: Mapping[str, st
         await check.close()
 
 
+async def listing(backend: Backend, environment: Mapping[str, str] = os.environ) -> Listing:
+    """The backend's catalogue, where its dialect has one; a request that costs nothing.
+
+    Raises:
+        ConfigError: its credentials cannot be had.
+        BackendError: it cannot be reached.
+    """
+    check = await _connected(backend, "", environment)
+    try:
+        return await check.listing()
+    finally:
+        await check.close()
+
+
 async def _connected(backend: Backend, model: str, environment: Mapping[str, str]) -> _LiveCheck:
     missing = [name for name in credential_variables(backend) if name not in environment]
     if missing:
         raise ConfigError("fleet", [Fault(f"backends.{backend.name}", f"set {', '.join(missing)} in the environment")])
-    credentials = Credentials(backend, environment)
+    credentials = Credentials(backend, environment, _file_key(backend))
     if backend.token_command:
         try:
             credentials.use_token(await printed_token(backend.token_command))
@@ -131,6 +164,16 @@ async def _connected(backend: Backend, model: str, environment: Mapping[str, str
             fault = Fault(f"backends.{backend.name}.token_command", f"{error or type(error).__name__}; run it by hand")
             raise ConfigError("fleet", [fault]) from error
     return _LiveCheck(backend, model, credentials)
+
+
+def _file_key(backend: Backend) -> str | None:
+    if backend.api_key_file is None:
+        return None
+    try:
+        return Path(backend.api_key_file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        fault = Fault(f"backends.{backend.name}.api_key_file", f"{error.strerror}; check the path and who may read it")
+        raise ConfigError("fleet", [fault]) from error
 
 
 class _LiveCheck:
@@ -153,6 +196,14 @@ class _LiveCheck:
         await self._errors()
         await self._other_paths()
         return self._claims
+
+    async def listing(self) -> Listing:
+        reply = await self._send(b"GET", self._dialect.models_path or MODELS)
+        listed = _decoded(b"data: " + reply.body).get("data")
+        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        names, owners = (tuple(str(row[key]) for row in rows if key in row) for key in ("id", "owned_by"))
+        emulated, date = b"x-headrace-emulated" in reply.headers, reply.headers.get(b"date")
+        return Listing(reply.status, names, owners, emulated, None if date is None else _unix_s(bytes(date)))
 
     async def close(self) -> None:
         await self._pool.close()
@@ -294,6 +345,13 @@ def shape_of(body: bytes) -> ErrorShape | None:
     if "message" in decoded:
         return ErrorShape.FLAT if {"type", "code", "object"} & set(decoded) else ErrorShape.AWS
     return None
+
+
+def _unix_s(date: bytes) -> float | None:
+    try:
+        return parsedate_to_datetime(date.decode("latin-1")).timestamp()
+    except ValueError:
+        return None
 
 
 def _places(event: dict[str, Any]) -> Iterator[Place]:

@@ -18,8 +18,8 @@ from headrace.cli.build import build_of
 from headrace.cli.output import explained
 
 COMMANDS = (
-    *("calibrate", "catalog", "chaos", "check", "dialects", "emulate", "epp", "journal", "perf", "plan", "probe"),
-    *("replay", "serve", "simulate", "study", "up", "usage", "validate"),
+    *("calibrate", "catalog", "chaos", "check", "dialects", "doctor", "emulate", "epp", "init", "journal", "keys"),
+    *("perf", "plan", "probe", "replay", "serve", "simulate", "study", "up", "usage", "validate"),
 )
 
 
@@ -43,7 +43,7 @@ class _Commands(TyperGroup):
         return typer.main.get_command(alone)
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=_Commands, no_args_is_help=True)
 
 
 def _say_version(asked: bool) -> None:

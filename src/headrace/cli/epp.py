@@ -13,12 +13,13 @@ from headrace.cli.output import JsonPath, say, write_result
 from headrace.cli.running import ports_explained
 from headrace.cli.worker import WorkerSettings, read_fleet, run_worker
 from headrace.errors import ConfigError, Fault
-from headrace.gateway import RunningGateway
+from headrace.gateway import LOOPBACK, RunningGateway, is_loopback
 
 if TYPE_CHECKING:
     from headrace.epp import Places
     from headrace.fleet import Fleet
 
+EXPOSED = "who asks there is told the backends' keys: see to it that only Envoy can, and add --only-envoy"
 MISSING = "pip install 'headrace[envoy]'"
 CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -26,7 +27,12 @@ CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 def epp(
     fleet: FleetFile = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port that Envoy asks (gRPC); 0: any free one.")] = 9002,
-    host: Annotated[str, typer.Option(help="Address to listen on for Envoy.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address for Envoy; another than loopback must be reached by it alone.")
+    ] = LOOPBACK,
+    only_envoy: Annotated[
+        bool, typer.Option("--only-envoy", help="Nobody but Envoy can reach --host: it is told the backends' keys.")
+    ] = False,
     admin_port: AdminPort = 8081,
     ledger: LedgerFile = LEDGER,
     journal: JournalPath = None,
@@ -60,6 +66,8 @@ def epp(
     except ImportError as error:
         raise ConfigError("headrace epp", [Fault("extra envoy", f"{error}; {MISSING}")]) from error
     text, loaded = read_fleet(settings)
+    if not is_loopback(host) and not only_envoy:
+        raise ConfigError("command line", [Fault(f"--host {host}", EXPOSED)])
     if write_envoy_config:
         _print_config(loaded, Places(listen, envoy_admin, tuple(picker or [f"{host}:{port}"]), ca_file))
         return

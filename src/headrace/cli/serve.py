@@ -16,7 +16,9 @@ from headrace.cli.running import ports_explained
 from headrace.cli.shipping import shipped
 from headrace.cli.supervisor import Supervisor
 from headrace.cli.worker import WorkerSettings, read_fleet, run_worker
+from headrace.errors import ConfigError
 from headrace.fleet import Fleet
+from headrace.gateway import LOOPBACK, bind_faults, is_loopback
 from headrace.ledger.places import make_directory
 from headrace.telemetry import set_up_logs, tell
 
@@ -27,6 +29,15 @@ def serve(
     fleet: FleetFile = None,
     port: Port = 8080,
     admin_port: AdminPort = 8081,
+    host: Annotated[
+        str, typer.Option(help="Address for clients; another than loopback needs keys and TLS.")
+    ] = LOOPBACK,
+    admin_host: Annotated[
+        str, typer.Option(help="Address of the admin port; another needs its key and TLS.")
+    ] = LOOPBACK,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Somebody in front of it ends TLS and knows its clients.")
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that share the ports; see docs/operations.md.")
     ] = 1,
@@ -48,8 +59,13 @@ def serve(
         policy=policy,
         seed=seed,
         workers=workers,
+        host=host,
+        admin_host=admin_host,
     )
     text, loaded = read_fleet(settings)
+    faults = tuple(bind_faults(loaded, host, admin_host, behind_proxy))
+    if faults:
+        raise ConfigError("command line", faults)
     set_up_logs(loaded.telemetry.log_format)
     announce = partial(_announce, loaded, settings, json)
     with ports_explained(f"ports {port} and {admin_port}", "--port 0 --admin-port 0 takes free ones"):
@@ -65,8 +81,16 @@ def serve(
         raise typer.Exit(code)
 
 
+def _named(host: str) -> str:
+    """An address as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _announce(fleet: Fleet, settings: WorkerSettings, json: Path | None, port: int, admin_port: int | None) -> None:
-    url, admin_url = f"http://127.0.0.1:{port}/v1", f"http://127.0.0.1:{admin_port}/admin/state"
+    scheme = "http" if fleet.tls is None else "https"
+    admin_scheme = "http" if is_loopback(settings.admin_host) else scheme
+    url = f"{scheme}://{_named(settings.host)}:{port}/v1"
+    admin_url = f"{admin_scheme}://{_named(settings.admin_host)}:{admin_port}/admin/state"
     backends = {backend.name: backend.url for backend in fleet.backends}
     shown = msgspec.structs.asdict(settings)
     files = {key: shown[key] for key in ("ledger", "journal", "workers")}

@@ -30,7 +30,6 @@ from headrace.cli.worker import WorkerSettings, shared_pages
 from headrace.gateway import Supervised
 from headrace.telemetry import tell
 
-HOST = "127.0.0.1"
 SOONEST_S = 0.1
 LATEST_S = 10.0
 HEALTHY_S = 30.0  # who has lived so long crashes for a reason of its own
@@ -103,7 +102,9 @@ class Supervisor:
         Raises:
             OSError: a port cannot be had.
         """
-        with _held(self._settings.port) as port, _held(self._settings.admin_port) as admin_port, _shared() as shared:
+        given = self._settings
+        clients, operators = _held(given.host, given.port), _held(given.admin_host, given.admin_port)
+        with clients as port, operators as admin_port, _shared() as shared:
             self._settings = msgspec.structs.replace(
                 self._settings, port=port, admin_port=admin_port, shared=str(shared), gateway=os.urandom(8).hex()
             )
@@ -223,15 +224,16 @@ class Supervisor:
 
 
 @contextmanager
-def _held(port: int) -> Iterator[int]:
+def _held(host: str, port: int) -> Iterator[int]:
     """Hold a port that workers will share. Raises OSError: somebody has it, even if he would share it."""
-    with socket.create_server((HOST, port)) as alone:
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    with socket.create_server((host, port), family=family) as alone:
         number: int = alone.getsockname()[1]
-    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held = socket.socket(family, socket.SOCK_STREAM)
     try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((HOST, number))
+        held.bind((host, number))
         yield number
     finally:
         held.close()

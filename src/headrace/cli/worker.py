@@ -22,8 +22,20 @@ from headrace.cli.shipping import shipped
 from headrace.config import SAMPLE, load_policy, parse_fleet, read_text, sample_fleet_text
 from headrace.errors import ConfigError
 from headrace.fleet import Fleet
-from headrace.gateway import Crew, FleetFile, Front, RunningGateway, resumed_periods, start_gateway
-from headrace.ledger import UsageLedger, ledger_writers, recover
+from headrace.gateway import (
+    LOOPBACK,
+    Crew,
+    Entrance,
+    FleetFile,
+    Front,
+    RunningGateway,
+    kept_faults,
+    open_entrance,
+    resume_accounts,
+    resumed_periods,
+    start_gateway,
+)
+from headrace.ledger import UsageLedger, ledger_writers, read_ledger, recover
 from headrace.ledger.journal import JournalFile
 from headrace.ledger.places import journal_of, writer_of
 from headrace.peers import BothPeers, MemoryPeers, Peers, RedisPeers, SharedRows
@@ -46,6 +58,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         number: of this worker, from 0; restarts: how often it was started again after a crash.
         shared: directory that the workers share in memory; None: this one is alone.
         gateway: name of the gateway among others, the same for all its workers; empty: any.
+        host, admin_host: addresses of the two ports.
     """
 
     fleet: str | None
@@ -60,6 +73,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     restarts: int = 0
     shared: str | None = None
     gateway: str = ""
+    host: str = LOOPBACK
+    admin_host: str = LOOPBACK
 
 
 Announce = Callable[[RunningGateway], None]
@@ -87,7 +102,8 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
     if settings.shared is not None:
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)  # nothing is ever sent: it ended
     chosen = load_policy(settings.policy or fleet.policy)
-    file = _fleet_file(settings, text)
+    file = _fleet_file(settings, text, fleet)
+    entrance = _entrance(settings, fleet)
     seed = settings.seed + settings.number
     header = JournalHeader(1, __version__, seed, chosen.name, text)
     engine = PolicyEngine(fleet, rng.stream(seed, "policy"), chosen)
@@ -98,10 +114,12 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
         _take_over(settings)
         journal = _journal_of(settings)
         record = None if journal is None else stack.enter_context(JournalFile(journal, header)).record
+        resume_accounts(entrance, fleet, partial(read_ledger, settings.ledger))
         running = await start_gateway(
             fleet,
             engine if file is None else Generations(engine, file.read),
             books,
+            host=settings.host,
             port=settings.port,
             admin_port=settings.admin_port,
             journal=record,
@@ -110,6 +128,7 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
             fleet_file=file,
             resumed_of=partial(_resumed, settings),
             front=front,
+            entrance=entrance,
         )
         if shipper is not None:
             running.gateway.telemetry.sources.append(shipper.metrics)
@@ -161,7 +180,14 @@ def read_fleet(settings: WorkerSettings) -> tuple[str, Fleet]:
         return kept.read_text(), parse_fleet(kept.read_text(), str(path), path.parent)
 
 
-def _fleet_file(settings: WorkerSettings, text: str) -> FleetFile | None:
+def _entrance(settings: WorkerSettings, fleet: Fleet) -> Entrance:
+    shared = None if settings.shared is None else Path(settings.shared)
+    return open_entrance(
+        fleet, shared=shared, workers=settings.workers, number=settings.number, admin_host=settings.admin_host
+    )
+
+
+def _fleet_file(settings: WorkerSettings, text: str, running: Fleet) -> FleetFile | None:
     """The file that is looked at while this worker runs; the sample fleet has none."""
     if settings.fleet is None:
         return None
@@ -169,6 +195,9 @@ def _fleet_file(settings: WorkerSettings, text: str) -> FleetFile | None:
 
     def check(text: str) -> tuple[Fleet, Policy]:
         fleet = parse_fleet(text, str(path), path.parent)
+        faults = tuple(kept_faults(running, fleet))
+        if faults:
+            raise ConfigError(str(path), faults)
         return fleet, load_policy(settings.policy or fleet.policy)
 
     def keep(text: str) -> None:

@@ -25,6 +25,7 @@ from headrace.config.peers_table import peers
 from headrace.config.policies import load_policy
 from headrace.config.serving import kv_cache, operating_point, quota, replicas, spares, speculation, split
 from headrace.config.telemetry_table import telemetry
+from headrace.config.tenants_table import admin, tenants, tls
 from headrace.errors import ConfigError
 from headrace.fleet import (
     Accelerator,
@@ -41,7 +42,6 @@ from headrace.fleet import (
     Share,
     ShareUnit,
     Signals,
-    Tenants,
     catalog,
 )
 from headrace.fleet.check import Declared, backend_faults, check_fleet
@@ -125,7 +125,9 @@ class _Builder:
             policy=self._policy(),
             signals=self._build_signals(),
             peers=peers(self._raw, self._faults),
-            tenants=self._build_tenants(),
+            tenants=tenants(self._raw, self._faults, self._folder),
+            tls=tls(self._raw, self._faults, self._folder),
+            admin=admin(self._raw, self._faults, self._folder),
             ledger=ledger_settings(self._section("ledger"), self._faults),
             telemetry=telemetry(self._section("telemetry"), self._faults),
             commitments=commitments(self._section("commitments"), self._faults),
@@ -373,10 +375,6 @@ class _Builder:
             placeholder if table is None else Route(tuple(table.pools), table.model, table.tenant, table.workload_class)
             for table in tables
         )
-
-    def _build_tenants(self) -> Tenants:
-        table = self._faults.table(self._section("tenants"), doc.TenantsTable, "tenants")
-        return Tenants() if table is None else Tenants(**_given(table))
 
     def _build_signals(self) -> Signals | None:
         if "signals" not in self._raw:

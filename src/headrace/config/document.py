@@ -346,14 +346,6 @@ class RouteTable(Table, frozen=True, kw_only=True):
     workload_class: Text | None = None
 
 
-class TenantsTable(Table, frozen=True, kw_only=True):
-    """`[tenants]`: how tenants are told apart; see `fleet.Tenants`."""
-
-    header: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")] | None = None
-    by_credential: bool = False
-    most: Count = 64
-
-
 class SignalsTable(Table, frozen=True, kw_only=True):
     """`[signals]`: backends publish their load; every setting has the default of `headrace.fleet.Signals`."""
 
@@ -381,6 +373,8 @@ TOP_LEVEL = (
     "peers",
     "telemetry",
     "tenants",
+    "tls",
+    "admin",
     "aliases",
     "fallbacks",
 )

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from headrace.config.document import Count, NotNegative, Positive, Table
 from headrace.config.faults import Faults
-from headrace.fleet import Limits
+from headrace.fleet import ImageUrls, Limits
 
 
 class LimitsTable(Table, frozen=True, kw_only=True):
@@ -42,8 +42,16 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     prefix_index_entries: Annotated[int, Meta(ge=0)] | None = None
     max_body_bytes: Count | None = None
     max_head_bytes: Count | None = None
+    max_header_lines: Count | None = None
+    max_messages: Count | None = None
+    max_tools: Count | None = None
+    image_urls: ImageUrls | None = None
     head_timeout_s: Positive | None = None
+    keep_alive_timeout_s: Positive | None = None
     write_timeout_s: Positive | None = None
+    sweep_interval_s: Positive | None = None
+    max_connections: Count | None = None
+    max_connections_per_address: Count | None = None
     stall_timeout_s: Positive | None = None
     min_tokens_per_s: NotNegative | None = None
     rescue_max_bytes: Annotated[int, Meta(ge=0)] | None = None

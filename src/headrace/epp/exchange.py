@@ -55,7 +55,6 @@ class EnvoyExchange(Exchange):
         "_response_trailers",
         "_said",
         "_say",
-        "_status",
         "allowed",
     )
 
@@ -73,6 +72,7 @@ class EnvoyExchange(Exchange):
         self.headers = {b"host": head.pseudo.get(":authority", b""), **head.headers}
         self.body = body
         self.http_1_0 = False
+        self.status = 0
         self.on_gone: Callable[[], None] | None = None
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
@@ -85,7 +85,7 @@ class EnvoyExchange(Exchange):
         self._carried: Carried | None = None
         self._offered: dict[bytes, bytes] | None = None  # the head of Envoy's response, which may be replaced
         self._request_trailers = self._response_trailers = False
-        self._status, self._lines = 0, Lines()
+        self._lines = Lines()
         self._kept: list[bytes] = []  # of the answer's body, what has not been said
         self._head_said = self._said = False
 
@@ -157,7 +157,7 @@ class EnvoyExchange(Exchange):
         """Begin an answer whose body comes in pieces."""
         if self._phase is Phase.UNANSWERED:
             self._phase = Phase.STARTED
-            self._status, self._lines = status, read_lines(headers)
+            self.status, self._lines = status, read_lines(headers)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -198,18 +198,18 @@ class EnvoyExchange(Exchange):
     def _advance(self) -> None:
         """Say what can be said of the answer now."""
         ended = self._phase is Phase.ENDED
-        if self._said or not self._status:
+        if self._said or not self.status:
             return
         if self._offered is None:
             if ended:
                 self._said = True
                 body = b"" if self.method == b"HEAD" else b"".join(self._kept)
-                self._say(answered_here(self._status, self._lines, body))
+                self._say(answered_here(self.status, self._lines, body))
             return
         self._said = ended
         if not self._head_said:
             self._head_said = True
-            self._say(answer_begun(self._status, self._lines, self._offered))
+            self._say(answer_begun(self.status, self._lines, self._offered))
         body, trailers = b"".join(self._kept), self._response_trailers
         self._kept.clear()
         for piece in pieces(body, of_request=False, last=ended and not trailers):

@@ -6,7 +6,8 @@ from headrace.fleet.calibration import Calibration, Measured
 from headrace.fleet.commitment import Budget, Commitment, CommittedUnit, Per
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment, OperatingPoint, Speculation
-from headrace.fleet.fleet import Backend, Fleet, Limits, Pool, Route, Share, ShareUnit
+from headrace.fleet.entrance import Admin, Tls
+from headrace.fleet.fleet import Backend, Fleet, ImageUrls, Limits, Pool, Route, Share, ShareUnit
 from headrace.fleet.incident import Down, Flapping, Incident, LostAccelerator, QuotaCut, Slow, Stale, limited_to
 from headrace.fleet.kv_cache import KvCache, KvPolicy, Preemption
 from headrace.fleet.ledger import Fsync, LedgerSettings
@@ -20,11 +21,13 @@ from headrace.fleet.spare import Spares
 from headrace.fleet.split import Split
 from headrace.fleet.system import System
 from headrace.fleet.telemetry import LogFormat, TelemetrySettings
-from headrace.fleet.tenants import Tenants
+from headrace.fleet.tenants import Allowance, Tenants
 from headrace.fleet.thin import ThinnedPool, thinned
 
 __all__ = [
     "Accelerator",
+    "Admin",
+    "Allowance",
     "Attention",
     "Backend",
     "Budget",
@@ -37,6 +40,7 @@ __all__ = [
     "Fleet",
     "Fsync",
     "Hourly",
+    "ImageUrls",
     "Incident",
     "KvCache",
     "KvPolicy",
@@ -74,6 +78,7 @@ __all__ = [
     "TelemetrySettings",
     "Tenants",
     "ThinnedPool",
+    "Tls",
     "limited_to",
     "parameter_counts",
     "thinned",

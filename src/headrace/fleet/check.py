@@ -24,6 +24,7 @@ from headrace.fleet.limit_check import (
     kv_faults,
     names_faults,
     slo_faults,
+    tenant_faults,
     unit_faults,
 )
 from headrace.fleet.name_check import alias_faults, capability_faults, client_faults
@@ -63,6 +64,7 @@ def check_fleet(fleet: Fleet, declared: Declared | None = None) -> tuple[Fault, 
         _share_overlaps,
         _commitments,
         _budgets,
+        _tenants,
         _routes,
         _limits,
         _signals,
@@ -93,6 +95,7 @@ def _names(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     named += [(f"shares.{name}", name) for name in fleet.shares]
     named += [(f"commitments.{name}", name) for name in fleet.commitments]
     named += [(f"budgets.{name}", name) for name in fleet.budgets]
+    named += [(f"tenants.{name}", name) for name in fleet.tenants.allowances]
     for pool in fleet.pools.values():
         named += [(f"pools.{pool.name}.backends[{i}].name", each.name) for i, each in enumerate(pool.backends)]
     for path, name in named:
@@ -251,6 +254,10 @@ def _commitments(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
 
 def _budgets(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     yield from budget_faults(fleet, declared.pools, declared.classes)
+
+
+def _tenants(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
+    yield from tenant_faults(fleet, declared.models, declared.classes, declared.pools)
 
 
 def _routes(fleet: Fleet, declared: Declared) -> Iterator[Fault]:

@@ -43,7 +43,7 @@ def dialect_faults(path: str, backend: Backend) -> Iterator[Fault]:
         yield Fault(f"{path}.dialect", f"no dialect {backend.dialect!r}; {close_matches(backend.dialect, DIALECTS)}")
         return
     dialect, host = DIALECTS[backend.dialect], _host(backend)
-    owner = _owner(host)
+    owner = dialect_of_host(host)
     if owner is not None and owner is not dialect and not backend.emulated:
         yield Fault(f"{path}.dialect", f'{host} speaks {owner.title}\'s dialect; set dialect = "{owner.name}"')
     yield from _credentials(path, backend, dialect, host)
@@ -77,7 +77,7 @@ def _host(backend: Backend) -> str:
         return ""  # the URL has a fault of its own
 
 
-def _owner(host: str) -> Dialect | None:
+def dialect_of_host(host: str) -> Dialect | None:
     """The provider whose host this is; None: anybody's."""
     for dialect in DIALECTS.values():
         if any(fnmatchcase(host, pattern) for pattern in dialect.hosts):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.fleet.commitment import Budget, Commitment
 from headrace.fleet.contract import Hourly, PerToken, PriceTerms
 from headrace.fleet.deployment import Deployment
+from headrace.fleet.entrance import Admin, Tls
 from headrace.fleet.ledger import LedgerSettings
 from headrace.fleet.model import Model
 from headrace.fleet.peers import Peers
@@ -44,7 +45,6 @@ class Backend:
     pool: str
     url: str
     api_key_env: str | None = None
-    api_key_file: str | None = None
     max_in_flight: int = 256
     emulated: bool = False
     dialect: str = "openai-compatible"
@@ -52,6 +52,7 @@ class Backend:
     token_refresh_s: float = 1800.0
     aws_region: str | None = None
     lacks: tuple[str, ...] = ()
+    api_key_file: str | None = None
     link_local: bool = False
     ca_file: str | None = None
     client_certificate_file: str | None = None
@@ -158,6 +159,14 @@ class Route:
         )
 
 
+class ImageUrls(StrEnum):
+    """What images and files in requests may name for a backend to fetch."""
+
+    ANY = "any"
+    PUBLIC = "public"  # nothing private, loopback or link-local, as far as a URL says so itself
+    DATA_ONLY = "data-only"  # only what the request holds itself
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits and time guards of the gateway and its policy engine; each is a setting with a default.
@@ -192,8 +201,16 @@ class Limits:
         prefix_index_entries: prompt blocks, and sessions, of which the policy remembers the backend; 0: none.
         max_body_bytes: largest request body.
         max_head_bytes: largest request head.
+        max_header_lines: most header lines of a request.
+        max_messages, max_tools: most messages (input items, in the Responses API) and tools of a request.
+        image_urls: what images and files in requests may name for a backend to fetch.
         head_timeout_s: a client must have sent its whole request head, and then its body, within this.
+        keep_alive_timeout_s: a connection on which nothing is asked for this long is closed.
         write_timeout_s: a client that takes no bytes for this long is cut off.
+        sweep_interval_s: how often clients' connections are held against these times.
+        max_connections: clients' connections beyond this are closed as they are accepted; each worker's own.
+        max_connections_per_address: the same for those from one address; None: all may come from one, as they do
+            behind a load balancer.
         stall_timeout_s: an answer that has begun, and of which nothing comes for this long, has failed. A backend may
             be silent in the middle as long as before its first token: some send a tool call only when it is whole.
         min_tokens_per_s: so has one that comes more slowly over five seconds, by an estimate from its text; 0: none.
@@ -236,8 +253,16 @@ class Limits:
     prefix_index_entries: int = 65_536
     max_body_bytes: int = 16 * 1024 * 1024
     max_head_bytes: int = 32 * 1024
+    max_header_lines: int = 256
+    max_messages: int = 8192
+    max_tools: int = 4096
+    image_urls: ImageUrls = ImageUrls.PUBLIC
     head_timeout_s: float = 10.0
+    keep_alive_timeout_s: float = 75.0
     write_timeout_s: float = 120.0
+    sweep_interval_s: float = 1.0
+    max_connections: int = 16_384
+    max_connections_per_address: int | None = None
     stall_timeout_s: float = 60.0
     min_tokens_per_s: float = 0.0
     rescue_max_bytes: int = 1024 * 1024
@@ -260,7 +285,8 @@ class Fleet:
         policy: name of what chooses: one that ships with headrace, or an installed plug-in.
         signals: what backends say of their load; None: nothing.
         peers: how several engines over this fleet tell each other what they do.
-        tenants: how they are told apart.
+        tenants: how they are told apart, and what they may do.
+        tls: of the clients' port; None: none. admin: who may use the admin port.
         ledger: how the gateway keeps its usage ledger.
         telemetry: how it tells what it does.
         aliases: names that clients may use for a model, with the model's.
@@ -279,6 +305,8 @@ class Fleet:
     signals: Signals | None = None
     peers: Peers = field(default_factory=Peers)
     tenants: Tenants = field(default_factory=Tenants)
+    tls: Tls | None = None
+    admin: Admin = field(default_factory=Admin)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     commitments: dict[str, Commitment] = field(default_factory=dict)

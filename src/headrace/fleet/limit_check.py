@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from headrace.errors import Fault
 from headrace.fleet.catalog import close_matches
 from headrace.fleet.fleet import Fleet, Pool, Share, ShareUnit
+from headrace.fleet.tenants import Allowance
 from headrace.workload import WorkloadClass
 
 
@@ -33,6 +34,21 @@ def budget_faults(fleet: Fleet, pools: Sequence[str], classes: Sequence[str]) ->
     for each in fleet.budgets.values():
         yield from names_faults(f"budgets.{each.name}.pools", "pool", each.pools, pools)
         yield from names_faults(f"budgets.{each.name}.classes", "class", each.classes, classes)
+
+
+def tenant_faults(fleet: Fleet, models: Sequence[str], classes: Sequence[str], pools: Sequence[str]) -> Iterator[Fault]:
+    """Every fault of what tenants may do; the names are those that the document declares."""
+    for name, each in fleet.tenants.allowances.items():
+        yield from allowance_faults(f"tenants.{name}", each, models, classes, pools)
+
+
+def allowance_faults(
+    path: str, allowance: Allowance, models: Sequence[str], classes: Sequence[str], pools: Sequence[str]
+) -> Iterator[Fault]:
+    """Every fault of what a tenant or a key may do."""
+    yield from names_faults(f"{path}.models", "model", allowance.models, models)
+    yield from names_faults(f"{path}.classes", "class", allowance.classes, classes)
+    yield from names_faults(f"{path}.pools", "pool", allowance.pools, pools)
 
 
 def kv_faults(pool: Pool) -> Iterator[Fault]:

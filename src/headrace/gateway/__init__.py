@@ -3,15 +3,26 @@
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.crew import Crew, Supervised
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.entrance import (
+    LOOPBACK,
+    Entrance,
+    bind_faults,
+    is_loopback,
+    kept_faults,
+    open_entrance,
+    resume_accounts,
+)
 from headrace.gateway.front import ClientServer, Front
 from headrace.gateway.periods import resumed_periods
 from headrace.gateway.reload import FleetFile
 from headrace.gateway.run import RunningGateway, start_gateway
 
 __all__ = [
+    "LOOPBACK",
     "ClientServer",
     "Crew",
     "Engine",
+    "Entrance",
     "FleetFile",
     "Front",
     "Gateway",
@@ -19,6 +30,11 @@ __all__ = [
     "Ledger",
     "RunningGateway",
     "Supervised",
+    "bind_faults",
+    "is_loopback",
+    "kept_faults",
+    "open_entrance",
+    "resume_accounts",
     "resumed_periods",
     "start_gateway",
 ]

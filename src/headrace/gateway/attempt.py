@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from asyncio import TimerHandle
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -26,6 +26,9 @@ from headrace.telemetry import AttemptTrail, Trail, passed_on
 from headrace.wire import ApiName, BackendFault, ErrorKind, Head, Usage, client_error, read_error
 from headrace.wire.canonical import Failed, Request
 from headrace.wire.dialects import ErrorShape
+
+if TYPE_CHECKING:
+    from headrace.gateway.access import Caller, Grant
 
 _EMULATED = b"x-headrace-emulated"
 _FAILURES: dict[ErrorKind, FailureKind] = {
@@ -54,7 +57,7 @@ class GatewayRequest(msgspec.Struct, eq=False):
         controls: what the client asks of headrace itself; None: nothing. `explained`: the header lines that answer it.
         fallbacks: models that may still be asked, if no backend of its own can answer.
         read: the request in neutral form, once something has asked for it.
-        tenant: whose it is.
+        tenant: whose it is; `caller`: who asks, with what is allowed; `grant`: what was taken of its limits.
         rescue: its answer has broken off after the client had a part of it.
         held_back: the client takes the answer more slowly than it comes.
         first_token_s: when the client had its first token, on the engine's clock; None: it has none.
@@ -86,6 +89,8 @@ class GatewayRequest(msgspec.Struct, eq=False):
     rescue: Rescue | None = None
     held_back: bool = False
     tenant: str = DEFAULT_TENANT
+    caller: Caller | None = None
+    grant: Grant | None = None
     first_token_s: float | None = None
     trail: Trail | None = None
 
@@ -345,8 +350,15 @@ class Attempt:
         """How another backend can go on with the answer of which the client has a part; None: none can."""
         found = self.answer.broken() if self.answer is not None and self.committed else None
         if found is not None:
-            found.fault = self.fault
+            found.fault = self._redacted_fault()
         return found
+
+    def _redacted_fault(self) -> Failed | None:
+        """The error inside the answer, without the credential that the backend may have repeated in it."""
+        if self.fault is None:
+            return None
+        message = self.link.credentials.redacted(self.fault.message.encode()).decode()
+        return msgspec.structs.replace(self.fault, message=message)
 
     def delivered_tokens(self) -> int:
         """Lower bound of the tokens that the client got."""

@@ -63,6 +63,7 @@ class Ledger(Protocol):
         api: str = "",
         reason: str = "first",
         tenant: str = "default",
+        key: str = "",
     ) -> None:
         """An attempt is about to be sent."""
 

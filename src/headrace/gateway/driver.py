@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from math import ceil
 from typing import Protocol
 
 from headrace.errors import CapacityError, DeadlinePassed, HeadraceError, InvariantError, UnknownModel
 from headrace.fleet import Fleet
+from headrace.gateway.access import Access, refusal_lines, stated_lines
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.backends import BackendLink, link_backends
 from headrace.gateway.books import Books, Journal, Ledger
@@ -104,6 +106,7 @@ class Gateway:
         run_id: str = "0",
         round_s: float = ROUND_S,
         fittings: type[Fittings] = Fittings,
+        access: Access | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.fleet = fleet
@@ -112,7 +115,8 @@ class Gateway:
         self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
         self.fittings = fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
-        self.intake = Intake(fleet, self.recognizer)
+        self.access = access or Access(fleet)
+        self.intake = Intake(fleet, self.recognizer, self.access)
         self._sees_prefixes = _sees_prefixes(fleet)
         self.telemetry = Telemetry(fleet, run_id)
         self.run_id = run_id.encode()
@@ -120,6 +124,7 @@ class Gateway:
         self._ledger = ledger
         self._rescuer = Rescuer(self.fittings, self.telemetry)
         self._books = Books(ledger, journal, self.telemetry)
+        self.telemetry.sources.append(self.access.metrics)
         ledger.agree(fleet_terms(fleet))
         ledger.defer(self.rounds.wake)
         self._clock = clock
@@ -146,6 +151,7 @@ class Gateway:
         self.links = links
         self.fittings.use(fleet, links)
         self.recognizer = Recognizer(fleet)
+        self.access.use(fleet)
         self.intake.use(fleet, self.recognizer)
         self._sees_prefixes = _sees_prefixes(fleet)
         self._ledger.agree(fleet_terms(fleet))
@@ -195,6 +201,8 @@ class Gateway:
             self._books.check()
             request = self.intake.read(api, exchange, self.now_s())
             unfit = self.fittings.fit(request)
+            if self.access.counts:
+                request.explained = stated_lines(self.access.admit(request))
         except HeadraceError as error:
             self.refuse(exchange, error, api)
             self.telemetry.never_arrived(exchange, api, self.now_s())
@@ -217,7 +225,7 @@ class Gateway:
             prefix=prompt_blocks(request.body) if self._sees_prefixes else (),
             prefix_block_tokens=BLOCK_TOKENS,
             unfit=unfit,
-            value_of_time_usd_per_s=None if controls is None else controls.value_of_time_usd_per_s,
+            value_of_time_usd_per_s=self.access.value_of_time_usd_per_s(request),
             held_bytes=request.held_bytes,
             resizable=self.fittings.resizable(request),
         )
@@ -229,11 +237,12 @@ class Gateway:
             self._loop.call_exception_handler({"message": "a request could not be decided", "exception": error})
             self.refuse(exchange, error, request.api)
             self._client_gone(request)
+            self.access.settle(request)
 
     def _controlled(self, request: GatewayRequest, controls: Controls, arrived: Arrived) -> None:
         if controls.explain:
             rows = self.engine.explain(self.now_s(), arrived)
-            request.explained = header_lines((b"x-headrace-explain", explanation(rows)))
+            request.explained += header_lines((b"x-headrace-explain", explanation(rows)))
         if controls.deadline_s is not None and request.deadline is None:
             request.deadline = self._loop.call_later(controls.deadline_s, self._too_late, request.exchange, request.api)
 
@@ -254,8 +263,8 @@ class Gateway:
         status, body = encode_error(error, api)
         headers = JSON
         if isinstance(error, CapacityError):
-            headers += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
-        exchange.respond(status, headers, body)
+            headers += b"retry-after: %d\r\n" % max(1, ceil(error.retry_after_s))
+        exchange.respond(status, headers + refusal_lines(error), body)
 
     def _client_gone(self, request: GatewayRequest) -> None:
         request.client_gone = True
@@ -284,6 +293,7 @@ class Gateway:
             api=request.api,
             reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
             tenant=request.tenant,
+            key="" if request.caller is None else request.caller.key,
         )
         self.telemetry.dispatched(request, attempt, action)
         attempt.send()
@@ -340,6 +350,7 @@ class Gateway:
         if exchange.unanswered and exchange.open and request.fallbacks and not request.client_gone:
             self._fall_back(request)
             return
+        self.access.settle(request)
         if request.deadline is not None:
             request.deadline.cancel()
         if exchange.open:  # whatever the engine's reason, a client is never left waiting
@@ -354,6 +365,7 @@ class Gateway:
             unfit = self.fittings.fit(again)
         except HeadraceError as error:
             self.refuse(request.exchange, error, request.api)
+            self.access.settle(request)
             return
         self._arrive(again, unfit)
 
@@ -442,6 +454,7 @@ class Gateway:
         delivered = attempt.delivered_tokens() if delivered_tokens is None and usage is None else delivered_tokens
         self.telemetry.attempt_ended(attempt, outcome, now_s, usage, delivered or 0)
         attempt.forget()
+        self.access.charge(attempt.request, attempt.link.name, status, usage, delivered or 0)
         if usage is not None:
             self._ledger.closed(
                 attempt.attempt_id,
@@ -466,6 +479,7 @@ class Gateway:
         for link in self.links.values():
             link.pool.warm_up()
         self._books.maintain()
+        self.access.sweep()
 
     async def close(self) -> None:
         """Cancel what is still live, as if each client had gone, and close every connection to a backend."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from headrace.errors import RequestError
+from headrace.errors import Forbidden, RequestError
 from headrace.fleet import Fleet
 from headrace.fleet.tenants import DEFAULT_TENANT
 from headrace.gateway.backends import BackendLink
@@ -166,7 +166,8 @@ class Fittings:
     def fit(self, request: GatewayRequest) -> tuple[str, ...]:
         """Prepare the request for every dialect that needs it; the backends that cannot give what it asks for."""
         known = self._candidates(request)
-        if not known.plans and len(known.contexts) < 2 and request.controls is None:
+        within = None if request.caller is None else request.caller.pools
+        if not known.plans and len(known.contexts) < 2 and request.controls is None and within is None:
             return ()
         unfit: list[str] = []
         for plan in known.plans:
@@ -179,6 +180,8 @@ class Fittings:
             unfit += _too_small(known.contexts, request.input_tokens)
         if request.controls is not None and request.controls.pool is not None:
             unfit += self._outside(known, request, request.controls.pool)
+        if within is not None:
+            unfit += _beyond(known, request, within)
         return tuple(unfit)
 
     def go_on(self, request: GatewayRequest, rescue: Rescue) -> tuple[str, ...]:
@@ -261,6 +264,16 @@ class Fittings:
         links = self.candidates(model, self._fleet.default_class)
         spoken = {api for link in links for api in link.dialect.paths}
         return [api for api, near in _NEAREST.items() if api in spoken or spoken.intersection(near)]
+
+
+def _beyond(known: _Candidates, request: GatewayRequest, pools: frozenset[str]) -> list[str]:
+    """Backends outside of the pools that the caller may use."""
+    if known.pools and pools.isdisjoint(known.pools):
+        error = Forbidden(
+            f"this key or tenant may not use the pools that serve such requests: {', '.join(known.pools)}"
+        )
+        request.refusal = encode_error(error, request.api)
+    return [name for pool, names in known.pools.items() if pool not in pools for name in names]
 
 
 def _too_small(contexts: tuple[tuple[int, tuple[str, ...]], ...], input_tokens: int) -> list[str]:

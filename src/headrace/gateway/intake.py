@@ -11,14 +11,16 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.fleet import Fleet
+from headrace.gateway.access import Access
 from headrace.gateway.attempt import GatewayRequest
+from headrace.gateway.body_guard import BodyGuard
 from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.stored import ResponseStore
-from headrace.gateway.tenants import CREDENTIALS, TenantBook
+from headrace.gateway.tenants import CREDENTIALS
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator
-from headrace.wire import ApiName, Usage, decode_head, with_include_usage, with_model, without_controls
+from headrace.wire import ApiName, Usage, with_include_usage, with_model, without_controls
 from headrace.wire.apis.messages import read_count_request, write_count
 from headrace.wire.body import NULL
 from headrace.wire.head import ResponsesHead
@@ -31,11 +33,11 @@ class Intake:
         store: answers of the Responses API that clients may go on from.
     """
 
-    def __init__(self, fleet: Fleet, recognizer: Recognizer) -> None:
+    def __init__(self, fleet: Fleet, recognizer: Recognizer, access: Access) -> None:
         limits = fleet.limits
         self.store = ResponseStore(limits.stored_responses, limits.stored_response_bytes)
         self._estimators: dict[str, InputEstimator] = {}
-        self._tenants = TenantBook(fleet.tenants)
+        self._access = access
         self._next_request_id = 1
         self.use(fleet, recognizer)
 
@@ -43,6 +45,7 @@ class Intake:
         """From now on requests are of this fleet; what was learnt of a class is kept."""
         self.recognizer = recognizer
         self._fallbacks = fleet.fallbacks
+        self._guard = BodyGuard(fleet.limits)
         for name in fleet.classes:
             self._estimators.setdefault(name, InputEstimator())
 
@@ -50,14 +53,16 @@ class Intake:
         """The request of this exchange, whose body is taken over.
 
         Raises:
-            RequestError: it is no request of this API, or asks for what there is not.
+            RequestError: it is no request of this API, or asks for what there is not, or not for who asks.
         """
+        caller = self._access.caller(exchange.headers)
         body = exchange.body
-        head = decode_head(api, body)
+        head = self._guard.read(api, body)
         model = self.recognizer.model(head.model)
         controls = read_controls(exchange.headers, head.headrace)
         named = None if controls is None else controls.workload_class
         workload_class = self.recognizer.workload_class(exchange.headers, exchange.path, head.model, named)
+        self._access.permit(caller, model, workload_class)
         body_bytes = len(body)
         if head.headrace is not NULL:
             body = without_controls(body)
@@ -87,9 +92,10 @@ class Intake:
             now_s,
         )
         request.controls = controls
-        request.tenant = self._tenants.name(exchange.headers)
+        request.tenant = caller.tenant
+        request.caller = caller
         if model in self._fallbacks:
-            request.fallbacks = self._fallbacks[model]
+            request.fallbacks = caller.allowed(self._fallbacks[model])
         if isinstance(head, ResponsesHead) and head.store is not False:  # unless the client says no
             request.remember = self._remember(owner_of(exchange), body)
         return request

@@ -120,6 +120,11 @@ METRICS: Final[dict[str, Described]] = {
     "headrace_ledger_unsynced_bytes": Described(
         "gauge", (), "Bytes of usage ledger that were written and not forced to the disk."
     ),
+    "headrace_key_file_faulty": Described(
+        "gauge", (), "Whether the key file as it is cannot be read, so that the keys that were read last hold on."
+    ),
+    "headrace_key_file_faults_total": Described("counter", (), "Looks at a key file that could not be read."),
+    "headrace_soft_budget_overruns_total": Described("counter", (), "Requests that were let by over a soft budget."),
     "headrace_ledger_postgres_lag_bytes": Described(
         "gauge", (), "Bytes of usage ledger that PostgreSQL does not have yet."
     ),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 
 import msgspec
 
 from headrace.gateway.driver import Gateway
 from headrace.peers import Heard, Peers, decode_report, encode_report
-from headrace.policy import PeersReported, summed
+from headrace.policy import PeersReported, signed, summed
 
 
 class Peering:
@@ -24,6 +25,7 @@ class Peering:
         self._gateway = gateway
         self._peers = peers
         self._interval_s = interval_s
+        self._name = secrets.token_hex(8)  # of this engine: one that takes its place counts from nothing
         self._alone = True
         self._task: asyncio.Task[None] | None = None
 
@@ -34,13 +36,13 @@ class Peering:
 
     async def once(self) -> None:
         """Say and hear; the engine is told unless nobody was and is there."""
-        heard = await self._peers.exchange(encode_report(self._gateway.engine.report()))
+        heard = await self._peers.exchange(encode_report(signed(self._gateway.engine.report(), self._name)))
         reports, as_of_s = _readable(heard)
         if reports or not self._alone:
             self._alone = not reports
             now_s = self._gateway.now_s()
             age_s = max(time.monotonic() - as_of_s, 0.0) if reports else 0.0
-            self._gateway.tell(summed(max(now_s - age_s, 0.0), reports))
+            self._gateway.tell(summed(max(now_s - age_s, 0.0), reports, self._name))
 
     async def close(self) -> None:
         """Stop, and leave."""

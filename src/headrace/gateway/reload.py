@@ -9,7 +9,8 @@ A link to a backend that is unchanged stays, with its connections. One to a back
 finishes what it has and is then closed. Clients' connections are not touched.
 
 What the file cannot change is what the process was started with: ports, ledger, journal, `[peers]`, and the store of
-answers, whose size is that of the first fleet.
+answers, whose size is that of the first fleet. Another key file, `[tls]` or `[admin]` is refused, so that nobody takes
+a gateway to be guarded that is not.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
+from numbers import Real
 from urllib.parse import unquote
 
 import msgspec
@@ -39,6 +40,7 @@ ENDPOINTS: dict[bytes, ApiName] = {
 RESPONSES = b"/v1/responses"
 GROQ = b"/openai"  # Groq's SDK puts it before every path, whatever its base URL
 MODELS = b"/v1/models/"
+OPEN_PATHS = frozenset((b"/", b"/health", b"/health/live", b"/health/ready"))  # to those who have no key
 ESTIMATED = JSON + header_lines((b"x-headrace-approximated", b"input_tokens"))
 
 
@@ -74,15 +76,17 @@ class Routes:
         self._public: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             **{path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
             **{GROQ + path: (b"POST", partial(gateway.ask, api)) for path, api in ENDPOINTS.items()},
-            GROQ + b"/v1/models": (b"GET", self._list_models),
-            b"/v1/messages/count_tokens": (b"POST", self._count_tokens),
-            b"/v1/models": (b"GET", self._list_models),
+            GROQ + b"/v1/models": (b"GET", self._keyed(self._list_models)),
+            b"/v1/messages/count_tokens": (b"POST", self._keyed(self._count_tokens)),
+            b"/v1/models": (b"GET", self._keyed(self._list_models)),
             b"/": (b"GET", _health),  # coding tools knock here before they ask
-            b"/openapi.json": (b"GET", self._openapi),
+            b"/openapi.json": (b"GET", self._keyed(self._openapi)),
             **self._of_both(),
+            b"/metrics": (b"GET", self._public_metrics),
         }
         self._admin: dict[bytes, tuple[bytes, Callable[[Exchange], None]]] = {
             b"/admin/state": (b"GET", self._state),
+            b"/admin/tenants": (b"GET", self._tenants),
             **self._of_both(),
         }
 
@@ -100,7 +104,7 @@ class Routes:
         gateway = self._gateway
         fleet, models = gateway.fleet, gateway.recognizer.model_names
         self._catalogue = Catalogue(fleet, gateway.recognizer, gateway.fittings)
-        self._limits = {name: float(value) for name, value in asdict(fleet.limits).items()}
+        self._limits = {name: float(value) for name, value in asdict(fleet.limits).items() if isinstance(value, Real)}
         self._page = OpenApiPage(
             ENDPOINTS, models=models, classes=fleet.classes, pools=fleet.pools, version=__version__
         )
@@ -111,7 +115,7 @@ class Routes:
         if found is not None and found[0] == exchange.method:
             found[1](exchange)
         else:
-            self._elsewhere(exchange, found)
+            self._keyed(partial(self._elsewhere, found=found))(exchange)
 
     def admin(self, exchange: Exchange) -> None:
         """Handler of the admin port; what it does not know goes to the fallback."""
@@ -142,6 +146,21 @@ class Routes:
             said = f"{path} takes {allowed}"
             body = shaped_error(api, 405, said, "invalid_request_error", "method_not_allowed")
             exchange.respond(405, JSON + b"allow: %b\r\n" % found[0], body)
+
+    def _keyed(self, handler: Handler) -> Handler:
+        """The handler, for whoever has a key, where one is needed. What asks for an answer looks itself."""
+        gateway = self._gateway
+
+        def keyed(exchange: Exchange) -> None:
+            try:
+                if gateway.access.keys is not None and exchange.path not in OPEN_PATHS:
+                    gateway.access.caller(exchange.headers)
+            except HeadraceError as error:
+                gateway.refuse(exchange, error, api_of(exchange.path))
+                return
+            handler(exchange)
+
+        return keyed
 
     def _count_tokens(self, exchange: Exchange) -> None:
         try:
@@ -196,6 +215,16 @@ class Routes:
     def _metrics(self, exchange: Exchange) -> None:
         families = chain(self._shown().families(), set_families(self._limits))
         exchange.respond(200, TEXT, render(families))
+
+    def _public_metrics(self, exchange: Exchange) -> None:
+        """Figures of all tenants are for none of them."""
+        if self._gateway.access.keys is None:
+            self._metrics(exchange)
+        else:
+            self._gateway.refuse(exchange, UnknownEndpoint("ask the admin port for /metrics"))
+
+    def _tenants(self, exchange: Exchange) -> None:
+        exchange.respond(200, JSON, msgspec.json.encode({"tenants": self._gateway.access.standings()}))
 
     def _state(self, exchange: Exchange) -> None:
         gateway, shown = self._gateway, self._shown()

@@ -7,18 +7,22 @@ import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from functools import partial
 
 from headrace.fleet import Fleet
+from headrace.gateway.access import Access
 from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.crew import Crew
 from headrace.gateway.driver import Engine, Gateway
+from headrace.gateway.entrance import Entrance, is_loopback
 from headrace.gateway.fitting import Fittings
 from headrace.gateway.front import ClientServer, Front
 from headrace.gateway.peering import Peering
 from headrace.gateway.reload import FleetFile, Reloader
 from headrace.gateway.routes import Routes, refusal
 from headrace.gateway.tokens import Tokens
+from headrace.gateway.watch import Look, Watch
 from headrace.gateway.watchers import Watchers
 from headrace.http import ROUND_S, Handler, HttpLimits, Server, serve
 from headrace.policy import PeriodResumed
@@ -46,12 +50,14 @@ class RunningGateway:
         admin: Server | None,
         tokens: Tokens,
         peering: Peering | None,
+        watch: Watch,
         watchers: Watchers,
     ) -> None:
         self.gateway = gateway
         self._routes = routes
         self._tokens = tokens
         self._peering = peering
+        self._watch = watch
         self._watchers = watchers
         self.port = server.port
         self.admin_port = None if admin is None else admin.port
@@ -77,6 +83,7 @@ class RunningGateway:
             await asyncio.sleep(limits.drain_delay_s)
         clean = await self._server.drain(limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s)
         self._timer.cancel()
+        self._watch.stop()
         if self._peering is not None:
             await self._peering.close()
         self._tokens.stop()
@@ -127,6 +134,7 @@ async def start_gateway(
     fleet_file: FleetFile | None = None,
     resumed_of: Callable[[Fleet], list[PeriodResumed]] = lambda fleet: [],
     front: Front | None = None,
+    entrance: Entrance | None = None,
 ) -> RunningGateway:
     """Listen for clients on `port` and for operators on `admin_port` (0: any free one; None: no admin port).
 
@@ -141,12 +149,15 @@ async def start_gateway(
         fleet_file: is looked at for another fleet while it runs; the engine must be `policy.Generations`.
         resumed_of: where the periods of another fleet stand.
         front: by which clients come; None: HTTP.
+        entrance: who may come in; None: whoever can reach it.
 
     Raises:
         ConfigError: a backend's key, token command or URL cannot be used.
         OSError: an address cannot be had.
     """
     crew = crew or Crew()
+    entrance = entrance or Entrance()
+    access = Access(fleet, entrance.keys, entrance.accounts)
     gateway = Gateway(
         fleet,
         engine,
@@ -156,6 +167,7 @@ async def start_gateway(
         run_id=ledger.run_id,
         round_s=round_s,
         fittings=Fittings if front is None else front.fittings,
+        access=access,
     )
     for event in resumed:
         gateway.tell(event)
@@ -170,35 +182,68 @@ async def start_gateway(
         await peering.start()
     routes = Routes(gateway, admin_fallback, crew)
     if fleet_file is not None:
-        routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=routes.use, resumed=resumed_of)
+        replaced = partial(_replaced, routes, entrance, fleet_file, crew)
+        routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=replaced, resumed=resumed_of)
     listen = partial(serve, limits=_http_limits(fleet), refusal=refusal, reuse_port=crew.workers > 1)
+    context = None if entrance.certificates is None else entrance.certificates.context
     server: ClientServer
     if front is None:
-        server = await listen(routes.public, host, port, rounds=gateway.rounds)
+        server = await listen(routes.public, host, port, rounds=gateway.rounds, ssl=context)
     else:
         server = await front.listen(routes, gateway, host, port)
     routes.server = server
+    admin_handler = routes.admin if entrance.admin_key is None else entrance.admin_key.guard(routes.admin)
+    admin_context = None if is_loopback(entrance.admin_host) else context
     try:
-        admin = None if admin_port is None else await listen(routes.admin, host, admin_port)
+        admin = (
+            None
+            if admin_port is None
+            else await listen(admin_handler, entrance.admin_host, admin_port, ssl=admin_context)
+        )
     except OSError:
         await server.close()
         raise
     for link in gateway.links.values():
         link.pool.warm_up()
     _keep_memory()
-    running = RunningGateway(routes, gateway, server, admin, tokens, peering, watchers)
+    secured = [each for each, ssl in ((server, context), (admin, admin_context)) if isinstance(each, Server) and ssl]
+    watch = Watch(_looks(entrance, secured, crew))
+    running = RunningGateway(routes, gateway, server, admin, tokens, peering, watch, watchers)
     running.show()
     return running
 
 
+def _replaced(routes: Routes, entrance: Entrance, file: FleetFile, crew: Crew) -> None:
+    """Another fleet is taken on: the first of the workers puts it on record."""
+    routes.use()
+    if crew.number == 0:
+        entrance.record("file", "fleet.reload", str(file.path), sha256=file.sha256)
+
+
+def _looks(entrance: Entrance, secured: list[Server], crew: Crew) -> list[Look]:
+    """What is to be watched; `secured`: servers that speak TLS."""
+    looks: list[Look] = []
+    keys, certificates = entrance.keys, entrance.certificates
+
+    async def keys_changed() -> None:
+        if keys is not None and crew.number == 0:
+            entrance.record("file", "keys.taken_on", str(keys.path), keys=len(keys.ring.keys))
+
+    async def certificate_changed() -> None:
+        if certificates is not None:
+            for server in secured:
+                await server.use_ssl(certificates.context)
+
+    if keys is not None:
+        looks.append((keys.look, keys_changed))
+    if certificates is not None:
+        looks.append((certificates.look, certificate_changed))
+    return looks
+
+
 def _http_limits(fleet: Fleet) -> HttpLimits:
-    limits = fleet.limits
-    return HttpLimits(
-        max_body_bytes=limits.max_body_bytes,
-        max_head_bytes=limits.max_head_bytes,
-        head_timeout_s=limits.head_timeout_s,
-        write_timeout_s=limits.write_timeout_s,
-    )
+    """The server's limits, each by the name that the fleet file has for it."""
+    return HttpLimits(**{each.name: getattr(fleet.limits, each.name) for each in fields(HttpLimits)})
 
 
 def _keep_memory() -> None:

@@ -12,9 +12,12 @@ one that does not come in time 408. After a refusal the connection takes no furt
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
 from email.utils import formatdate
 from ssl import SSLContext
+from typing import Any
 
 from headrace.http.exchange import Exchange, header_lines
 from headrace.http.limits import HttpLimits
@@ -53,7 +56,7 @@ class Server:
         self.date_line = b""
         self.now_s = loop.time
         self._loop = loop
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._connections: dict[ServerConnection | WebSocket, None] = {}
         self._by_address: dict[str, int] = {}
         self._emptied: asyncio.Event = asyncio.Event()
@@ -80,8 +83,7 @@ class Server:
     async def drain(self, timeout_s: float) -> bool:
         """Stop accepting, let what is under way end, then close; False if `timeout_s` cut something off."""
         self.draining = True
-        if self._listener is not None:
-            self._listener.close()
+        self._stop_listening()
         for connection in list(self._connections):
             connection.close_when_idle()
         clean = True
@@ -102,10 +104,42 @@ class Server:
             self._timer = None
         for connection in list(self._connections):
             connection.close_now()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        self._stop_listening()
         await asyncio.sleep(0)
+
+    async def listen(self, host: str, port: int, ssl: SSLContext | None, reuse_port: bool) -> None:
+        """Take connections on this address. Raises OSError: it cannot be had."""
+        listener = await self._loop.create_server(
+            self._connection, host, port, backlog=_BACKLOG, reuse_port=reuse_port or None, **self._ssl_options(ssl)
+        )
+        self._listeners = [listener]
+        self.port = listener.sockets[0].getsockname()[1]
+
+    async def use_ssl(self, ssl: SSLContext) -> None:
+        """Take new connections with this context: on the sockets that listen, so that none is missed meanwhile."""
+        before, after = self._listeners, []
+        for each in [bound for listener in before for bound in listener.sockets]:
+            same = socket.socket(fileno=os.dup(each.fileno()))
+            listener = await self._loop.create_server(
+                self._connection, sock=same, backlog=_BACKLOG, **self._ssl_options(ssl)
+            )
+            after.append(listener)
+        self._listeners = after
+        for listener in before:
+            listener.close()
+        if self.draining:
+            self._stop_listening()
+
+    def _ssl_options(self, ssl: SSLContext | None) -> dict[str, Any]:
+        return {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": self.limits.head_timeout_s}
+
+    def _connection(self) -> ServerConnection:
+        return ServerConnection(self)
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
 
     def _sweep_again(self) -> None:
         self.sweep(self.now_s())
@@ -168,12 +202,7 @@ async def serve(
     Raises:
         OSError: the address cannot be had.
     """
-    loop = asyncio.get_running_loop()
     server = Server(handler, limits or HttpLimits(), refusal, rounds)
-    listener = await loop.create_server(
-        lambda: ServerConnection(server), host, port, backlog=_BACKLOG, ssl=ssl, reuse_port=reuse_port or None
-    )
-    server._listener = listener
-    server.port = listener.sockets[0].getsockname()[1]
+    await server.listen(host, port, ssl, reuse_port)
     server._sweep_again()
     return server

@@ -74,6 +74,20 @@ def _present(said: str, url: str | None, message: str) -> str:
     return url
 
 
+def reach(url: str) -> None:
+    """Ask whether the database is there, and nothing else.
+
+    Raises:
+        ConfigError: psycopg is not installed, or the database cannot be reached, or refuses.
+    """
+    psycopg = _driver()
+    try:
+        psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S, application_name="headrace").close()
+    except psycopg.Error as error:
+        said = " ".join(str(error).split())
+        raise ConfigError("postgres", [Fault("ledger.postgres", f"{said}; start it, or mend its URL")]) from error
+
+
 class PostgresTables:
     """The tables in schema `headrace` of a database.
 

@@ -59,6 +59,7 @@ class Entry:
     api: str
     reason: str
     tenant: str
+    key: str = ""
 
     @property
     def usd(self) -> tuple[float, float | None] | None:
@@ -190,7 +191,7 @@ def _entry(
 
 def _said_at_dispatch(opened: Opened, run_id: str, state: LedgerState) -> dict[str, Any]:
     """What an entry has from the record of its dispatch."""
-    same = ("run", "attempt_id", "request_id", "backend", "workload_class", "at_s", "api", "reason", "tenant")
+    same = ("run", "attempt_id", "request_id", "backend", "workload_class", "at_s", "api", "reason", "tenant", "key")
     terms = None if opened.terms is None else state.terms.get((run_id, opened.terms))
     known = {"run_id": run_id, "started_unix_s": state.started_unix_s.get(run_id), "terms": terms}
     return {name: getattr(opened, name) for name in same} | known

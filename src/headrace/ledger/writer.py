@@ -122,6 +122,7 @@ class UsageLedger:
         api: str = "",
         reason: str = "first",
         tenant: str = "default",
+        key: str = "",
     ) -> None:
         """Write that an attempt is dispatched; call it before its first byte is sent.
 
@@ -130,7 +131,7 @@ class UsageLedger:
             at_s: seconds since the driver's start.
             input_tokens: as estimated.
             reserved_output_tokens: the most it may produce; None: no bound.
-            api, reason, tenant: see `metrics.usage.Opened`.
+            api, reason, tenant, key: see `metrics.usage.Opened`.
 
         Raises:
             InvariantError: this attempt is open already.
@@ -151,6 +152,7 @@ class UsageLedger:
             api,
             reason,
             tenant,
+            key,
         )
         self._open[attempt_id] = line = self._encode(record)
         self._write(line)

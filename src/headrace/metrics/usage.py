@@ -81,6 +81,7 @@ class Opened(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fiel
         terms: number of the backend's terms in this run; None: nobody said.
         api: the API that the client speaks; empty: nobody said.
         reason: why it was made: first, retry, rescue, hedge.
+        key: name of the API key that it came with; empty: none.
     """
 
     run: int
@@ -95,6 +96,7 @@ class Opened(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fiel
     api: str = ""
     reason: str = "first"
     tenant: str = "default"
+    key: str = ""
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="closed"):

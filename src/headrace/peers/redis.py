@@ -178,6 +178,22 @@ class BothPeers:
         await self._far.close()
 
 
+async def reach(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Ask whether the server is there, and nothing else.
+
+    Raises:
+        ConfigError: as `RedisPeers` does, or the server cannot be reached, or refuses.
+    """
+    client = _client(settings, environment)
+    try:
+        await client.ping()
+    except Exception as error:  # of the client's own tree, which is known only where it is installed
+        fault = Fault("peers.redis", f"{error or type(error).__name__}; start the server, or mend URL and password")
+        raise ConfigError("fleet", [fault]) from error
+    finally:
+        await client.aclose()
+
+
 def _client(settings: Settings, environment: Mapping[str, str]) -> Any:
     try:
         from redis.asyncio import Redis

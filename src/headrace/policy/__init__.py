@@ -24,6 +24,7 @@ from headrace.policy.event import (
     FirstToken,
     FleetChanged,
     FleetReplaced,
+    PeerDraw,
     PeerLoad,
     PeersReported,
     PeriodResumed,
@@ -33,7 +34,7 @@ from headrace.policy.event import (
 from headrace.policy.explain import Explained
 from headrace.policy.generations import Generations
 from headrace.policy.limit import LimitView
-from headrace.policy.peers import summed
+from headrace.policy.peers import signed, summed
 from headrace.policy.picker import Asking, Candidate, Picker, PickerMaker
 from headrace.policy.policies import FAST_ONLY, GPU_ONLY, POLICIES, PRICES, STATIC, Policy
 from headrace.policy.predict import BinnedPredictor, LengthPredictor
@@ -77,6 +78,7 @@ __all__ = [
     "LengthPredictor",
     "LimitView",
     "Outcome",
+    "PeerDraw",
     "PeerLoad",
     "PeersReported",
     "PeriodResumed",
@@ -92,5 +94,6 @@ __all__ = [
     "TimerFired",
     "quota_signal",
     "resizable_backends",
+    "signed",
     "summed",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.cost import marginal_cost
-from headrace.fleet import Fleet
+from headrace.fleet import Backend, Fleet
 from headrace.perf import speed_curve
 from headrace.policy.pricing import BackendState, first_step_s
 
@@ -36,3 +36,26 @@ def backend_states(fleet: Fleet) -> tuple[BackendState, ...]:
                 )
             )
     return tuple(states)
+
+
+def inherit_states(
+    before: tuple[Fleet, tuple[BackendState, ...]], after: tuple[Fleet, tuple[BackendState, ...]]
+) -> dict[int, int]:
+    """Let the backends of a fleet take over what was learnt of the same ones in the fleet before.
+
+    Returns:
+        New index of each backend that is still there, by its old one.
+    """
+    known = {_identity(before[0], b): state for b, state in zip(before[0].backends, before[1], strict=True)}
+    moved: dict[int, int] = {}
+    for backend, state in zip(after[0].backends, after[1], strict=True):
+        was = known.get(_identity(after[0], backend))
+        if was is not None:
+            state.inherit(was, after[0].limits)
+            moved[was.index] = state.index
+    return moved
+
+
+def _identity(fleet: Fleet, backend: Backend) -> tuple[str, str, str]:
+    """What makes a backend the same as one of another fleet: its name, where it is, and what it serves."""
+    return backend.name, backend.url, fleet.pools[backend.pool].deployment.model.name

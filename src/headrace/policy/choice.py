@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from headrace.fleet import Fleet
 from headrace.metrics import WorkRate
 from headrace.policy.columns import MANY, PriceTable
-from headrace.policy.event import PeriodResumed, SignalReceived
+from headrace.policy.event import PeerDraw, PeersReported, PeriodResumed, SignalReceived
 from headrace.policy.limit import Best, LimitView
 from headrace.policy.limits import PricedLimits
 from headrace.policy.pool_shares import SharesByPool
@@ -124,6 +124,15 @@ class Chooser:
     def told(self, now_s: float, event: SignalReceived) -> bool:
         """A signal came; returns whether it changed what providers let us take."""
         return self.quotas is not None and self.quotas.told(now_s, event)
+
+    def draws(self, now_s: float) -> tuple[PeerDraw, ...]:
+        """What this engine draws from the limits of providers."""
+        return () if self.quotas is None else self.quotas.draws(now_s)
+
+    def drawn_elsewhere(self, now_s: float, event: PeersReported) -> None:
+        """Other engines say what they draw from them."""
+        if self.quotas is not None:
+            self.quotas.drawn_elsewhere(now_s, event)
 
     def choose_apart(self, now_s: float, request: RequestState, apart: int) -> Choice | None:
         """As `choose`, but for the backends of the bit mask `apart`."""
@@ -263,8 +272,8 @@ def _bests_of_few(now_s: float, request: RequestState, tried: int, longest_s: fl
             score = i * (backend.usd_in + backend.usd_in2 * i)
             score += o * (backend.usd_out + backend.usd_io * i) + v * (ttft_s + after_first * tpot_s)
             if size > backend.room_tokens:
-                wait_s = backend.slot_wait_s(o, tpot_s)
-                if wait_s > longest_s and not backend.idle:
+                wait_s = backend.queued * o * tpot_s / backend.held
+                if wait_s > longest_s and backend.held + backend.queued > 2:
                     continue
                 score += v * wait_s * (1.0 + backend.failure_rate)
             if score < lowest:  # equal scores go by the order of the fleet file

@@ -140,6 +140,28 @@ class PeerLoad(msgspec.Struct, frozen=True, gc=False, array_like=True):
     tripped: bool = False
 
 
+class PeerDraw(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What another engine draws from one of a provider's limits, in the limit's unit.
+
+    Attributes:
+        engine: who it is; no two have the same, and one that is started again has another.
+        limit: of which quota, of what, in which window, e.g. `acme.tokens.minute`.
+        taken: since it was started, less what came back from its own attempts.
+        recent: of it, what it committed lately.
+        owed: what its live attempts will be debited for yet.
+        wanted: the most that it would take now if it were there; 0: it has what it wants.
+        level: what it believes to be left for all.
+    """
+
+    engine: str
+    limit: str
+    taken: float
+    recent: float
+    owed: float
+    wanted: float
+    level: float
+
+
 class PeersReported(Event, frozen=True, gc=False, tag=True, array_like=True):
     """The other engines over the same fleet say what they do, in sum.
 
@@ -148,12 +170,16 @@ class PeersReported(Event, frozen=True, gc=False, tag=True, array_like=True):
         engines: how many there are.
         loads: of the backends where they have something.
         used: of commitments and budgets in the present period, by the path of the table.
+        draws: from limits of providers, each engine's.
+        told: who is told, as the others call it.
     """
 
     as_of_s: float
     engines: int
     loads: tuple[PeerLoad, ...] = ()
     used: tuple[tuple[str, float], ...] = ()
+    draws: tuple[PeerDraw, ...] = ()
+    told: str = ""
 
 
 class TimerFired(Event, frozen=True, gc=False, tag=True, array_like=True):

@@ -102,9 +102,13 @@ class Hedging:
         Args:
             apart: bit mask of backends that it should rather not go to.
         """
-        due_s = self._next_s()
-        if due_s is None or due_s > now_s:
-            return self._timers.by(HEDGE_TIMER, due_s)
+        heap = self._heap
+        while heap and not heap[0][2].waits:
+            heappop(heap)
+        if not heap:
+            return []
+        if heap[0][0] > now_s:
+            return self._timers.by(HEDGE_TIMER, heap[0][0])
         actions: list[AnyAction] = []
         for attempt in self._late(now_s):
             request = attempt.request

@@ -14,6 +14,8 @@ services too.
   at least 1. So nobody starves while another holds everything, the sum comes back to L as fast as attempts end, and
   those who reach for the last place together are at most n - 1 too many.
 - Budgets and commitments. What the others used of a period's amount is used.
+- Quotas of providers. What the others took of them is taken (`shared_limit.py`). Of this alone each one's is told
+  apart: who comes or goes must not look as if somebody had taken or given back all that he ever took.
 - Breakers. That a peer has opened a breaker is a hint, no verdict: it may be the peer's own network. So the backend is
   asked here as one that has just refused (`breaker.py`): one attempt at a time until an answer begins, then two, four.
 
@@ -25,7 +27,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headrace.policy.event import PeerLoad, PeersReported
+import msgspec
+
+from headrace.policy.event import PeerDraw, PeerLoad, PeersReported
 from headrace.policy.pricing import BackendState
 
 
@@ -38,24 +42,34 @@ def own_loads(backends: Iterable[BackendState]) -> tuple[PeerLoad, ...]:
     )
 
 
-def summed(as_of_s: float, reports: Iterable[PeersReported]) -> PeersReported:
+def signed(report: PeersReported, engine: str) -> PeersReported:
+    """What an engine says of itself, with its name in it."""
+    draws = tuple(msgspec.structs.replace(draw, engine=engine) for draw in report.draws)
+    return msgspec.structs.replace(report, draws=draws) if draws else report
+
+
+def summed(as_of_s: float, reports: Iterable[PeersReported], told: str = "") -> PeersReported:
     """What several engines told of themselves, as one event.
 
     Args:
         as_of_s: when the oldest of it was true, on the clock of the engine that is told.
+        told: the name of that engine.
     """
     engines = 0
     loads: dict[str, PeerLoad] = {}
     used: dict[str, float] = {}
+    draws: list[PeerDraw] = []
     for report in reports:
         engines += report.engines
+        draws += report.draws
         for load in report.loads:
             held = loads.get(load.backend)
             loads[load.backend] = load if held is None else _added(held, load)
         for path, amount in report.used:
             used[path] = used.get(path, 0.0) + amount
     in_order = tuple(loads[name] for name in sorted(loads))
-    return PeersReported(as_of_s, engines, in_order, tuple(sorted(used.items())))
+    draws.sort(key=lambda draw: (draw.engine, draw.limit))
+    return PeersReported(as_of_s, engines, in_order, tuple(sorted(used.items())), tuple(draws), told)
 
 
 def _added(one: PeerLoad, other: PeerLoad) -> PeerLoad:

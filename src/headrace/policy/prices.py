@@ -29,9 +29,10 @@ within the tolerance of both as long as
 
     d <= 2 * tolerance
 
-so beyond 0.6 of that (the rest is for lengths that turn out otherwise, and for traffic that wanes) it is forgiven.
-Windows from which an outage took more than the tolerance are infeasible (`metrics.feasible`). Above the target, where
-one large request may take a share for minutes, only what exceeds 2.5 % of a window's work is forgiven.
+so beyond 0.6 of that (the rest is for lengths that turn out otherwise, and for traffic that wanes) it is forgiven while
+the pools get next to nothing. Windows from which an outage took more than the tolerance are infeasible
+(`metrics.feasible`). At other times, when one large request may take a share for minutes, only what exceeds 2.5 % of a
+window's work is forgiven.
 
 Source: dual ascent on a budget constraint, as in Balseiro, Lu, Mirrokni, "The Best of Many Worlds: Dual Mirror Descent
 for Online Allocation Problems" (2020); the split into level and barrier, and both exponents, were chosen on the Azure
@@ -47,8 +48,8 @@ from headrace.metrics import Rates
 from headrace.policy.windows import TOLERANCE, OpenWindows
 
 LEVEL_GAIN: Final = 50.0
-FORGIVEN_ABOVE: Final = 0.025  # of a window's work
-FORGIVEN_BELOW: Final = 2.0 * 0.6 * TOLERANCE  # the same
+FORGIVEN: Final = 0.025  # of a window's work
+FORGIVEN_STARVED: Final = 2.0 * 0.6 * TOLERANCE  # the same
 
 
 def barrier(x: float) -> float:
@@ -114,7 +115,7 @@ class ShareController(ReportedShare):
         self.level_usd_per_unit = share.starting_price_usd
         self.scale_usd_per_unit = 0.0
         self.debt = 0.0
-        self.windows = OpenWindows()
+        self.windows = OpenWindows(share.target)
         self._saving_usd = 0.0
         self._saving_work = 0.0
 
@@ -138,17 +139,17 @@ class ShareController(ReportedShare):
 
     def book(self, now_s: float, work: float, inside: bool) -> None:
         """Book predicted work at its dispatch."""
-        self.windows.book(now_s, work, self.debt)
+        self.windows.book(now_s, work, self.debt, inside)
         self._add(work, inside)
 
     def true_up(self, booked_s: float, difference: float, inside: bool) -> None:
         """Add what an attempt booked at `booked_s` really used beyond what was booked for it; may be negative."""
         windows, before = self.windows, self.debt
         self._add(difference, inside)
-        windows.correct(booked_s, difference, self.debt - before)
+        windows.correct(booked_s, difference, self.debt - before, inside)
         whole_window = windows.missing * windows.work
-        highest = FORGIVEN_ABOVE * whole_window
-        lowest = windows.centre - FORGIVEN_BELOW * whole_window
+        highest = FORGIVEN * whole_window
+        lowest = windows.centre - (FORGIVEN_STARVED if windows.starved else FORGIVEN) * whole_window
         if self.debt > highest:
             self.debt = highest
         elif self.debt < lowest:

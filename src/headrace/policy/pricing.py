@@ -80,6 +80,7 @@ class BackendState:
         elsewhere: what others put on it (`signals.py`): priced, and in no limit of ours; None: nothing is known.
         ready: it may be picked, and the coefficients are those of its present load; else ask `priced`.
         room_tokens, usd_in, usd_in2, usd_out, usd_io, t0, t1, t2, p0, p1: the coefficients (see the module).
+        held, queued: slots held with one attempt more, and those before it that wait for one; of its present load too.
     """
 
     __slots__ = (
@@ -102,6 +103,7 @@ class BackendState:
         "drained",
         "elsewhere",
         "failure_rate",
+        "held",
         "hit_factor",
         "in_flight",
         "index",
@@ -113,6 +115,7 @@ class BackendState:
         "p1",
         "pool",
         "prefill_backlog_s",
+        "queued",
         "ready",
         "room_tokens",
         "side",
@@ -187,6 +190,7 @@ class BackendState:
         self._prefill_s_per_token_squared = curve.prefill_s_per_token_squared
         self.room_tokens = self.usd_in = self.usd_in2 = self.usd_out = self.usd_io = 0.0
         self.t0 = self.t1 = self.t2 = self.p0 = self.p1 = 0.0
+        self.held = self.queued = 1
         self._work_out()
 
     # -- load --------------------------------------------------------------------------------------------------------
@@ -215,8 +219,7 @@ class BackendState:
     def drain(self, drained: bool) -> None:
         """Take no more attempts, or take them again."""
         self.drained = drained
-        self.ready = False
-        self.stale[self.index] = True
+        self.touched()
 
     def load_elsewhere(self, elsewhere: Elsewhere | None) -> None:
         """Something else is known of what others put on it."""
@@ -240,12 +243,7 @@ class BackendState:
         if self.tpot_limit is not None and before.tpot_limit is not None:
             self.tpot_limit.inherit(before.tpot_limit)
             self.limit_to(self.allowed)
-        self.look_again()
-
-    def look_again(self) -> None:
-        """Something else may have changed whether it may be picked."""
-        self.ready = False
-        self.stale[self.index] = True
+        self.touched()
 
     def answered(self, now_s: float, dispatched_s: float, tpot_s: float, workload_class: WorkloadClass) -> None:
         """An answer is complete: see whether fewer attempts would keep its class's SLO; `gave_back` follows."""
@@ -258,14 +256,12 @@ class BackendState:
         """It may have so many attempts of ours in flight."""
         self.allowed = limit
         self.limit = limit if self.tpot_limit is None else int(min(limit, self.tpot_limit.in_flight))
-        self.ready = False
-        self.stale[self.index] = True
+        self.touched()
 
     def be_careful(self) -> None:
         """Another engine has trouble with it."""
         self.breaker.be_careful()
-        self.ready = False
-        self.stale[self.index] = True
+        self.touched()
 
     def up(self, now_s: float) -> bool:
         """Whether it could be picked if it had room."""
@@ -299,7 +295,11 @@ class BackendState:
         self.t0 = (start_s if self._hosted else start_s + backlog_s) * ttft
         self.t1 = self._prefill_s_per_token * ttft
         self.t2 = self._prefill_s_per_token_squared * ttft
-        step_s = self._step_s[held if held < self._max_batch else self._max_batch]
+        queued = held - self._max_batch
+        if queued > 0:
+            held = self._max_batch
+        self.held, self.queued = held, queued if queued > 0 else 1
+        step_s = self._step_s[held]
         longer_s = step_s - self._step_s[in_flight if in_flight < self._max_batch else self._max_batch]
         self.usd_out = self._usd_per_output_token * r + others_usd_per_s * longer_s * tpot
         self.usd_io = others_usd_per_s * kv_s * tpot
@@ -358,8 +358,7 @@ class BackendState:
 
     def slot_wait_s(self, output_tokens: float, tpot_s: float) -> float:
         """Wait for a slot of the batch: one frees every (lifetime / slots held) seconds."""
-        held, queued, _ = self.slots()
-        return queued * output_tokens * tpot_s / held
+        return self.queued * output_tokens * tpot_s / self.held
 
     def takes(self, input_tokens: float, output_tokens: float, longest_s: float) -> bool:
         """Whether a request of this size need not wait longer for a slot; an idle backend takes any."""
@@ -370,14 +369,11 @@ class BackendState:
     @property
     def idle(self) -> bool:
         """Whether nothing runs there; with one slot only, whether nothing waits."""
-        held, queued, _ = self.slots()
-        return held + queued <= 2
+        return self.held + self.queued <= 2
 
     def slots(self) -> tuple[int, int, float]:
-        """(slots held with one attempt more, those before it that wait for one, 1 + failure rate)."""
-        batch = self.in_flight + 1 + (0 if self.elsewhere is None else self.elsewhere.in_flight)
-        held = min(batch, self._max_batch)
-        return held, max(batch - held, 1), 1.0 + self.failure_rate
+        """(slots held with one attempt more, those before it that wait for one, 1 + failure rate), as they are."""
+        return self.held, self.queued, 1.0 + self.failure_rate
 
     def free(self, now_s: float) -> bool:
         """Whether it may be picked now: not drained, not full, breaker not open."""

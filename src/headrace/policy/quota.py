@@ -13,6 +13,8 @@ level is believed at once, for whoever believes too much is told 429; a higher o
 each other and a header may be older than its attempt. What is kept back covers what the two disagree about between one
 header and the next: a part of the bucket and not of the rate, so nothing is lost by it in the long run.
 
+The provider counts by organisation, so engines over one fleet tell each other what they take: see `shared_limit.py`.
+
 An attempt that ends gives back what the provider gives back. One that was refused gives nothing back to a limit per
 minute: that it was sent shows that we believed too much.
 
@@ -24,20 +26,17 @@ after it are those of any account with credit, here as in token buckets with del
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from headrace.bucket import Bucket
 from headrace.fleet import Fleet, Quota
 from headrace.fleet.dialect_check import debited_deployment, spoken_dialect
-from headrace.policy.event import SignalReceived
+from headrace.policy.event import PeerDraw, PeersReported, SignalReceived
 from headrace.policy.pricing import BackendState
+from headrace.policy.shared_limit import SharedLimit
 from headrace.policy.state import AttemptState, RequestState
 
 SPARE: Final = 0.02  # of a limit: kept back
-UPWARDS: Final = 0.1  # of the way to a level that is higher than ours
-MAX_AGE_S: Final = 120.0  # of a header's attempt: an older one is not believed
 SIGNAL: Final = "quota"  # first part of the names of such signals
 REMAINING, RESET = "remaining", "reset"
 REQUESTS, TOKENS = "requests", "tokens"
@@ -59,53 +58,24 @@ class Need(NamedTuple):
     owed: float
 
 
-class _Limit:
-    """One bucket, and what was taken from it at any time within the last `MAX_AGE_S`."""
-
-    __slots__ = ("bucket", "minute", "sums", "times_s")
-
-    def __init__(self, bucket: Bucket, window: str) -> None:
-        self.bucket = bucket
-        self.minute = window == "minute"
-        self.times_s = [0.0]
-        self.sums = [0.0]
-
-    def take(self, now_s: float, amount: float) -> None:
-        """Take so much, or give it back."""
-        self.bucket.take(now_s, amount)
-        self.times_s.append(now_s)
-        self.sums.append(self.sums[-1] + amount)
-        half = len(self.times_s) // 2
-        if half > 64 and self.times_s[half] < now_s - MAX_AGE_S:
-            del self.times_s[:half], self.sums[:half]
-
-    def remained(self, now_s: float, as_of_s: float, remaining: float) -> None:
-        """The provider says what remained at a time, whatever was taken at that instant included."""
-        at = bisect_right(self.times_s, as_of_s) - 1
-        if at < 0 or now_s - as_of_s > MAX_AGE_S:
-            return
-        believed = self.bucket.level(now_s)
-        level = remaining - (self.sums[-1] - self.sums[at]) + self.bucket.refill(now_s - as_of_s)
-        step = level - believed
-        self.bucket.set(now_s, believed + (step if step < 0.0 else UPWARDS * step))
-
-
 class QuotaAccount:
     """One quota.
 
     Attributes:
         name: of the quota, or of the only backend that draws from it.
         mask: the backends that draw from it, as a bit mask of their indexes.
-        owed: tokens that live attempts are expected to be debited for yet.
     """
 
-    def __init__(self, name: str, quota: Quota) -> None:
+    def __init__(self, name: str, quota: Quota, interval_s: float) -> None:
+        """
+        Args:
+            interval_s: between two reports of engines that share it.
+        """
         self.name = name
         self.mask = 0
-        self.owed = 0.0
         self._quota = quota
         self._limits = {
-            (of, window): _Limit(bucket, window)
+            (of, window): SharedLimit(f"{name}.{of}.{window}", bucket, window == "minute", interval_s)
             for of in (REQUESTS, TOKENS)
             for window, bucket in quota.buckets(of).items()
         }
@@ -118,6 +88,10 @@ class QuotaAccount:
         if before._quota == self._quota:
             self._limits, self._booked = before._limits, before._booked
             self._requests, self._tokens = before._requests, before._tokens
+            return
+        for key, limit in self._limits.items():
+            if key in before._limits:
+                limit.inherit(before._limits[key])
 
     def reserved_output(self, ceiling: int | None) -> int:
         """Output tokens that are taken at admission for a request with this ceiling."""
@@ -139,47 +113,42 @@ class QuotaAccount:
         admitted, later = self.need(request)
         wait_s = 0.0
         for limit in self._requests:
-            wait_s = max(wait_s, limit.bucket.wait_s(now_s, 1.0))
+            wait_s = max(wait_s, limit.wait_s(now_s, 1.0))
         for limit in self._tokens:
-            bucket = limit.bucket
-            asked = min(admitted + later + SPARE * bucket.limit, bucket.limit) + self.owed
-            wait_s = max(wait_s, bucket.wait_s(now_s, asked))
+            wait_s = max(wait_s, limit.wait_s(now_s, admitted + later, SPARE * limit.bucket.limit))
         return wait_s
 
     def fill(self, now_s: float) -> float:
         """How much of its scarcest limit is free, as a fraction of it: at most 1, negative if too much was taken."""
-        limits = [(limit.bucket.level(now_s) - self.owed) / limit.bucket.limit for limit in self._tokens]
-        limits += [limit.bucket.level(now_s) / limit.bucket.limit for limit in self._requests]
-        return min(limits, default=1.0)
+        return min((each.level(now_s) / each.bucket.limit for each in self._limits.values()), default=1.0)
 
     def booked(self, now_s: float, attempt: AttemptState) -> None:
         """An attempt is dispatched: reserve what it needs."""
         need = self.need(attempt.request)
         self._booked[attempt.attempt_id] = need
-        self.owed += need.owed
         for limit in self._requests:
             limit.take(now_s, 1.0)
         for limit in self._tokens:
-            limit.take(now_s, need.admitted)
+            limit.take(now_s, need.admitted, need.owed)
 
     def ended(self, now_s: float, attempt: AttemptState, used_tokens: float, cached_tokens: float) -> None:
         """An attempt is over: settle what it used."""
-        need = self._settled(attempt)
+        need = self._booked.pop(attempt.attempt_id, None)
         if need is None:
             return
         used = used_tokens if self._quota.count_cached else used_tokens - cached_tokens
         if not self._quota.true_up and self._quota.reserve_output is not False:
             used = need.admitted - (0.0 if self._quota.count_cached else cached_tokens)
         for limit in self._tokens:
-            limit.take(now_s, used - need.admitted)
+            limit.take(now_s, used - need.admitted, -need.owed if self._booked else -limit.owed)
 
     def refused(self, now_s: float, attempt: AttemptState) -> None:
         """The provider did not take an attempt; see the module."""
-        need = self._settled(attempt)
+        need = self._booked.pop(attempt.attempt_id, None)
         if need is not None:
             for limit in self._tokens:
-                if not limit.minute:
-                    limit.take(now_s, -need.admitted)
+                back = 0.0 if limit.minute else need.admitted
+                limit.take(now_s, -back, -need.owed if self._booked else -limit.owed)
 
     def told(self, now_s: float, event: SignalReceived) -> None:
         """A rate-limit header came."""
@@ -192,11 +161,14 @@ class QuotaAccount:
         else:
             limit.remained(now_s, event.as_of_s, event.value)
 
-    def _settled(self, attempt: AttemptState) -> Need | None:
-        need = self._booked.pop(attempt.attempt_id, None)
-        if need is not None:
-            self.owed = self.owed - need.owed if self._booked else 0.0
-        return need
+    def draws(self, now_s: float) -> list[PeerDraw]:
+        """What we draw from each of its limits."""
+        return [limit.draw(now_s) for limit in self._limits.values()]
+
+    def drawn_elsewhere(self, now_s: float, event: PeersReported) -> None:
+        """Other engines say what they draw."""
+        for limit in self._limits.values():
+            limit.drawn_elsewhere(now_s, event.as_of_s, event.told, event.draws)
 
 
 class Quotas:
@@ -273,6 +245,15 @@ class Quotas:
         if account is not None:
             account.refused(now_s, attempt)
 
+    def draws(self, now_s: float) -> tuple[PeerDraw, ...]:
+        """What we draw from every limit."""
+        return tuple(draw for account in self.accounts for draw in account.draws(now_s))
+
+    def drawn_elsewhere(self, now_s: float, event: PeersReported) -> None:
+        """Other engines say what they draw."""
+        for account in self.accounts:
+            account.drawn_elsewhere(now_s, event)
+
     def told(self, now_s: float, event: SignalReceived) -> bool:
         """A signal came; returns whether it was a rate-limit header of a quota."""
         account = self._by_name.get(event.backend)
@@ -294,7 +275,7 @@ def declared_quotas(fleet: Fleet, backends: tuple[BackendState, ...]) -> Quotas 
             of.append(None)
             continue
         name = quota.name or backend.name
-        account = accounts.setdefault(name, QuotaAccount(name, quota))
+        account = accounts.setdefault(name, QuotaAccount(name, quota, fleet.peers.interval_s))
         account.mask |= 1 << state.index
         of.append(account)
     names = [backend.name for backend in backends]

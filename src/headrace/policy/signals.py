@@ -121,7 +121,7 @@ class SignalBoard:
         """Other generations of this engine have this on the same backends, and may have changed their breakers."""
         self._peers.beside(loads)
         for backend in self._backends:
-            backend.look_again()
+            backend.touched()
         self.weigh(self._weighed_s)
 
     def inherit(self, before: SignalBoard) -> None:

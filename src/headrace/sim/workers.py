@@ -39,6 +39,7 @@ from headrace.policy import (
     SetTimer,
     SignalReceived,
     TimerFired,
+    signed,
     summed,
 )
 
@@ -59,7 +60,7 @@ class Workers:
         self.engines = engines
         self._dealt = dealt
         self._worker_of: dict[int, int] = {}
-        self._said: list[PeersReported] = [engine.report() for engine in engines]
+        self._said: list[PeersReported] = self._reports()
 
     def handle(self, now_s: float, event: AnyEvent) -> list[AnyAction]:
         """Give an event to the worker that it concerns, or a change of the fleet to all of them.
@@ -79,12 +80,16 @@ class Workers:
         return self._ask(now_s, *self._unnumbered(event))
 
     def _exchange(self, now_s: float) -> list[AnyAction]:
-        said, self._said = self._said, [engine.report() for engine in self.engines]
+        said, self._said = self._said, self._reports()
         actions: list[AnyAction] = []
         for worker in range(len(self.engines)):
             others = [report for number, report in enumerate(said) if number != worker]
-            actions += self._ask(now_s, worker, summed(min((each.as_of_s for each in others), default=now_s), others))
+            as_of_s = min((each.as_of_s for each in others), default=now_s)
+            actions += self._ask(now_s, worker, summed(as_of_s, others, str(worker)))
         return actions
+
+    def _reports(self) -> list[PeersReported]:
+        return [signed(engine.report(), str(worker)) for worker, engine in enumerate(self.engines)]
 
     def _unnumbered(self, event: FirstToken | Finished | AttemptFailed | TimerFired) -> tuple[int, AnyEvent]:
         """The worker of an event, and the event as that worker numbers it."""
