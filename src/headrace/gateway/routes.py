@@ -19,12 +19,13 @@ from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.crew import Crew, Page, Shown
 from headrace.gateway.driver import JSON, Gateway
 from headrace.gateway.families import set_families
+from headrace.gateway.front import ClientServer
 from headrace.gateway.health import LIVE, readiness
 from headrace.gateway.openapi import OpenApiPage
 from headrace.gateway.reload import Reloader
 from headrace.gateway.responses_socket import ResponsesSockets
 from headrace.gateway.stored_routes import StoredRoutes
-from headrace.http import Exchange, Handler, Server, header_lines, wants_websocket
+from headrace.http import Exchange, Handler, header_lines, wants_websocket
 from headrace.telemetry import render
 from headrace.wire import WIRE_ERRORS, ApiName, shaped_error
 
@@ -63,7 +64,7 @@ class Routes:
         Args:
             crew: the workers for which this one answers; None: it is alone.
         """
-        self.server: Server | None = None
+        self.server: ClientServer | None = None
         self.draining = False
         self.crew = crew or Crew()
         self.reloader: Reloader | None = None

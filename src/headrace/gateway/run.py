@@ -16,6 +16,8 @@ from headrace.gateway.books import Journal, Ledger
 from headrace.gateway.crew import Crew, Shown
 from headrace.gateway.driver import Engine, Gateway
 from headrace.gateway.entrance import Entrance, is_loopback
+from headrace.gateway.fitting import Fittings
+from headrace.gateway.front import ClientServer, Front
 from headrace.gateway.onlooker import Onlooker, told
 from headrace.gateway.peering import Peering
 from headrace.gateway.reload import FleetFile, Reloader
@@ -45,7 +47,7 @@ class RunningGateway:
         self,
         routes: Routes,
         gateway: Gateway,
-        server: Server,
+        server: ClientServer,
         admin: Server | None,
         tokens: Tokens,
         peering: Peering | None,
@@ -140,6 +142,7 @@ async def start_gateway(
     crew: Crew | None = None,
     fleet_file: FleetFile | None = None,
     resumed_of: Callable[[Fleet], list[PeriodResumed]] = lambda fleet: [],
+    front: Front | None = None,
     entrance: Entrance | None = None,
 ) -> RunningGateway:
     """Listen for clients on `port` and for operators on `admin_port` (0: any free one; None: no admin port).
@@ -154,6 +157,7 @@ async def start_gateway(
         crew: the workers that listen on the same ports; None: this one is alone.
         fleet_file: is looked at for another fleet while it runs; the engine must be `policy.Generations`.
         resumed_of: where the periods of another fleet stand.
+        front: by which clients come; None: HTTP.
         entrance: who may come in; None: whoever can reach it.
 
     Raises:
@@ -165,7 +169,15 @@ async def start_gateway(
     entrance = entrance or Entrance()
     access = Access(fleet, entrance.keys, entrance.accounts)
     gateway = Gateway(
-        fleet, engine, ledger, journal=record, clock=clock, run_id=ledger.run_id, round_s=round_s, access=access
+        fleet,
+        engine,
+        ledger,
+        journal=record,
+        clock=clock,
+        run_id=ledger.run_id,
+        round_s=round_s,
+        fittings=Fittings if front is None else front.fittings,
+        access=access,
     )
     for event in resumed:
         gateway.tell(event)
@@ -184,7 +196,11 @@ async def start_gateway(
         routes.reloader = Reloader(gateway, fleet_file, tokens, replaced=replaced, resumed=resumed_of)
     listen = partial(serve, limits=_http_limits(fleet), refusal=refusal, reuse_port=crew.workers > 1)
     context = None if entrance.certificates is None else entrance.certificates.context
-    server = await listen(routes.public, host, port, rounds=gateway.rounds, ssl=context)
+    server: ClientServer
+    if front is None:
+        server = await listen(routes.public, host, port, rounds=gateway.rounds, ssl=context)
+    else:
+        server = await front.listen(routes, gateway, host, port)
     routes.server = server
     admin_handler = routes.admin if entrance.admin_key is None else entrance.admin_key.guard(routes.admin)
     admin_context = None if is_loopback(entrance.admin_host) else context
@@ -200,7 +216,7 @@ async def start_gateway(
     for link in gateway.links.values():
         link.pool.warm_up()
     _keep_memory()
-    secured = [each for each, ssl in ((server, context), (admin, admin_context)) if each is not None and ssl]
+    secured = [each for each, ssl in ((server, context), (admin, admin_context)) if isinstance(each, Server) and ssl]
     watch = Watch(_looks(entrance, secured, crew))
     running = RunningGateway(routes, gateway, server, admin, tokens, peering, watch, watchers, onlooker)
     running.show()
