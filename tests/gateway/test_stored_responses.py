@@ -105,6 +105,18 @@ def test_the_store_keeps_to_its_bounds_and_forgets_the_oldest_unused() -> None:
     assert len(store) == 1, "what is too large for all of it drives nobody out"
 
 
+@pytest.mark.parametrize("ends_as", ["response.completed", "response.incomplete"])
+def test_of_a_stream_only_its_end_is_kept(ends_as: str) -> None:
+    """Its end holds the whole answer: what came before it took ten times its room."""
+    store = ResponseStore(max_entries=2, max_bytes=50_000)
+    delta = json.dumps({"type": "response.output_text.delta", "delta": f"\nevent: {ends_as}"})
+    deltas = f"event: response.output_text.delta\ndata: {delta}\n\n" * 100
+    end = json.dumps({"type": ends_as, "response": json.loads(answer("resp_1"))})
+    store.keep(b"", b'{"input":"i"}', f"{deltas}event: {ends_as}\ndata: {end}\n\n".encode())
+    assert store.size_bytes < 1000
+    assert json.loads(store.response(b"", "resp_1") or b"") == json.loads(answer("resp_1"))
+
+
 def test_items_go_on_as_they_came() -> None:
     store = ResponseStore(max_entries=2, max_bytes=50_000)
     store.keep(b"", b'{"input":[{"type":"x","n":1.50}]}', b'{"id": "resp_1","output":[{"type":"reasoning","z":[ 1 ]}]}')

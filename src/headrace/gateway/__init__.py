@@ -16,7 +16,8 @@ from headrace.gateway.front import ClientServer, Front
 from headrace.gateway.onlooker import Onlooker
 from headrace.gateway.periods import resumed_periods
 from headrace.gateway.reload import FleetFile
-from headrace.gateway.run import RunningGateway, start_gateway
+from headrace.gateway.run import RunningGateway
+from headrace.gateway.start import start_gateway
 
 __all__ = [
     "LOOPBACK",

@@ -40,6 +40,7 @@ _answers = msgspec.json.Decoder(_Answer)
 _events = msgspec.json.Decoder(_Event)
 _inputs = msgspec.json.Decoder(str | list[Raw])
 _ENDS = ("response.completed", "response.incomplete")
+_END_LINES = tuple(f"\nevent: {name}".encode() for name in _ENDS)
 
 
 class _Entry(NamedTuple):
@@ -110,6 +111,7 @@ class ResponseStore:
         Returns:
             The id that it is kept by; None: it is not.
         """
+        answer = _from_end_event(answer)
         found = _ID.search(answer)
         entry = _Entry(body, answer)
         if found is None or entry.size > self._max_bytes or not self._max_entries:
@@ -154,6 +156,12 @@ def input_items(fields: dict[str, Raw]) -> Items:
     if isinstance(found, str):
         return (Raw(msgspec.json.encode({"type": "message", "role": "user", "content": found})),)
     return tuple(found)
+
+
+def _from_end_event(answer: bytes) -> bytes:
+    """Without the events before the last, which holds all that they said; a stream that names no events stays whole."""
+    start = max(answer.rfind(line) for line in _END_LINES)
+    return answer[start + 1 :] if start >= 0 else answer
 
 
 def _response(answer: bytes) -> bytes | None:
