@@ -29,6 +29,7 @@ from drill import PORTS, SCRIPT, Tally, await_port, fleet_file, get, headrace, h
 PORT, ADMIN_PORT = 18290, 18291
 FAULTS = ("cut@5", "reset", "reset@9", "stall@4", "500", "500@6", "garbage", "malformed@3", "polite@7", "late@2", "cut")
 LOOK_S = 10.0
+STORE = "stored_responses = 1024\n"  # a cache that is full long before the second half: what grows then is growth
 console = Console()
 Look = tuple[float, float, int, int]  # seconds, MB, descriptors, tasks
 
@@ -41,7 +42,7 @@ def main(
     """Print what the gateway holds over time, and how its requests ended."""
     with tempfile.TemporaryDirectory(prefix="headrace-soak-") as folder:
         work = Path(folder)
-        fleet = fleet_file(work)
+        fleet = fleet_file(work, STORE)
         emulator = headrace("emulate", fleet, log=work / "emulate.log")
         with emulator, headrace(*_serve(work, fleet), log=work / "serve.log") as gateway:
             await_port(ADMIN_PORT)
