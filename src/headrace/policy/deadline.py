@@ -1,7 +1,9 @@
 """Deadlines of attempts: by when a first byte must have come, with one timer for all of a kind.
 
 Deadlines of one kind are equally far ahead, so they come due in the order in which they were made, and a queue holds
-them. What has ended or begun to answer is passed over at its head, so the queue never outgrows what is live by much.
+them. What has ended or begun to answer is passed over at its head. Behind one that waits long it would pile up, with
+all that an attempt holds: so whenever the queue has doubled, whatever waits no more is taken out of it. That costs a
+few steps per deadline, and the queue never holds more than twice what waits, and a few.
 """
 
 from __future__ import annotations
@@ -10,15 +12,18 @@ from collections import deque
 
 from headrace.policy.state import AttemptState
 
+FEW = 64
+
 
 class Deadlines:
     """Deadlines of one kind, each `timeout_s` after its attempt was made."""
 
-    __slots__ = ("_queue", "_timeout_s")
+    __slots__ = ("_full_at", "_queue", "_timeout_s")
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._queue: deque[tuple[float, AttemptState]] = deque()
+        self._full_at = FEW  # so many deadlines are looked through
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -26,6 +31,9 @@ class Deadlines:
     def add(self, now_s: float, attempt: AttemptState) -> float:
         """Set the deadline of an attempt that was just made; returns the earliest one."""
         self._pass_over()
+        if len(self._queue) >= self._full_at:
+            self._queue = deque(each for each in self._queue if each[1].waits)
+            self._full_at = FEW + 2 * len(self._queue)
         self._queue.append((now_s + self._timeout_s, attempt))
         return self._queue[0][0]
 
