@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from headrace.dashboard.fold import Fold
 from headrace.dashboard.pages import page_files
 from headrace.dashboard.ring import Ring
 from headrace.dashboard.seen import Slice, together
-from headrace.dashboard.what_if import answer
+from headrace.dashboard.what_if import TRIED_REQUESTS, answer
 from headrace.errors import ConfigError
 from headrace.fleet import Fleet
 from headrace.policy import Arrived
@@ -78,7 +79,7 @@ def test_what_if_says_of_a_simulated_past_what_happened_in_it() -> None:
     result = simulated(ring, 300.0)
     calls = b"".join(encode_entry(*call) for call in ring.take())
     fleet = sample_fleet()
-    told = answer(Asked("fast", 0.3, [(0.0, len(calls))]), fleet, [(0.0, calls)])
+    told = answer(Asked("fast", 0.3, [(0.0, len(calls))]), fleet, [(0.0, calls)], inf)
     real, same, other = told.columns
     shares = result.metrics.shares["fast"]
     assert real.realized == pytest.approx(shares.realized, abs=1e-3)
@@ -87,6 +88,8 @@ def test_what_if_says_of_a_simulated_past_what_happened_in_it() -> None:
     assert other.realized is not None
     assert same.realized < other.realized
     assert sum(real.pools.values()) == sum(pool.requests for pool in result.metrics.pools.values())
+    hurried = answer(Asked("fast", 0.3, [(0.0, len(calls))]), fleet, [(0.0, calls)], 0.0)
+    assert (hurried.requests, hurried.of) == (TRIED_REQUESTS, told.of), "the newest, of those that there are"
 
 
 def test_slices_of_workers_add_up(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ Three columns from the same requests, measured by the same `metrics.RunMetrics`:
 *same* simulated at the present target, and *other* simulated at the one asked for. The difference between real and same
 is the simulator's error on this traffic, and it stands beside the answer; that between same and other is the answer.
 
-The requests are those that have ended and whose output the backends counted. They come when they came (no sessions),
-and no prompt is taken to begin like another: the ring keeps no prefixes.
+The requests are those that have ended and whose output the backends counted: of them the newest, as many as can be run
+while somebody waits, which a first run of a few of them tells. They come when they came (no sessions), and no prompt is
+taken to begin like another: the ring keeps no prefixes.
 
 Run as a process: `python -m headrace.dashboard.what_if`, the wish, the fleet and the calls on stdin, JSON on stdout.
 """
@@ -35,7 +36,10 @@ from headrace.sim import simulate
 from headrace.workload import Request
 
 LAST_S: Final = 3600.0
-MOST_REQUESTS: Final = 4000  # the newest: two runs of so many take about two seconds
+MOST_REQUESTS: Final = 4000
+TRIED_REQUESTS: Final = 250
+ANSWER_S: Final = 3.0  # for all of it; the process takes about one more to start
+RUNS: Final = 2.3  # two, and what becomes of them
 NICE: Final = 10
 SECONDS_PER_HOUR: Final = 3600.0
 
@@ -76,23 +80,36 @@ class Answer(msgspec.Struct):
     columns: list[Column]
 
 
-def answer(asked: Asked, fleet: Fleet, workers: list[tuple[float, bytes]]) -> Answer:
-    """Read the calls, and run the requests again."""
+def answer(asked: Asked, fleet: Fleet, workers: list[tuple[float, bytes]], within_s: float = ANSWER_S) -> Answer:
+    """Read the calls, and run the requests again: the newest, as many as fit into the time, a few at least."""
     began_s = time.perf_counter()
     found = sorted(_ended(fleet, workers), key=lambda seen: seen.arrived_unix_s)
     recent = [seen for seen in found if seen.arrived_unix_s >= found[-1].arrived_unix_s - LAST_S]
-    run = recent[-MOST_REQUESTS:]
-    if not run:
+    if not recent:
         return Answer(asked.share, 0, 0, 0.0, time.perf_counter() - began_s, [])
+    run = _as_many_as_fit(fleet, recent, began_s + within_s)
     zero = run[0].arrived_unix_s
     span_s = max(run[-1].arrived_unix_s - zero, 1.0)
     there = fleet.shares[asked.share].target
     columns = [_column("real", fleet, asked.share, _real(fleet, run, zero), span_s)]
     for name, target in (("same", there), ("other", asked.target)):
         other = with_target(fleet, asked.share, target)
-        result = simulate(other, _requests(run, zero), load_policy(fleet.policy))
-        columns.append(_column(name, other, asked.share, result.metrics, span_s))
+        columns.append(_column(name, other, asked.share, _simulated(other, run), span_s))
     return Answer(asked.share, len(run), len(recent), span_s, time.perf_counter() - began_s, columns)
+
+
+def _as_many_as_fit(fleet: Fleet, recent: list[Seen], until_s: float) -> list[Seen]:
+    """The newest requests, as many as can be run twice by then at the pace of a few of them."""
+    tried = recent[-TRIED_REQUESTS:]
+    began_s = time.perf_counter()
+    _simulated(fleet, tried)
+    now_s = time.perf_counter()
+    fit = min(MOST_REQUESTS, len(tried) * (until_s - now_s) / (RUNS * max(now_s - began_s, 1e-6)))
+    return recent[-max(len(tried), int(fit)) :]
+
+
+def _simulated(fleet: Fleet, run: list[Seen]) -> RunMetrics:
+    return simulate(fleet, _requests(run, run[0].arrived_unix_s), load_policy(fleet.policy)).metrics
 
 
 def with_target(fleet: Fleet, share: str, target: float) -> Fleet:

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from headrace.epp.messages import ENDPOINT, SERVICE
+from headrace.epp.ext_proc import SERVICE
+from headrace.epp.messages import ENDPOINT
 from headrace.fleet import Backend, Fleet
 
 TYPE = "type.googleapis.com/envoy."

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-
 from headrace.epp.carried import Carried, CarriedPool
+from headrace.epp.ext_proc import Told
 from headrace.epp.messages import (
     Head,
     Lines,
@@ -114,7 +113,7 @@ class EnvoyExchange(Exchange):
         self._carried = Carried(pool, sink, self._reading)
         return self._carried
 
-    def told(self, message: ProcessingRequest) -> None:
+    def told(self, message: Told) -> None:
         """Envoy tells of its response."""
         carried = self._carried
         if carried is None or self._said:
@@ -130,7 +129,7 @@ class EnvoyExchange(Exchange):
             self._response_trailers = True
             carried.end()
 
-    def _told_head(self, carried: Carried, message: ProcessingRequest) -> None:
+    def _told_head(self, carried: Carried, message: Told) -> None:
         head, ends = read_head(message.response_headers), message.response_headers.end_of_stream
         if not ends:
             self._offered = head.headers

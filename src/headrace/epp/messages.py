@@ -12,30 +12,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
-from envoy.service.ext_proc.v3.external_processor_pb2 import (
+from google.protobuf.struct_pb2 import Struct
+
+from headrace.epp.ext_proc import (
+    FULL_DUPLEX_STREAMED,
+    OVERWRITE_IF_EXISTS_OR_ADD,
     BodyMutation,
     BodyResponse,
     CommonResponse,
     HeaderMutation,
     HeadersResponse,
-    HttpHeaders,
+    HeaderValue,
+    HeaderValueOption,
     ImmediateResponse,
-    ProcessingRequest,
     ProcessingResponse,
     StreamedBodyResponse,
+    Told,
     TrailersResponse,
 )
-from google.protobuf.struct_pb2 import Struct
 
-SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 ENDPOINT = "x-gateway-destination-endpoint"
 ENDPOINT_METADATA = "envoy.lb"
 SUBSET, SUBSET_METADATA = "x-gateway-destination-endpoint-subset", "envoy.lb.subset_hint"
 FILTER = "envoy.filters.http.ext_proc"
 DETAILS = "response.code_details"
 MAX_PIECE_BYTES = 60_000  # other data planes than Envoy take pieces of 64 KiB at most
-_FULL_DUPLEX = 4  # ProcessingMode.BodySendMode.FULL_DUPLEX_STREAMED
 _KEPT = ("x-envoy-", "x-request-id", ":")  # Envoy's own
 
 Lines = list[tuple[str, bytes]]
@@ -48,7 +49,7 @@ class Head(NamedTuple):
     headers: dict[bytes, bytes]
 
 
-def read_head(told: HttpHeaders) -> Head:
+def read_head(told: Told) -> Head:
     """The head that Envoy tells of."""
     head = Head({}, {})
     for each in told.headers.headers:
@@ -68,13 +69,13 @@ def read_lines(head: bytes) -> Lines:
     return [(name.decode("latin-1"), value) for name, _, value in lines if name]
 
 
-def code_details(told: ProcessingRequest) -> str:
+def code_details(told: Told) -> str:
     """Where a response comes from, as Envoy says it; empty: it does not say."""
     found = told.attributes.get(FILTER)
     return "" if found is None or DETAILS not in found else str(found[DETAILS])
 
 
-def subset(told: ProcessingRequest) -> frozenset[str] | None:
+def subset(told: Told) -> frozenset[str] | None:
     """The endpoints that may be picked; None: all."""
     hint = told.metadata_context.filter_metadata.get(SUBSET_METADATA)
     if hint is None or SUBSET not in hint:
@@ -84,12 +85,12 @@ def subset(told: ProcessingRequest) -> frozenset[str] | None:
     return frozenset(str(endpoint).strip() for endpoint in each if str(endpoint).strip())
 
 
-def in_full_duplex(told: ProcessingRequest) -> bool:
+def in_full_duplex(told: Told) -> bool:
     """Whether bodies come as this picker takes them; True where Envoy does not say."""
     if not told.HasField("protocol_config"):
         return True
     modes = told.protocol_config
-    return bool(modes.request_body_mode == modes.response_body_mode == _FULL_DUPLEX)
+    return bool(modes.request_body_mode == modes.response_body_mode == FULL_DUPLEX_STREAMED)
 
 
 def sent_on(lines: Lines, before: Iterable[bytes], endpoint: str) -> bytes:
@@ -138,12 +139,11 @@ def answered_here(status: int, lines: Lines, body: bytes) -> bytes:
     return _bytes(ProcessingResponse(immediate_response=said))
 
 
-def _mutation(lines: Lines, before: Iterable[bytes]) -> HeaderMutation:
-    overwrite = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+def _mutation(lines: Lines, before: Iterable[bytes]) -> Any:
     kept = {name for name, _ in lines}
     removed = [name for each in before if (name := each.decode("latin-1")) not in kept and not name.startswith(_KEPT)]
     options = [
-        HeaderValueOption(header=HeaderValue(key=name, raw_value=value), append_action=overwrite)
+        HeaderValueOption(header=HeaderValue(key=name, raw_value=value), append_action=OVERWRITE_IF_EXISTS_OR_ADD)
         for name, value in lines
     ]
     return HeaderMutation(set_headers=options, remove_headers=removed)

@@ -10,12 +10,11 @@ import errno
 from typing import Any
 
 import grpc
-from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from headrace.epp.carried import CarriedPool, carry
 from headrace.epp.exchange import EnvoyExchange
-from headrace.epp.messages import SERVICE
+from headrace.epp.ext_proc import SERVICE, ProcessingRequest
 from headrace.epp.stream import Stream
 from headrace.gateway import ClientServer, Gateway
 from headrace.gateway.attempt import GatewayRequest

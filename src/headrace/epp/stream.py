@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
-from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 
 from headrace.epp.exchange import EnvoyExchange
+from headrace.epp.ext_proc import Told
 from headrace.epp.messages import Head, Lines, answered_here, in_full_duplex, read_head, read_lines, subset
 from headrace.gateway.routes import refusal
 from headrace.http import Handler
@@ -77,7 +77,7 @@ class Stream:
 
     # what Envoy says
 
-    def _told(self, message: ProcessingRequest) -> None:
+    def _told(self, message: Told) -> None:
         kind = message.WhichOneof("request")
         if self._refused:
             return
@@ -90,7 +90,7 @@ class Stream:
         elif self._exchange is not None:
             self._exchange.told(message)
 
-    def _begin(self, message: ProcessingRequest) -> None:
+    def _begin(self, message: Told) -> None:
         self._head = read_head(message.request_headers)
         self._allowed = subset(message)
         if not in_full_duplex(message):

@@ -8,15 +8,21 @@ told to the operator once and counted. Ledger records wait in memory and are tri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from headrace.errors import CapacityError
+from headrace.fleet import Fleet
 from headrace.gateway.telemetry import Telemetry
-from headrace.ledger import Terms
+from headrace.ledger import Terms, fleet_terms
 from headrace.metrics import Metric
-from headrace.policy import AnyAction, AnyEvent
+from headrace.policy import AnyAction, AnyEvent, Dispatch, DispatchReason
 from headrace.telemetry import tell
+from headrace.wire import Usage
 
+if TYPE_CHECKING:
+    from headrace.gateway.attempt import Attempt
+
+FIRST = DispatchReason.FIRST.value
 MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 LEDGER_RETRY_S = 10.0
 
@@ -97,6 +103,42 @@ class Books:
     def fault(self) -> str:
         """Why the ledger cannot be written now; empty: it can."""
         return self._fault
+
+    def agree(self, fleet: Fleet) -> None:
+        """What comes from now on is on the terms of this fleet."""
+        self._ledger.agree(fleet_terms(fleet))
+
+    def opened(self, now_s: float, attempt: Attempt, action: Dispatch) -> None:
+        """An attempt is about to be sent."""
+        request, lowered = attempt.request, action.max_output_tokens
+        self._ledger.opened(
+            action.attempt_id,
+            action.request_id,
+            action.backend,
+            request.workload_class,
+            now_s,
+            input_tokens=request.input_tokens,
+            reserved_output_tokens=request.max_output_tokens if lowered is None else lowered,
+            api=request.api,
+            reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
+            tenant=request.tenant,
+            key="" if request.caller is None else request.caller.key,
+        )
+
+    def closed(self, now_s: float, attempt_id: int, status: str, usage: Usage | None, delivered_tokens: int) -> None:
+        """An attempt has ended; without its backend's usage, so many tokens are known to have been delivered."""
+        if usage is None:
+            self._ledger.closed(attempt_id, status, now_s, delivered_output_tokens=delivered_tokens)
+            return
+        self._ledger.closed(
+            attempt_id,
+            status,
+            now_s,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+            delivered_output_tokens=usage.output_tokens,
+        )
 
     def write(self) -> None:
         """Before the bytes of a round leave: put on record what they do. After a fault the sweep tries again."""

@@ -13,12 +13,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from math import ceil
 from typing import Protocol
 
-from headrace.errors import CapacityError, DeadlinePassed, HeadraceError, InvariantError, UnknownModel
+from headrace.errors import DeadlinePassed, HeadraceError, InvariantError
 from headrace.fleet import Fleet
-from headrace.gateway.access import Access, refusal_lines, stated_lines
+from headrace.gateway.access import Access, stated_lines
 from headrace.gateway.attempt import Attempt, GatewayRequest
 from headrace.gateway.backends import BackendLink, link_backends
 from headrace.gateway.books import Books, Journal, Ledger
@@ -28,11 +27,11 @@ from headrace.gateway.guards import guarded
 from headrace.gateway.intake import Intake
 from headrace.gateway.quota_signals import quota_signals
 from headrace.gateway.recognition import Recognizer
+from headrace.gateway.refusals import refused, rejected
 from headrace.gateway.rescue import Rescue
 from headrace.gateway.rescuer import Rescuer
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
-from headrace.ledger import fleet_terms
 from headrace.policy import (
     EARLY_S,
     AnyAction,
@@ -42,7 +41,6 @@ from headrace.policy import (
     Cancel,
     ClientGone,
     Dispatch,
-    DispatchReason,
     End,
     EngineView,
     Enqueue,
@@ -53,15 +51,12 @@ from headrace.policy import (
     FleetReplaced,
     PeersReported,
     Reject,
-    RejectReason,
     SetTimer,
     TimerFired,
 )
-from headrace.wire import ApiName, Usage, encode_error, shaped_error, wire_error
+from headrace.wire import ApiName, Usage
 from headrace.wire.prompt_blocks import BLOCK_TOKENS, prompt_blocks
 
-FIRST = DispatchReason.FIRST.value
-JSON = header_lines((b"content-type", b"application/json"))
 HTTP_ERROR = 400
 
 
@@ -121,11 +116,10 @@ class Gateway:
         self.telemetry = Telemetry(fleet, run_id)
         self.run_id = run_id.encode()
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
-        self._ledger = ledger
         self._rescuer = Rescuer(self.fittings, self.telemetry)
         self._books = Books(ledger, journal, self.telemetry)
         self.telemetry.sources.append(self.access.metrics)
-        ledger.agree(fleet_terms(fleet))
+        self._books.agree(fleet)
         ledger.defer(self.rounds.wake)
         self._clock = clock
         self._start_s = clock()
@@ -154,7 +148,7 @@ class Gateway:
         self.access.use(fleet)
         self.intake.use(fleet, self.recognizer)
         self._sees_prefixes = _sees_prefixes(fleet)
-        self._ledger.agree(fleet_terms(fleet))
+        self._books.agree(fleet)
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
         self.telemetry.use(fleet)
         for request in self._requests.values():
@@ -259,12 +253,9 @@ class Gateway:
 
     def refuse(self, exchange: Exchange, error: HeadraceError, api: ApiName = "chat") -> None:
         """Answer with an error in the shape of the API that was asked."""
-        self.telemetry.refuse(wire_error(error).label)
-        status, body = encode_error(error, api)
-        headers = JSON
-        if isinstance(error, CapacityError):
-            headers += b"retry-after: %d\r\n" % max(1, ceil(error.retry_after_s))
-        exchange.respond(status, headers + refusal_lines(error), body)
+        refusal = refused(error, api)
+        self.telemetry.refuse(refusal.label)
+        exchange.respond(*refusal[:3])
 
     def _client_gone(self, request: GatewayRequest) -> None:
         request.client_gone = True
@@ -282,19 +273,7 @@ class Gateway:
         if lowered is not None:
             attempt.lowered = lowered, self.fittings.lowered(request, attempt.link, lowered)
         self._attempts[action.attempt_id] = attempt
-        self._ledger.opened(
-            action.attempt_id,
-            action.request_id,
-            action.backend,
-            request.workload_class,
-            now_s,
-            input_tokens=request.input_tokens,
-            reserved_output_tokens=request.max_output_tokens if lowered is None else lowered,
-            api=request.api,
-            reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
-            tenant=request.tenant,
-            key="" if request.caller is None else request.caller.key,
-        )
+        self._books.opened(now_s, attempt, action)
         self.telemetry.dispatched(request, attempt, action)
         attempt.send()
 
@@ -323,19 +302,10 @@ class Gateway:
         self.telemetry.rejected(request, action.reason)
         if request.fallbacks:
             return  # another model is asked when this request has ended
-        if action.reason is RejectReason.NO_ROUTE:
-            error = UnknownModel("no route of this fleet serves the request", "model")
-            self.refuse(request.exchange, error, request.api)
-            return
-        if action.reason is RejectReason.UNFIT and request.refusal is not None:
-            request.exchange.respond(request.refusal[0], JSON, request.refusal[1])
-            return
-        row, message = wire_error(CapacityError("")), _rejection(action.reason)
-        ours = action.reason in (RejectReason.QUEUE_FULL, RejectReason.SHED, RejectReason.BUDGET_SPENT)
-        status = 429 if ours else row.status
-        headers = JSON + b"retry-after: %d\r\n" % max(1, round(action.retry_after_s))
-        body = shaped_error(request.api, status, message, row.wire_type, row.code)
-        request.exchange.respond(status, headers, body)
+        refusal = rejected(request, action)
+        if refusal.label:
+            self.telemetry.refuse(refusal.label)
+        request.exchange.respond(*refusal[:3])
 
     def _enqueue(self, now_s: float, action: Enqueue) -> None:
         """The request waits in the engine: nothing to do here."""
@@ -455,18 +425,7 @@ class Gateway:
         self.telemetry.attempt_ended(attempt, outcome, now_s, usage, delivered or 0)
         attempt.forget()
         self.access.charge(attempt.request, attempt.link.name, status, usage, delivered or 0)
-        if usage is not None:
-            self._ledger.closed(
-                attempt.attempt_id,
-                status,
-                now_s,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cached_input_tokens=usage.cached_input_tokens,
-                delivered_output_tokens=usage.output_tokens,
-            )
-            return
-        self._ledger.closed(attempt.attempt_id, status, now_s, delivered_output_tokens=delivered or 0)
+        self._books.closed(now_s, attempt.attempt_id, status, usage, delivered or 0)
 
     # time guards and the end
 
@@ -497,15 +456,3 @@ def _sees_prefixes(fleet: Fleet) -> bool:
     """Whether it is worth a look where prompts begin alike."""
     cached = any(pool.finds_prefixes for pool in fleet.pools.values())
     return cached and fleet.limits.prefix_index_entries > 0
-
-
-def _rejection(reason: RejectReason) -> str:
-    if reason is RejectReason.QUEUE_FULL:
-        return "too many requests wait already; try again after the time in retry-after"
-    if reason is RejectReason.SHED:
-        return "it would have waited too long here; try again after the time in retry-after"
-    if reason is RejectReason.QUEUE_TIMEOUT:
-        return "no backend became free in time; try again after the time in retry-after"
-    if reason is RejectReason.BUDGET_SPENT:
-        return "the budget for such requests is spent; try again after the time in retry-after"
-    return "no backend can answer now; try again after the time in retry-after"

@@ -16,9 +16,10 @@ from collections import deque
 from typing import NamedTuple
 
 from headrace.errors import CapacityError, HeadraceError, QuotaExceeded, UnknownResponse
-from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.driver import Gateway
 from headrace.gateway.intake import owner_of
 from headrace.gateway.lane import LaneExchange
+from headrace.gateway.refusals import JSON
 from headrace.http import CloseCode, Exchange, SocketLimits, WebSocket, accept, handshake_fault
 from headrace.wire import decode_head, shaped_error
 from headrace.wire.apis.responses import Create, prepared, read_create, stream_id_of

@@ -17,11 +17,12 @@ from headrace import __version__
 from headrace.errors import BodyTooLarge, HeadraceError, RequestError, UnknownEndpoint
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.crew import Crew, Page, Shown
-from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.driver import Gateway
 from headrace.gateway.families import set_families
 from headrace.gateway.front import ClientServer
 from headrace.gateway.health import LIVE, readiness
 from headrace.gateway.openapi import OpenApiPage
+from headrace.gateway.refusals import JSON
 from headrace.gateway.reload import Reloader
 from headrace.gateway.responses_socket import ResponsesSockets
 from headrace.gateway.stored_routes import StoredRoutes

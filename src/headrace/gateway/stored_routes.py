@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.gateway.driver import JSON, Gateway
+from headrace.gateway.driver import Gateway
 from headrace.gateway.intake import owner_of
+from headrace.gateway.refusals import JSON
 from headrace.http import Exchange
 from headrace.wire import shaped_error
 
