@@ -285,7 +285,7 @@ def run_rig(
     fleet_with: Callable[[Fleet], Fleet] = lambda fleet: fleet,
     entrance: Entrance | None = None,
     telemetry: TelemetrySettings | None = None,
-    seconds: float = 10,
+    seconds: float = 60,  # of a machine that has much else to do
 ) -> None:
     async def main() -> None:
         servers = []
