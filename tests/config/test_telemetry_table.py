@@ -16,7 +16,7 @@ from headrace.fleet import TelemetrySettings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/telemetry.md").read_text()
 # Shown with a value that is not the default, because that is None.
-EXAMPLES = frozenset(("access_log_file", "otlp_endpoint"))
+EXAMPLES = frozenset(("access_log", "access_log_file", "otlp_endpoint"))
 
 
 def test_the_page_shows_every_setting_and_the_defaults() -> None:
