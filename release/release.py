@@ -62,6 +62,7 @@ def main() -> None:
     """Build everything that a release is."""
     time_s = _commit_time_s()
     os.environ["SOURCE_DATE_EPOCH"] = str(time_s)
+    os.umask(0o022)  # a wheel keeps the modes of the files it is made of
     shutil.rmtree(DIST, ignore_errors=True)
     shutil.rmtree(ROOT / "build", ignore_errors=True)  # the wheel would take in what is left there
     locked = ("--build-constraints", LOCK, "--require-hashes", "--out-dir", DIST, "--no-create-gitignore", "--quiet")
