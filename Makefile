@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: docs setup envoy compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload soak bad-day clean chaos-real
+.PHONY: docs tools lock audit release setup envoy compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload soak bad-day clean chaos-real
 
 setup: $(STAMP)
 
@@ -51,7 +51,7 @@ test-clients: clients
 test-compiled: setup
 	rm -rf $(COPY)
 	mkdir -p $(COPY)
-	cp -r Makefile README.md pyproject.toml setup.py src tests examples docs benchmarks $(COPY)
+	cp -r Makefile README.md pyproject.toml requirements.lock setup.py release src tests examples docs benchmarks $(COPY)
 	find $(COPY) -name '*.so' -delete
 	$(BIN)/python -m pip install --quiet --editable '.[compile]'
 	cd $(COPY) && HEADRACE_COMPILE=1 $(abspath $(BIN))/python setup.py --quiet build_ext --inplace --force
@@ -63,8 +63,8 @@ fuzz: setup
 	HEADRACE_FUZZ_CASES=$${HEADRACE_FUZZ_CASES:-10000} $(BIN)/python -m pytest -n 2 tests/gateway/test_fuzz.py
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks setup.py
-	$(BIN)/ruff format --check src tests benchmarks setup.py
+	$(BIN)/ruff check src tests benchmarks release setup.py
+	$(BIN)/ruff format --check src tests benchmarks release setup.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -140,6 +140,26 @@ bad-day: setup
 docs: setup
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	$(BIN)/python -m mkdocs build --quiet --strict
+
+# What releases need, in an environment of its own beside the one that runs.
+TOOLS := .venv/tools
+tools: setup
+	test -x $(TOOLS)/bin/twine || ($(PYTHON) -m venv $(TOOLS) && \
+		$(TOOLS)/bin/python -m pip install --quiet 'uv>=0.9' 'pip-audit>=2.9' 'twine>=6' 'cyclonedx-bom>=7')
+
+# Every dependency with every extra, pinned with hashes. What is pinned stays, unless UPGRADE=1 or pyproject.toml moves it.
+lock: tools
+	$(TOOLS)/bin/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 --quiet \
+		--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+		$(if $(UPGRADE),--upgrade) --output-file requirements.lock
+
+# Known weaknesses of what is locked, as PyPI's advisories tell: it must be reachable.
+audit: tools
+	$(TOOLS)/bin/python release/audit.py
+
+# Of a commit, into `dist/`: sdist, wheel, CycloneDX bill of materials, SHA256SUMS; the same bytes each time.
+release: tools
+	$(TOOLS)/bin/python release/release.py
 
 clean:
 	rm -rf .venv build dist site .mypy_cache .ruff_cache .hypothesis

@@ -31,7 +31,10 @@ from typing import NamedTuple
 
 
 class HeadraceError(Exception):
-    """Base of every error that headrace raises on purpose."""
+    """Base of every error that headrace raises on purpose.
+
+    Remedy: look for the message on the gateway's standard error; report it if it is no fault of a document.
+    """
 
 
 class Fault(NamedTuple):
@@ -45,7 +48,10 @@ class Fault(NamedTuple):
 
 
 class ConfigError(HeadraceError):
-    """A document is wrong. `faults` holds everything that was found, not only the first thing."""
+    """A document is wrong. `faults` holds everything that was found, not only the first thing.
+
+    Remedy: change the document where each fault says; `headrace check` reads it as the gateway does.
+    """
 
     def __init__(self, source: str, faults: Sequence[Fault]) -> None:
         self.source = source
@@ -55,7 +61,10 @@ class ConfigError(HeadraceError):
 
 
 class TraceError(HeadraceError):
-    """A line of a trace, journal or ledger file cannot be read."""
+    """A line of a trace, journal or ledger file cannot be read.
+
+    Remedy: look at the line that the message names, or leave the file out.
+    """
 
     def __init__(self, path: str, line: int, message: str) -> None:
         self.path = path
@@ -65,7 +74,10 @@ class TraceError(HeadraceError):
 
 
 class RequestError(HeadraceError):
-    """The client's fault. `param` names the field of the request, when there is one."""
+    """The client's fault. `param` names the field of the request, when there is one.
+
+    Remedy: change the field; the same request again fails again.
+    """
 
     def __init__(self, message: str, param: str | None = None) -> None:
         self.param = param
@@ -73,35 +85,59 @@ class RequestError(HeadraceError):
 
 
 class BodyTooLarge(RequestError):
-    """The request body exceeds the limit of this gateway."""
+    """The request body exceeds the limit of this gateway.
+
+    Remedy: send less, or raise `max_body_bytes` of `[limits]`.
+    """
 
 
 class UnknownModel(RequestError):
-    """No route of the fleet serves the model that was asked for."""
+    """No route of the fleet serves the model that was asked for.
+
+    Remedy: ask for one of `/v1/models`, or add a route, or an alias in `[aliases]`.
+    """
 
 
 class UnknownResponse(RequestError):
-    """The conversation is to go on from a response that is not stored here, or not any more."""
+    """The conversation is to go on from a response that is not stored here, or not any more.
+
+    Remedy: send the whole conversation; `stored_responses` of `[limits]` says how many are kept.
+    """
 
 
 class UnknownEndpoint(RequestError):
-    """No endpoint has this path and method."""
+    """No endpoint has this path and method.
+
+    Remedy: look at the base URL of the client: it ends in `/v1`; `/openapi.json` lists what there is.
+    """
 
 
 class Unauthenticated(RequestError):
-    """No key came with the request, or none that holds."""
+    """No key came with the request, or none that holds.
+
+    Remedy: send `authorization: Bearer KEY` or `x-api-key`; `headrace keys list` says until when keys hold.
+    """
 
 
 class Forbidden(RequestError):
-    """The key or the tenant of the request may not have what it asks for."""
+    """The key or the tenant of the request may not have what it asks for.
+
+    Remedy: use another model, class or pool, or a key that may; `headrace keys show-limits` says what one may.
+    """
 
 
 class BackendError(HeadraceError):
-    """A backend refused, reset, stalled or answered with something that is not an answer."""
+    """A backend refused, reset, stalled or answered with something that is not an answer.
+
+    Remedy: try again; `headrace doctor` and `headrace check --live BACKEND` say what is wrong with it.
+    """
 
 
 class CapacityError(HeadraceError):
-    """Nothing is free, or nothing is up. `retry_after_s` says when asking again makes sense."""
+    """Nothing is free, or nothing is up. `retry_after_s` says when asking again makes sense.
+
+    Remedy: ask again after `retry-after`; where it lasts, `headrace top` says which pool is full or down.
+    """
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         self.retry_after_s = retry_after_s
@@ -109,13 +145,18 @@ class CapacityError(HeadraceError):
 
 
 class DeadlinePassed(CapacityError):
-    """The deadline that the client gave has passed."""
+    """The deadline that the client gave has passed.
+
+    Remedy: give the request longer (`x-headrace-deadline-s`), or none.
+    """
 
 
 class QuotaExceeded(CapacityError):
     """A limit on requests or tokens per minute or day leaves no room for this request before `retry_after_s`.
 
     `stated` holds what rate-limit headers say of it: their names and values.
+
+    Remedy: ask again after `retry-after`; the limit is the tenant's, the key's or the provider's.
     """
 
     def __init__(self, message: str, retry_after_s: float = 1.0, stated: tuple[tuple[str, str], ...] = ()) -> None:
@@ -124,11 +165,17 @@ class QuotaExceeded(CapacityError):
 
 
 class BudgetSpent(QuotaExceeded):
-    """A hard budget in USD leaves nothing for this request before `retry_after_s`."""
+    """A hard budget in USD leaves nothing for this request before `retry_after_s`.
+
+    Remedy: wait for the next period, or raise the budget.
+    """
 
 
 class ModelRangeError(HeadraceError):
-    """A model was asked for a value outside the range it holds for."""
+    """A model was asked for a value outside the range it holds for.
+
+    Remedy: ask within the range that the message names, or measure there (`headrace probe`).
+    """
 
 
 class Conflicting(NamedTuple):
@@ -150,7 +197,10 @@ class Conflicting(NamedTuple):
 
 
 class InfeasiblePlan(HeadraceError):
-    """No plan meets the constraints. `conflict` is the smallest set of them that cannot hold together."""
+    """No plan meets the constraints. `conflict` is the smallest set of them that cannot hold together.
+
+    Remedy: loosen one of the constraints that the message lists.
+    """
 
     def __init__(self, conflict: Sequence[Conflicting]) -> None:
         self.conflict = tuple(conflict)
@@ -159,8 +209,14 @@ class InfeasiblePlan(HeadraceError):
 
 
 class NoPlanInTime(HeadraceError):
-    """No plan was found within the time limit; there may be one."""
+    """No plan was found within the time limit; there may be one.
+
+    Remedy: give the solver longer (`time_limit_s` of `[solver]`), or ask a smaller question.
+    """
 
 
 class InvariantError(HeadraceError):
-    """A law of the system was broken: a bug in headrace. Carries what is needed to reproduce it."""
+    """A law of the system was broken: a bug in headrace. Carries what is needed to reproduce it.
+
+    Remedy: report it, with the message and the journal.
+    """

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from headrace.config import build_incidents, load_fleet, load_incidents, parse_fleet, sample_fleet_text
-from headrace.config.document import SignalsTable, SparesTable
+from headrace.config.deployment_tables import SparesTable
+from headrace.config.document import SignalsTable
 from headrace.config.fault_file import KINDS
 from headrace.errors import ConfigError
 from headrace.fleet import (

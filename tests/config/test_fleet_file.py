@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 
 from headrace.config import load_fleet, parse_fleet, sample_fleet_text
 from headrace.config.build import build_fleet
-from headrace.config.document import (
-    AcceleratorTable,
-    ClassTable,
-    DeploymentTable,
-    MatchTable,
-    ModelTable,
-    SloTable,
-)
+from headrace.config.deployment_tables import DeploymentTable
+from headrace.config.document import AcceleratorTable, ClassTable, MatchTable, ModelTable, SloTable
 from headrace.config.limits_table import LimitsTable
 from headrace.cost import marginal_cost
 from headrace.errors import ConfigError, Fault

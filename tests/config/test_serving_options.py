@@ -9,15 +9,15 @@ import pytest
 from test_fleet_file import BASE, changed, faults_of
 
 from headrace.config import parse_fleet
-from headrace.config.document import (
+from headrace.config.deployment_tables import (
     KvCacheTable,
     ObservedTable,
     QuotaTable,
     ReplicasTable,
     SparesTable,
     SplitTable,
-    Table,
 )
+from headrace.config.document import Table
 from headrace.fleet import KvCache, KvPolicy, Preemption, Quantiles, Quota, Replicas, Spares, Split
 from headrace.modelserver import BatchingServer, HostedServer, Job, PagedServer, SplitServer, model_server, replica_s
 from headrace.perf import kv_token_bytes, speed_curve

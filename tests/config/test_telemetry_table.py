@@ -15,8 +15,8 @@ from headrace.errors import ConfigError
 from headrace.fleet import TelemetrySettings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/telemetry.md").read_text()
-# Shown with a value that is not the default, because that is None.
-EXAMPLES = frozenset(("access_log_file", "otlp_endpoint"))
+# Shown with a value that is not the default: that is None, or false.
+EXAMPLES = frozenset(("access_log", "access_log_file", "otlp_endpoint"))
 
 
 def test_the_page_shows_every_setting_and_the_defaults() -> None:
@@ -25,9 +25,7 @@ def test_the_page_shows_every_setting_and_the_defaults() -> None:
     assert set(shown) == set(TelemetryTable.__struct_fields__) == {each.name for each in fields(TelemetrySettings)}
     defaults = {name: value for name, value in asdict(TelemetrySettings()).items() if name not in EXAMPLES}
     assert {name: value for name, value in shown.items() if name not in EXAMPLES} == defaults
-    on = parse_fleet(
-        f"{sample_fleet_text()}\n{block.replace('access_log = false', 'access_log = true')}", "x"
-    ).telemetry
+    on = parse_fleet(f"{sample_fleet_text()}\n{block}", "x").telemetry
     assert on == TelemetrySettings(**shown | {"access_log": True})
     assert parse_fleet(sample_fleet_text(), "x").telemetry == TelemetrySettings()
 

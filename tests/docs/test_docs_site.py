@@ -1,67 +1,36 @@
-"""The pages say what is true: commands exist, snippets run, links lead somewhere, reference pages are current."""
+"""The pages say what is true: commands exist, links lead somewhere, reference pages are current."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import os
 import re
 import shlex
-import signal
-import socket
-import subprocess
-import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import typer
 import yaml
+from fenced import DOCS, PAGES, ROOT, WRITTEN, blocks, named, prose
 
 from headrace.cli import app
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
-NOT_RUN = re.compile(r"<!-- not run: (?P<why>.+?) -->\s*$")
-PORTS = ("8080", "8081", "18301", "18302")
-RUN = [DOCS / "tutorial.md", DOCS / "how-to" / "add-silicon.md"]
+SHELL = re.compile(r"^(?:&&?|\||\d?>>?.*|;|\.\.\.|<)$")
+SPAN = re.compile(r"`(headrace [^`]+)`", re.DOTALL)
 
 
-class Block(NamedTuple):
-    page: Path
-    language: str
-    text: str
-    not_run: str | None
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    text = page.read_text(encoding="utf-8")
-    for found in FENCE.finditer(text):
-        marked = NOT_RUN.search(text[: found.start()])
-        yield Block(page, found["language"], found["text"], marked["why"] if marked else None)
-
-
-def named(page: Path) -> str:
-    return str(page.relative_to(DOCS))
-
-
-def command_lines(block: Block) -> Iterator[list[str]]:
-    """Calls of headrace, one a line, without what the shell does with them."""
-    for line in block.text.replace("\\\n", " ").splitlines():
+def command_lines(text: str) -> Iterator[list[str]]:
+    """Calls of a program, one a line, without what the shell does with them."""
+    for line in text.replace("\\\n", " ").splitlines():
         try:
             words = shlex.split(line, comments=True)
         except ValueError:
             continue
-        if words[:1] == ["$"]:
-            words = words[1:]
-        if words[:1] == ["headrace"] and len(words) > 1:
-            stop = next((n for n, word in enumerate(words) if word in ("&", "|", ">", "&&", ";", "2>&1", "...")), None)
-            yield words[1:stop]
+        stop = next((n for n, word in enumerate(words) if SHELL.match(word)), None)
+        if words[:stop]:
+            yield words[:stop]
 
 
 def unknown_words(words: list[str]) -> list[str]:
@@ -77,41 +46,51 @@ def unknown_words(words: list[str]) -> list[str]:
     return [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
-def test_every_command_and_option_on_a_page_exists(page: Path) -> None:
-    unknown = {
-        " ".join(words): found
-        for block in blocks(page)
-        if block.language in ("", "bash", "console")
-        for words in command_lines(block)
-        if (found := unknown_words(words))
-    }
-    assert unknown == {}
+def missing(words: list[str]) -> list[str]:
+    """What a call names that is not there: a command or an option of headrace, a target of make, an extra."""
+    if words[0] == "headrace" and len(words) > 1:
+        return unknown_words(words[1:])
+    if words[0] == "make":
+        return [
+            word for word in words[1:] if not re.search(rf"^{word}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        ]
+    if words[:2] == ["pip", "install"]:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        named_extras = re.findall(r"^headrace\[([\w,]+)\]$", words[2])
+        return [each for extra in named_extras for each in extra.split(",") if each not in extras]
+    return []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_toml_block_is_toml(page: Path) -> None:
+def calls(page: Path) -> Iterator[list[str]]:
+    """Of its blocks, and of its sentences."""
     for block in blocks(page):
-        if block.language == "toml":
-            tomllib.loads(block.text)
+        if block.language == "bash":
+            yield from command_lines(block.text)
+    for span in SPAN.findall(prose(page)):
+        yield from command_lines(" ".join(span.replace("\\|", " ").split()))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_python_block_compiles(page: Path) -> None:
-    for block in blocks(page):
-        if block.language == "python":
-            compile(block.text, str(page), "exec")
+@pytest.mark.parametrize("page", WRITTEN, ids=named)
+def test_everything_that_a_command_on_a_page_names_exists(page: Path) -> None:
+    assert {" ".join(words): found for words in calls(page) if (found := missing(words))} == {}
+
+
+def test_what_does_not_exist_is_found() -> None:
+    assert missing(["headrace", "serv", "fleet.toml"]) == ["serv"]
+    assert missing(["headrace", "serve", "--worker", "4"]) == ["--worker"]
+    assert missing(["make", "test", "nothing"]) == ["nothing"]
+    assert missing(["pip", "install", "headrace[envoy,nothing]"]) == ["nothing"]
 
 
 def anchors(page: Path) -> set[str]:
-    found = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    found = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title.replace("`", "")).strip().lower()) for title in found}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", WRITTEN, ids=named)
 def test_every_internal_link_leads_somewhere(page: Path) -> None:
     lost = []
-    for found in LINK.finditer(FENCE.sub("", page.read_text(encoding="utf-8"))):
+    for found in LINK.finditer(prose(page)):
         target, _, anchor = found["target"].partition("#")
         if re.match(r"[a-z]+:", target):
             continue
@@ -121,69 +100,10 @@ def test_every_internal_link_leads_somewhere(page: Path) -> None:
     assert lost == []
 
 
-def free_ports() -> Callable[[str], str]:
-    """Puts free ports in the place of those that the pages name."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        free = {port: str(each.getsockname()[1]) for port, each in zip(PORTS, sockets, strict=True)}
-    return lambda text: re.sub(rf"\b(?:{'|'.join(PORTS)})\b", lambda found: free[found[0]], text)
-
-
-@pytest.mark.parametrize("page", RUN, ids=named)
-def test_the_commands_of_a_page_run_in_one_session(page: Path, tmp_path: Path) -> None:
-    script = "\n".join(block.text for block in blocks(page) if block.language == "bash" and block.not_run is None)
-    on_free_ports = free_ports()
-    example = tmp_path / "examples" / "first-steps.toml"
-    example.parent.mkdir()
-    example.write_text(on_free_ports((ROOT / "examples" / "first-steps.toml").read_text()))
-    both = "--port 8080 --admin-port 8081"
-    for command in ("headrace serve fleet.toml", "headrace doctor fleet.toml"):
-        script = script.replace(command, f"{command} {both}")
-    script = on_free_ports(script)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    process = subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        stdout=(tmp_path / "out").open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        code = process.wait(timeout=300)
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # nothing was left in the background
-            os.killpg(process.pid, signal.SIGTERM)
-    assert code == 0, (tmp_path / "out").read_text()
-
-
-def test_blocks_that_are_not_run_say_why_and_are_few() -> None:
-    marked = [block for page in PAGES for block in blocks(page) if block.not_run is not None]
-    assert all(len(block.not_run or "") > len("no") for block in marked)
-    unmarked = [
-        block.page
-        for page in PAGES
-        for block in blocks(page)
-        if block.language == "bash" and block.not_run is None and page not in RUN
-    ]
-    assert unmarked == []
-
-
-def test_the_reference_is_what_headrace_says() -> None:
-    file = DOCS / "reference" / "generate.py"
-    spec = importlib.util.spec_from_file_location("reference_pages", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name, text in module.pages().items():
-        assert (DOCS / "reference" / name).read_text(encoding="utf-8") == text, "python docs/reference/generate.py"
-
-
 def test_every_page_is_in_the_navigation() -> None:
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     listed = set(re.findall(r"[\w/-]+\.md", str(site["nav"])))
-    assert {named(page) for page in PAGES if page.parent.name != "decisions"} == listed
+    assert {str(page.relative_to(DOCS)) for page in PAGES if page.parent.name != "decisions"} == listed
 
 
 def test_the_unit_calls_headrace_as_it_is() -> None:

@@ -16,7 +16,7 @@ from headrace import rng
 from headrace.fleet import Fleet
 from headrace.fleet.tenants import OTHER_TENANTS
 from headrace.gateway.counters import HISTOGRAMS, Counters
-from headrace.gateway.metric_table import METRICS, as_markdown
+from headrace.gateway.metric_table import METRICS
 from headrace.policy import PolicyEngine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,8 +68,7 @@ def test_the_page_is_what_the_table_says(run_rig: RunRig) -> None:
     run_rig(scenario, ScriptedBackend(STREAM), engine_for=engine_of)
 
 
-def test_the_table_is_in_the_docs_and_names_what_the_ledger_ships() -> None:
-    assert as_markdown() in (ROOT / "docs/telemetry.md").read_text()
+def test_the_table_names_what_the_ledger_ships() -> None:
     source = (ROOT / "src/headrace/ledger/postgres.py").read_text()
     shipped = re.findall(r'text = "(.*)"\n *yield Metric\("(headrace_\w+)", "(\w+)"', source)
     assert len(shipped) == 3

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from headrace.config import deployment_tables
 from headrace.config import document as doc
 from headrace.config.calibration import load_calibration
 from headrace.config.commitments import budgets, commitments
@@ -235,10 +236,10 @@ class _Builder:
         return chip
 
     def _build_deployments(self) -> dict[str, Deployment | None]:
-        tables = self._faults.tables(self._section("deployments"), doc.DeploymentTable, "deployments")
+        tables = self._faults.tables(self._section("deployments"), deployment_tables.DeploymentTable, "deployments")
         return {name: self._deployment(name, table) for name, table in tables.items()}
 
-    def _deployment(self, name: str, table: doc.DeploymentTable | None) -> Deployment | None:
+    def _deployment(self, name: str, table: deployment_tables.DeploymentTable | None) -> Deployment | None:
         if table is None:
             return None
         path = f"deployments.{name}"
@@ -257,7 +258,7 @@ class _Builder:
             self._faults.add(f"{path}.attention_ranks", f"count = {table.count} cannot be split into so many groups")
         return self._described(name, table, model, chip, calibrated)
 
-    def _has_one_speed(self, path: str, table: doc.DeploymentTable) -> bool:
+    def _has_one_speed(self, path: str, table: deployment_tables.DeploymentTable) -> bool:
         """Whether it says in one way how fast it is; else notes the fault."""
         elsewhere = table.accelerator is not None or table.calibrated is not None
         if elsewhere != (table.observed is not None):
@@ -273,7 +274,7 @@ class _Builder:
     def _described(
         self,
         name: str,
-        table: doc.DeploymentTable,
+        table: deployment_tables.DeploymentTable,
         model: Model,
         chip: Accelerator | None,
         calibrated: Calibration | None,

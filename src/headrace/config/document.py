@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headrace.fleet import Attention, KvPolicy, Memory, Per, Preemption
+from headrace.fleet import Attention, Memory, Per
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -27,7 +27,24 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ModelTable(Table, frozen=True, kw_only=True):
-    """`[models.NAME]` in full; an empty table takes the model of that name from the catalog. See `fleet.Model`."""
+    """`[models.NAME]` in full; an empty table takes the model of that name from the catalog. See `fleet.Model`.
+
+    Attributes:
+        active_parameters: those that one token touches.
+        layers: of the decoder.
+        hidden_size: width of the residual stream.
+        attention_heads: heads of queries per layer.
+        context_tokens: most tokens of a context.
+        vocabulary: entries of the embedding.
+        source: where the figures come from.
+        sliding_window_tokens: tokens of KV that such layers keep.
+        attention: how keys and values are cached.
+        value_head_size: of a value; None: as `head_size`.
+        linear_key_heads, linear_value_heads, linear_head_size: of a linear-attention layer.
+        linear_conv_tokens: last tokens that its convolution keeps.
+        linear_state_bits: precision of its state.
+        expert_ffn_size: width of one expert.
+    """
 
     parameters: Positive
     active_parameters: Positive
@@ -83,6 +100,11 @@ class AcceleratorTable(Table, frozen=True, kw_only=True):
         speed_as: the catalog name whose speed coefficients hold; None: those of `like`.
         memory: `external` or `sram`, as the chip of the speed coefficients serves.
         source: where the figures come from.
+        vendor: who makes it.
+        memory_kind: what it is called (`HBM3`).
+        flops_int8: dense peak integer operations/s.
+        all_in_w: data-centre power per chip, the figure for power planning.
+        price_basis: the terms of that price.
     """
 
     like: Text
@@ -108,123 +130,13 @@ class AcceleratorTable(Table, frozen=True, kw_only=True):
     availability: Text | None = None
 
 
-class QuantilesTable(Table, frozen=True, kw_only=True):
-    """Quantiles by name, as many as are known: `{ p50 = 0.2, p99 = 1.1 }`."""
-
-    p1: NotNegative | None = None
-    p5: NotNegative | None = None
-    p10: NotNegative | None = None
-    p25: NotNegative | None = None
-    p50: NotNegative | None = None
-    p75: NotNegative | None = None
-    p90: NotNegative | None = None
-    p95: NotNegative | None = None
-    p99: NotNegative | None = None
-
-
-class ObservedTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.observed]`: speed as it was measured from outside; see `fleet.OperatingPoint`."""
-
-    ttft_s: NotNegative
-    input_tokens_per_s: Positive
-    tpot_s: Positive
-    batch: Count = 1
-    cache_ttl_s: Positive | None = None
-    ttft_quantiles_s: QuantilesTable | None = None
-    tpot_quantiles_s: QuantilesTable | None = None
-
-
-class KvCacheTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.kv_cache]`: see `fleet.KvCache`, whose defaults hold."""
-
-    policy: KvPolicy = KvPolicy.RESERVE
-    preemption: Preemption = Preemption.RECOMPUTE
-    watermark: Annotated[float, Meta(ge=0, lt=1)] = 0.01
-    prefix_cache: bool = False
-    swap_bytes: NotNegative = 0.0
-    swap_bytes_per_s: NotNegative = 0.0
-
-
-class QuotaTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.quota]`: rate limits of an observed service; see `fleet.Quota`."""
-
-    requests_per_minute: Positive | None = None
-    requests_per_day: Positive | None = None
-    tokens_per_minute: Positive | None = None
-    tokens_per_day: Positive | None = None
-    assumed_output_tokens: NotNegativeCount = 0
-    true_up: bool = True
-    count_cached: bool = True
-    max_in_flight: Count | None = None
-    name: Text | None = None
-    reserve_output: bool | None = None
-    at_once: bool = False
-
-
-class ReplicasTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.replicas]`: see `fleet.Replicas`; `max_replicas` left out is `min_replicas`."""
-
-    min_replicas: Count = 1
-    max_replicas: Count | None = None
-    target_in_flight: Positive | None = None
-    start_s: NotNegative = 0.0
-    interval_s: Positive = 15.0
-    scale_down_delay_s: NotNegative = 300.0
-
-
-class SplitTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.split]`: see `fleet.Split`."""
-
-    prefill_replicas: Count
-    decode_replicas: Count
-    link_bytes_per_s: Positive
-    link_latency_s: NotNegative = 0.0
-
-
-class SparesTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.spares]`: see `fleet.Spares`; how long it takes has no default."""
-
-    count: NotNegativeCount = 0
-    recover_s: NotNegative
-    repair_s: NotNegative
-
-
-class SpeculationTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME.speculation]`: a draft as it was measured. See `fleet.Speculation`."""
-
-    acceptance: Annotated[float, Meta(ge=0, le=1)]
-    draft_tokens: Annotated[int, Meta(ge=0, le=64)]
-    draft_cost: NotNegative
-
-
-class DeploymentTable(Table, frozen=True, kw_only=True):
-    """`[deployments.NAME]`: a model on accelerators (`accelerator`, `count`), or a service (`observed`, `calibrated`).
+class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):
+    """`[pools.NAME.price]` with `type = "per_token"`: list prices in USD per million tokens.
 
     Attributes:
-        calibrated: file that `headrace calibrate` wrote, relative to the fleet file; goes with an accelerator or alone.
+        input_usd_per_mtok: USD per million input tokens.
+        output_usd_per_mtok: USD per million output tokens.
     """
-
-    model: Text
-    accelerator: Text | None = None
-    count: Count = 1
-    weight_bits: Annotated[int, Meta(ge=1, le=32)] | None = None
-    max_batch: Annotated[int, Meta(ge=1, le=65536)] = 128
-    software: Text | None = None
-    attention_ranks: Count = 1
-    expert_parallel: bool = False
-    observed: ObservedTable | None = None
-    release: Annotated[str, Meta(pattern=r"^20\d\d(-\d\d)?$")] | None = None
-    speculation: SpeculationTable | bool = False
-    calibrated: Text | None = None
-    kv_cache: KvCacheTable | None = None
-    quota: QuotaTable | None = None
-    replicas: ReplicasTable | None = None
-    split: SplitTable | None = None
-    spares: SparesTable | None = None
-
-
-class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per_token"):
-    """`[pools.NAME.price]` with `type = "per_token"`: list prices in USD per million tokens."""
 
     input_usd_per_mtok: NotNegative
     output_usd_per_mtok: NotNegative
@@ -232,7 +144,12 @@ class PerTokenTable(Table, frozen=True, kw_only=True, tag_field="type", tag="per
 
 
 class HourlyTable(Table, frozen=True, kw_only=True, tag_field="type", tag="hourly"):
-    """`[pools.NAME.price]` with `type = "hourly"`: capacity paid by the hour; a request adds its energy."""
+    """`[pools.NAME.price]` with `type = "hourly"`: capacity paid by the hour; a request adds its energy.
+
+    Attributes:
+        usd_per_accelerator_hour: what one accelerator costs, used or not.
+        electricity_usd_per_kwh: what a request's energy costs.
+    """
 
     usd_per_accelerator_hour: NotNegative
     electricity_usd_per_kwh: NotNegative
@@ -240,7 +157,11 @@ class HourlyTable(Table, frozen=True, kw_only=True, tag_field="type", tag="hourl
 
 
 class BackendTable(Table, frozen=True, kw_only=True):
-    """`[[pools.NAME.backends]]`."""
+    """`[[pools.NAME.backends]]`.
+
+    Attributes:
+        name: its name in answers, metrics and records; no two of a fleet have the same.
+    """
 
     name: Text
     url: Text
@@ -260,7 +181,13 @@ class BackendTable(Table, frozen=True, kw_only=True):
 
 
 class PoolTable(Table, frozen=True, kw_only=True):
-    """`[pools.NAME]`."""
+    """`[pools.NAME]`.
+
+    Attributes:
+        deployment: a name of `[deployments]`.
+        price: what its use costs: `type = "per_token"` or `type = "hourly"`.
+        backends: where it answers.
+    """
 
     deployment: Text
     price: PerTokenTable | HourlyTable
@@ -292,7 +219,12 @@ class MatchTable(Table, frozen=True, kw_only=True):
 
 
 class ClassTable(Table, frozen=True, kw_only=True):
-    """`[classes.NAME]`. The value of time has no default: it is the point of a class."""
+    """`[classes.NAME]`. The value of time has no default: it is the point of a class.
+
+    Attributes:
+        slo: what its users expect.
+        match: which requests are of it.
+    """
 
     value_of_time_usd_per_s: NotNegative
     timeout_s: Positive = 600.0
@@ -303,7 +235,12 @@ class ClassTable(Table, frozen=True, kw_only=True):
 
 
 class ShareTable(Table, frozen=True, kw_only=True):
-    """`[shares.NAME]`. `of` has no default: the answers differ by more than 70 times."""
+    """`[shares.NAME]`. `of` has no default: the answers differ by more than 70 times.
+
+    Attributes:
+        pools: the pools that are to get it.
+        of: what it is a fraction of: requests, output_tokens, compute, spend or power.
+    """
 
     pools: list[Text]
     target: float
@@ -314,7 +251,14 @@ class ShareTable(Table, frozen=True, kw_only=True):
 
 
 class CommitmentTable(Table, frozen=True, kw_only=True, rename={"from_date": "from"}):
-    """`[commitments.NAME]`: take-or-pay. One of `usd`, `accelerator_hours` and `tokens` says what is promised."""
+    """`[commitments.NAME]`: take-or-pay. One of `usd`, `accelerator_hours` and `tokens` says what is promised.
+
+    Attributes:
+        pools: the pools whose use counts.
+        per: the period.
+        usd, accelerator_hours, tokens: what is promised for each period; tokens are input and output together.
+        from: the day (UTC) on which the first period begins; None: hours and days begin on the hour and at midnight.
+    """
 
     pools: list[Text]
     per: Per
@@ -326,7 +270,13 @@ class CommitmentTable(Table, frozen=True, kw_only=True, rename={"from_date": "fr
 
 
 class BudgetTable(Table, frozen=True, kw_only=True, rename={"from_date": "from"}):
-    """`[budgets.NAME]`: most USD per period, for pools, classes, or classes on pools; see `fleet.Budget`."""
+    """`[budgets.NAME]`: most USD per period, for pools, classes, or classes on pools; see `fleet.Budget`.
+
+    Attributes:
+        usd: most USD in a period.
+        per: the period.
+        from: the day (UTC) on which the first period begins, as for commitments.
+    """
 
     usd: Positive
     per: Per
@@ -338,7 +288,14 @@ class BudgetTable(Table, frozen=True, kw_only=True, rename={"from_date": "from"}
 
 
 class RouteTable(Table, frozen=True, kw_only=True):
-    """`[[routes]]`: the first whose conditions all hold; a condition left out holds always."""
+    """`[[routes]]`: the first whose conditions all hold; a condition left out holds always.
+
+    Attributes:
+        pools: the pools that may answer.
+        model: the model that is asked for.
+        tenant: whose request it is.
+        workload_class: the class that it is of.
+    """
 
     pools: list[Text]
     model: Text | None = None

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.config import deployment_tables
 from headrace.config import document as doc
 from headrace.config.build import SCHEMA
 from headrace.config.serving import PERCENT
@@ -130,12 +131,12 @@ def _deployment(deployment: Deployment, folder: Path | None) -> Table:
     found: Table = {"model": deployment.model.name}
     if deployment.accelerator is not None:
         found["accelerator"] = deployment.accelerator.name
-    found |= _table(doc.DeploymentTable, deployment)
+    found |= _table(deployment_tables.DeploymentTable, deployment)
     if deployment.calibrated is not None:
         found.pop("max_batch", None)  # the calibration says it
         found["calibrated"] = _relative(deployment.calibrated.source, folder)
     if isinstance(deployment.speculation, Speculation):
-        found["speculation"] = _table(doc.SpeculationTable, deployment.speculation)
+        found["speculation"] = _table(deployment_tables.SpeculationTable, deployment.speculation)
     if deployment.observed is not None:
         found["observed"] = _observed(f"deployments.{deployment.name}.observed", deployment.observed)
     for name, kind in SERVING.items():
@@ -148,11 +149,11 @@ def _deployment(deployment: Deployment, folder: Path | None) -> Table:
 
 
 SERVING: dict[str, type[msgspec.Struct]] = {
-    "kv_cache": doc.KvCacheTable,
-    "quota": doc.QuotaTable,
-    "replicas": doc.ReplicasTable,
-    "split": doc.SplitTable,
-    "spares": doc.SparesTable,
+    "kv_cache": deployment_tables.KvCacheTable,
+    "quota": deployment_tables.QuotaTable,
+    "replicas": deployment_tables.ReplicasTable,
+    "split": deployment_tables.SplitTable,
+    "spares": deployment_tables.SparesTable,
 }
 
 
@@ -162,7 +163,7 @@ def _relative(file: str, folder: Path | None) -> str:
 
 
 def _observed(path: str, point: OperatingPoint) -> Table:
-    found = _table(doc.ObservedTable, point)
+    found = _table(deployment_tables.ObservedTable, point)
     for name, quantiles in (("ttft", point.ttft_quantiles), ("tpot", point.tpot_quantiles)):
         if quantiles is not None:
             found[f"{name}_quantiles_s"] = _quantiles(f"{path}.{name}_quantiles_s", quantiles)
@@ -170,7 +171,7 @@ def _observed(path: str, point: OperatingPoint) -> Table:
 
 
 def _quantiles(path: str, quantiles: Quantiles) -> Table:
-    known = {int(name.removeprefix("p")) / PERCENT: name for name in doc.QuantilesTable.__struct_fields__}
+    known = {int(name.removeprefix("p")) / PERCENT: name for name in deployment_tables.QuantilesTable.__struct_fields__}
     unsaid = [level for level in quantiles.levels if level not in known]
     if unsaid:
         raise _unsaid(path, f"no quantile of a fleet file is at {unsaid[0]}; use {', '.join(known.values())}")

@@ -14,7 +14,13 @@ from headrace.fleet import ImageUrls, Limits
 
 
 class LimitsTable(Table, frozen=True, kw_only=True):
-    """`[limits]`: every setting has the default of `headrace.fleet.Limits`."""
+    """`[limits]`: every setting has the default of `headrace.fleet.Limits`.
+
+    Attributes:
+        retry_burst: retries that may be spent at once, beyond `retry_budget`.
+        breaker_cooldown_max_s: what the cooldown grows to.
+        backoff_cap_s: what the wait before such a try grows to.
+    """
 
     queue_depth: Annotated[int, Meta(ge=0)] | None = None
     queue_bytes: Count | None = None

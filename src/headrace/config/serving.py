@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.config import document as doc
+from headrace.config import deployment_tables
 from headrace.fleet import KvCache, OperatingPoint, Quantiles, Quota, Replicas, Spares, Speculation, Split
 
 PERCENT = 100
 
 
-def kv_cache(table: doc.KvCacheTable | None) -> KvCache | None:
+def kv_cache(table: deployment_tables.KvCacheTable | None) -> KvCache | None:
     """How the KV cache is managed; None where nothing is said."""
     return None if table is None else KvCache(**msgspec.structs.asdict(table))
 
 
-def quota(table: doc.QuotaTable | None) -> Quota | None:
+def quota(table: deployment_tables.QuotaTable | None) -> Quota | None:
     """The rate limits; None without any."""
     return None if table is None else Quota(**msgspec.structs.asdict(table))
 
 
-def replicas(table: doc.ReplicasTable | None) -> Replicas | None:
+def replicas(table: deployment_tables.ReplicasTable | None) -> Replicas | None:
     """How many replicas there are; None where nothing is said: one."""
     if table is None:
         return None
@@ -31,17 +31,17 @@ def replicas(table: doc.ReplicasTable | None) -> Replicas | None:
     )
 
 
-def split(table: doc.SplitTable | None) -> Split | None:
+def split(table: deployment_tables.SplitTable | None) -> Split | None:
     """Prefill and decode apart; None: together."""
     return None if table is None else Split(**msgspec.structs.asdict(table))
 
 
-def spares(table: doc.SparesTable | None) -> Spares | None:
+def spares(table: deployment_tables.SparesTable | None) -> Spares | None:
     """What stands by for a lost accelerator; None where nothing is said."""
     return None if table is None else Spares(**msgspec.structs.asdict(table))
 
 
-def operating_point(table: doc.ObservedTable | None) -> OperatingPoint | None:
+def operating_point(table: deployment_tables.ObservedTable | None) -> OperatingPoint | None:
     """What was measured of a service; None where its speed is predicted."""
     if table is None:
         return None
@@ -56,7 +56,7 @@ def operating_point(table: doc.ObservedTable | None) -> OperatingPoint | None:
     )
 
 
-def _quantiles(table: doc.QuantilesTable | None) -> Quantiles | None:
+def _quantiles(table: deployment_tables.QuantilesTable | None) -> Quantiles | None:
     """`p50` is level 0.5; an empty table gives no quantile, which `fleet.check` reports."""
     if table is None:
         return None
@@ -65,6 +65,6 @@ def _quantiles(table: doc.QuantilesTable | None) -> Quantiles | None:
     return Quantiles(levels, tuple(value for _, value in given))
 
 
-def speculation(table: doc.SpeculationTable | bool) -> Speculation | bool:
+def speculation(table: deployment_tables.SpeculationTable | bool) -> Speculation | bool:
     """What a draft brings; or only whether the tables say it."""
     return table if isinstance(table, bool) else Speculation(**msgspec.structs.asdict(table))

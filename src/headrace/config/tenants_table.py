@@ -23,7 +23,11 @@ class TenantsTable(Table, frozen=True, kw_only=True):
 
 
 class TlsTable(Table, frozen=True, kw_only=True):
-    """`[tls]`: see `fleet.Tls`; paths are relative to the fleet file."""
+    """`[tls]`: see `fleet.Tls`; paths are relative to the fleet file.
+
+    Attributes:
+        key: path of the private key of that certificate.
+    """
 
     certificate: Text
     key: Text
@@ -31,7 +35,11 @@ class TlsTable(Table, frozen=True, kw_only=True):
 
 
 class AdminTable(Table, frozen=True, kw_only=True):
-    """`[admin]`: see `fleet.Admin`; paths are relative to the fleet file."""
+    """`[admin]`: see `fleet.Admin`; paths are relative to the fleet file.
+
+    Attributes:
+        key_file: path of a file that holds the key; nobody but its owner may read it.
+    """
 
     key_env: Text | None = None
     key_file: Text | None = None

@@ -163,6 +163,6 @@ def histograms(name: str, series: Iterable[tuple[Labels, Histogram]]) -> Family:
 
 
 def as_markdown() -> str:
-    """The table as docs/telemetry.md has it."""
+    """The table as docs/reference/metrics.md has it."""
     rows = (f"| `{name}` | {each.kind} | {', '.join(each.labels)} | {each.text} |" for name, each in METRICS.items())
     return "\n".join(("| metric | kind | labels | what it says |", "|---|---|---|---|", *rows))
