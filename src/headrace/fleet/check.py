@@ -307,12 +307,19 @@ def _peers(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     if peers.dead_after_s < 2.0 * peers.interval_s:
         said = f"{peers.dead_after_s:g} is less than two intervals of {peers.interval_s:g} s: who lives would seem dead"
         yield Fault("peers.dead_after_s", said)
-    if peers.redis is not None and not peers.redis.startswith(REDIS_SCHEMES):
-        yield Fault(
-            "peers.redis", f"{peers.redis!r} is no URL of a server; it begins with {' or '.join(REDIS_SCHEMES)}"
-        )
+    if peers.redis is not None:
+        yield from _redis(peers.redis)
     if peers.redis is None and peers.password_env is not None:
         yield Fault("peers.password_env", "is of no use without redis")
+
+
+def _redis(url: str) -> Iterator[Fault]:
+    """A fleet file is kept in journals and shown in faults, so it holds no password; nor is one repeated here."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    if ":" in user or "password=" in url:
+        yield Fault("peers.redis", "the URL has a password, which journals would show; take it out, set password_env")
+    elif not url.startswith(REDIS_SCHEMES):
+        yield Fault("peers.redis", f"{url!r} is no URL of a server; it begins with {' or '.join(REDIS_SCHEMES)}")
 
 
 def _unverified(fleet: Fleet) -> Iterator[Fault]:
