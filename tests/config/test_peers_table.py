@@ -41,3 +41,17 @@ def test_settings_that_cannot_be_meant_are_refused(line: str, fault: str) -> Non
     with pytest.raises(ConfigError) as refused:
         parse_fleet(f"{sample_fleet_text()}\n[peers]\n{line}\n", "x")
     assert fault in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:hunter2@h:6379/0", "rediss://u:hunter2@h", "redis://:hun/ter2@h", "http://u:hunter2@h"),
+        *("unix:///run/redis.sock?password=hunter2", "unix://:hunter2@/run/redis.sock"),
+    ],
+)
+def test_a_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match="set password_env") as refused:
+        parse_fleet(f'{sample_fleet_text()}\n[peers]\nredis = "{url}"\n', "x")
+    assert "ter2" not in str(refused.value)
+    assert parse_fleet(f'{sample_fleet_text()}\n[peers]\nredis = "redis://user@h:6379/0"\n', "x").peers.redis

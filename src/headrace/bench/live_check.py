@@ -19,6 +19,7 @@ import msgspec
 
 from headrace.errors import BackendError, ConfigError, Fault
 from headrace.fleet import Backend
+from headrace.fleet.addresses import forbidden
 from headrace.fleet.credentials import Credentials, credential_variables
 from headrace.fleet.dialect_check import spoken_dialect
 from headrace.http import ConnectionPool, FailedKind, unframe
@@ -184,7 +185,7 @@ class _LiveCheck:
         self._dialect: Dialect = spoken_dialect(backend)
         self._model = model
         self._credentials = credentials
-        self._pool = ConnectionPool(backend.url)
+        self._pool = ConnectionPool(backend.url, forbids=None if backend.link_local else forbidden)
         self._claims: list[LiveClaim] = []
 
     async def run(self) -> list[LiveClaim]:

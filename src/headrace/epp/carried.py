@@ -99,7 +99,8 @@ class CarriedPool(ConnectionPool):
     """Connections to one backend: Envoy's first, own ones where Envoy's cannot be used."""
 
     def __init__(self, link: BackendLink, rounds: Rounds) -> None:
-        super().__init__(link.backend.url, link.pool.limits, ssl=tls_context(link.backend), rounds=rounds)
+        ssl, forbids = tls_context(link.backend), link.forbidden_peer
+        super().__init__(link.backend.url, link.pool.limits, ssl=ssl, rounds=rounds, forbids=forbids)
 
     @property
     def endpoint(self) -> str:

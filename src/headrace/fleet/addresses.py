@@ -3,7 +3,7 @@
 Link-local addresses are where clouds keep the credentials of their machines (169.254.169.254 and its like), so whoever
 can choose a URL that a server asks must not choose those. Hosts are judged as a resolver reads them: `2852039166`,
 `0xa9fea9fe` and `169.254.43518` are the same address. A name is judged by its form alone; what it resolves to is not
-known here.
+known here: whoever has connected asks `forbidden` again, with the address at the other end.
 
 Source: RFC 6890 (special-purpose addresses), through `ipaddress`; `inet_aton` for the short forms.
 """
@@ -49,6 +49,13 @@ def reach_of(host: str) -> Reach:
     if address.is_loopback or address.is_unspecified:
         return Reach.LOOPBACK
     return Reach.PUBLIC if address.is_global and not address.is_multicast else Reach.PRIVATE
+
+
+def forbidden(host: str) -> str | None:
+    """Why no backend may be at this host or address, unless it is said to be there; None: it may."""
+    if reach_of(host) is not Reach.LINK_LOCAL:
+        return None
+    return f"{host!r} is where clouds keep credentials; set link_local = true if a backend is there"
 
 
 def _reach_of_name(name: str) -> Reach:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from headrace.errors import Fault
-from headrace.fleet.addresses import Reach, reach_of
+from headrace.fleet.addresses import forbidden
 from headrace.fleet.catalog import close_matches
 from headrace.fleet.contract import Hourly, PerToken
 from headrace.fleet.dialect_check import dialect_faults, spoken_dialect
@@ -142,10 +142,8 @@ def _backend(path: str, backend: Backend) -> Iterator[Fault]:
             yield Fault(f"{path}.url", f"{backend.url!r} names no host; write http://HOST:PORT or https://HOST")
         elif parts.username is not None or parts.password is not None:
             yield Fault(f"{path}.url", f"{host!r} is given a user or password, which logs would show; set api_key_env")
-        elif reach_of(host) is Reach.LINK_LOCAL and not backend.link_local:
-            yield Fault(
-                f"{path}.url", f"{host!r} is where clouds keep credentials; set link_local = true if a backend is there"
-            )
+        elif not backend.link_local and (said := forbidden(host)) is not None:
+            yield Fault(f"{path}.url", said)
         elif parts.query or parts.fragment:
             yield Fault(f"{path}.url", f"{backend.url!r} carries a query or fragment; give the base URL only")
         elif parts.path.rstrip("/").endswith("/v1") and spoken_dialect(backend).has_version_in_path:
@@ -307,12 +305,19 @@ def _peers(fleet: Fleet, declared: Declared) -> Iterator[Fault]:
     if peers.dead_after_s < 2.0 * peers.interval_s:
         said = f"{peers.dead_after_s:g} is less than two intervals of {peers.interval_s:g} s: who lives would seem dead"
         yield Fault("peers.dead_after_s", said)
-    if peers.redis is not None and not peers.redis.startswith(REDIS_SCHEMES):
-        yield Fault(
-            "peers.redis", f"{peers.redis!r} is no URL of a server; it begins with {' or '.join(REDIS_SCHEMES)}"
-        )
+    if peers.redis is not None:
+        yield from _redis(peers.redis)
     if peers.redis is None and peers.password_env is not None:
         yield Fault("peers.password_env", "is of no use without redis")
+
+
+def _redis(url: str) -> Iterator[Fault]:
+    """A fleet file is kept in journals and shown in faults, so it holds no password; nor is one repeated here."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    if ":" in user or "password=" in url:
+        yield Fault("peers.redis", "the URL has a password, which journals would show; take it out, set password_env")
+    elif not url.startswith(REDIS_SCHEMES):
+        yield Fault("peers.redis", f"{url!r} is no URL of a server; it begins with {' or '.join(REDIS_SCHEMES)}")
 
 
 def _unverified(fleet: Fleet) -> Iterator[Fault]:

@@ -12,8 +12,9 @@ class Peers:
     Attributes:
         interval_s: time between two reports.
         dead_after_s: who has said nothing for so long is gone.
-        redis: URL of the server, e.g. `redis://10.0.0.5:6379/0`; None: this gateway has no others beside it.
-        password_env: environment variable that holds its password; None: it asks for none, or the URL has it.
+        redis: URL of the server without a password, e.g. `redis://10.0.0.5:6379/0`; None: this gateway has no others
+            beside it.
+        password_env: environment variable that holds its password; None: it asks for none.
         fleet_name: gateways with the same one are peers.
     """
 

@@ -357,8 +357,9 @@ class Attempt:
         """The error inside the answer, without the credential that the backend may have repeated in it."""
         if self.fault is None:
             return None
-        message = self.link.credentials.redacted(self.fault.message.encode()).decode()
-        return msgspec.structs.replace(self.fault, message=message)
+        said = msgspec.structs.asdict(self.fault).items()
+        words = {name: self.link.credentials.redacted(it.encode()).decode() for name, it in said if type(it) is str}
+        return msgspec.structs.replace(self.fault, **words)
 
     def delivered_tokens(self) -> int:
         """Lower bound of the tokens that the client got."""

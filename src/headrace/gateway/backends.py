@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Backend, Fleet, Quota
+from headrace.fleet.addresses import forbidden
 from headrace.fleet.credentials import Credentials, credential_variables
 from headrace.fleet.dialect_check import spoken_dialect
 from headrace.gateway.key_files import credential_faults, file_key, tls_context
 from headrace.http import ConnectionPool, PoolLimits, Rounds
+from headrace.telemetry import tell
 from headrace.wire import ApiName
 
 FORWARDED = (
@@ -33,7 +35,7 @@ class BackendLink:
 
     __slots__ = (
         *("_answer_heads", "_starts", "address", "backend", "credentials", "dialect", "fit_key", "name", "pool"),
-        *("port", "quota"),
+        *("_told", "port", "quota"),
     )
 
     def __init__(
@@ -58,7 +60,10 @@ class BackendLink:
         self.fit_key = " ".join((self.dialect.name, *sorted(backend.lacks)))  # backends that take the same bodies
         limit = backend.max_in_flight + SPARE_CONNECTIONS
         sizes = PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit)
-        self.pool = ConnectionPool(backend.url, sizes, ssl=tls_context(backend), rounds=rounds)
+        self.pool = ConnectionPool(
+            backend.url, sizes, ssl=tls_context(backend), rounds=rounds, forbids=self.forbidden_peer
+        )
+        self._told = False
         self.credentials = Credentials(backend, environment, file_key)
         start = (
             b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
@@ -80,6 +85,14 @@ class BackendLink:
             if value is not None:
                 start += b"%b: %b\r\n" % (name, value)
         return b"%bcontent-length: %d\r\n\r\n" % (start, len(body))
+
+    def forbidden_peer(self, address: str) -> str | None:
+        """Why no request may go to the address that the URL led to; None: it may. The operator is told once."""
+        fault = None if self.backend.link_local else forbidden(address)
+        if fault is not None and not self._told:
+            self._told = True
+            tell(f"backend {self.name}: {self.address} leads to an address that is not used: {fault}")
+        return fault
 
     def answer_head(self, workload_class: str) -> bytes:
         """Header lines that say what was decided, up to the value of the request id."""

@@ -5,6 +5,9 @@ the whole state. A request takes the idle connection used last (the others may c
 without one a connection is opened for it. A warm connection that turns out closed as soon as something is sent on it is
 replaced by a fresh one, once, and nobody hears of it: backends close idle connections when they like. One that breaks
 later may have been at work, and has failed.
+
+Where a name leads is known when a connection is open, not before: the address at its other end is judged then, once,
+and nothing is sent to one that is forbidden.
 """
 
 from __future__ import annotations
@@ -12,11 +15,14 @@ from __future__ import annotations
 import asyncio
 import ssl as tls
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from headrace.http.client import ClientConnection, ClientExchange, FailedKind, ResponseSink
 from headrace.http.rounds import Rounds
+
+_CLOSED_AT_ONCE = "the backend closed the connection as soon as it was open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class ConnectionPool:
 
     Args:
         rounds: writes in these rounds; None: each write at once.
+        forbids: says why no request may go to an address, None where it may; None: every address is good.
 
     Raises:
         ValueError: the URL is not `http://host[:port][/path]` or https.
@@ -55,6 +62,7 @@ class ConnectionPool:
         *,
         ssl: tls.SSLContext | None = None,
         rounds: Rounds | None = None,
+        forbids: Callable[[str], str | None] | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -64,6 +72,7 @@ class ConnectionPool:
         self.prefix = parts.path.rstrip("/").encode()
         self.host_header = parts.netloc.rpartition("@")[2].encode()
         self.limits = limits or PoolLimits()
+        self._forbids = forbids
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._ssl = (ssl or tls.create_default_context()) if parts.scheme == "https" else None
@@ -155,7 +164,7 @@ class ConnectionPool:
         assert task is not None
         try:
             async with asyncio.timeout(self.limits.connect_timeout_s):
-                _, connection = await loop.create_connection(
+                transport, connection = await loop.create_connection(
                     lambda: ClientConnection(self),
                     self._host,
                     self._port,
@@ -170,11 +179,23 @@ class ConnectionPool:
             self._connecting.pop(task, None)
             raise
         self._connecting.pop(task, None)
-        self._connected(connection)
+        fault = self._fault_of(transport)
+        if fault is None:
+            self._connected(connection)
+        else:
+            connection.drop()
+            self._connect_failed(fault)
+
+    def _fault_of(self, transport: asyncio.BaseTransport) -> str | None:
+        """Why nothing may be sent on this fresh connection; None: it may."""
+        if self._forbids is None:
+            return None
+        peer = transport.get_extra_info("peername")
+        return _CLOSED_AT_ONCE if peer is None else self._forbids(peer[0])
 
     def _connected(self, connection: ClientConnection) -> None:
         if connection.closed:
-            self._connect_failed("the backend closed the connection as soon as it was open")
+            self._connect_failed(_CLOSED_AT_ONCE)
             return
         self._open[connection] = None
         if self._waiting:

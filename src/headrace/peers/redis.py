@@ -62,6 +62,7 @@ class RedisPeers:
         self._ours = ours
         self._tell = tell
         self._client = _client(settings, environment)
+        self._password = _password(settings, environment)
         self._set = f"headrace:{settings.fleet_name}:engines"
         self._said = b""
         self._number = 0
@@ -142,7 +143,7 @@ class RedisPeers:
                 raise
             except Exception as error:  # whatever the client raises: it is in no request's way
                 pause_s = min(2.0 * pause_s, LATEST_S)
-                self._say(str(error) or type(error).__name__)
+                self._say(_without(self._password, error))
             await asyncio.sleep(pause_s)
 
     def _say(self, fault: str) -> None:
@@ -188,7 +189,8 @@ async def reach(settings: Settings, environment: Mapping[str, str]) -> None:
     try:
         await client.ping()
     except Exception as error:  # of the client's own tree, which is known only where it is installed
-        fault = Fault("peers.redis", f"{error or type(error).__name__}; start the server, or mend URL and password")
+        said = _without(_password(settings, environment), error)
+        fault = Fault("peers.redis", f"{said}; start the server, or mend URL and password")
         raise ConfigError("fleet", [fault]) from error
     finally:
         await client.aclose()
@@ -201,8 +203,22 @@ def _client(settings: Settings, environment: Mapping[str, str]) -> Any:
         said = "needs the package redis: pip install 'headrace[redis]'"
         raise ConfigError("fleet", [Fault("peers.redis", said)]) from error
     given: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
-    if settings.password_env is not None:
-        if settings.password_env not in environment:
-            raise ConfigError("fleet", [Fault("peers.password_env", f"set {settings.password_env} in the environment")])
-        given["password"] = environment[settings.password_env]
+    password = _password(settings, environment)
+    if password is not None:
+        given["password"] = password
     return Redis.from_url(settings.redis or "", **given)
+
+
+def _password(settings: Settings, environment: Mapping[str, str]) -> str | None:
+    name = settings.password_env
+    if name is None:
+        return None
+    if name not in environment:
+        raise ConfigError("fleet", [Fault("peers.password_env", f"set {name} in the environment")])
+    return environment[name]
+
+
+def _without(password: str | None, error: Exception) -> str:
+    """What an error says. A server that does not know `AUTH` repeats the arguments it came with."""
+    said = str(error) or type(error).__name__
+    return said.replace(password, "[redacted]") if password else said
