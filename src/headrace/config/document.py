@@ -257,6 +257,7 @@ class BackendTable(Table, frozen=True, kw_only=True):
     ca_file: Text | None = None
     client_certificate_file: Text | None = None
     client_key_file: Text | None = None
+    served_model_name: Text | None = None
 
 
 class PoolTable(Table, frozen=True, kw_only=True):
@@ -269,6 +270,7 @@ class PoolTable(Table, frozen=True, kw_only=True):
     kv_starting_price_usd: NotNegative = 0.0
     assumed_w: Positive | None = None
     domain: Text | None = None
+    served_model_name: Text | None = None
 
 
 class SloTable(Table, frozen=True, kw_only=True):
