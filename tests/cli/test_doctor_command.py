@@ -116,6 +116,14 @@ def test_another_model_and_another_dialect_are_found(fleet: Fleet, backend: Back
     assert 'dialect = "vllm"' in dialect.remedy
 
 
+def test_a_backend_with_a_name_of_its_own_is_to_have_it_in_the_file(fleet: Fleet, backend: Backend) -> None:
+    seen = Seen(backend, PLAIN._replace(models=("m", "openai/gpt-oss-120b")), "")
+    (found,) = backend_findings(fleet, [seen])
+    assert 'served_model_name = "openai/gpt-oss-120b"' in found.remedy
+    named = replace(backend, served_model_name="openai/gpt-oss-120b")
+    assert list(backend_findings(with_backend(fleet, named), [seen._replace(backend=named)])) == []
+
+
 def test_fewer_files_than_connections_impair(fleet: Fleet) -> None:
     (found,) = file_limit_findings(fleet, soft=1024)
     assert found.severity is Severity.IMPAIRS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,28 @@ def test_what_it_writes_is_a_fleet_whose_fast_backend_answers(command: Command, 
     claims = asyncio.run(live_claims(fleet.backends[-1], "gpt-oss-120b"))
     assert [claim for claim in claims if claim.holds is False] == []
     assert "headrace serve fleet.toml" in out
+
+
+def test_servers_with_names_of_their_own_are_asked_by_them(command: Command, flags: list[str]) -> None:
+    """One has Groq's name, one the catalog's: that is the fleet's name, and clients may use either."""
+    sample = load_fleet(Path(__file__).resolve().parents[2] / "examples" / "first-steps.toml")
+    own = sample.pools["own"]
+    named = replace(own, backends=(replace(own.backends[0], served_model_name="openai/gpt-oss-120b"),))
+    process = EmulatorProcess(replace(sample, pools={**sample.pools, "own": named}))
+    try:
+        flags[flags.index("--own") + 1] = process.urls["own-vllm"]
+        code, _, err = command(*flags, "--model", "openai/gpt-oss-120b")
+        assert code == 0, err
+        fleet = load_fleet(Path("fleet.toml"))
+        first, fast = fleet.backends
+        assert (list(fleet.models), first.served_model_name) == (["gpt-oss-120b"], "openai/gpt-oss-120b")
+        assert fast.served_model_name is None
+        assert fleet.aliases["openai/gpt-oss-120b"] == "gpt-oss-120b"
+        code, _, err = command("check", "fleet.toml", "--live", first.name, "--json", "live.json")
+        assert code == 0, err
+        assert "lists openai/gpt-oss-120b" in Path("live.json").read_text()
+    finally:
+        process.stop()
 
 
 def test_no_key_is_written_or_said(command: Command, flags: list[str]) -> None:

@@ -415,6 +415,22 @@ def test_whatever_is_wrong_is_a_config_error(place: tuple[Any, ...], value: Any)
     assert all(fault.path and fault.message for fault in faults)
 
 
+def test_a_backend_has_its_pool_s_name_of_the_model_where_it_has_none_itself() -> None:
+    """And none at all where that is the fleet's own: then there is nothing to replace."""
+    gpu = changed("[pools.gpu]\n", '[pools.gpu]\nserved_model_name = "ours"\n')
+    gpu = gpu.replace('name = "gpu-2"\n', 'name = "gpu-2"\nserved_model_name = "gpt-oss-120b"\n')
+    fleet = parse_fleet(gpu.replace('name = "fast-1"\n', 'name = "fast-1"\nserved_model_name = "a/b"\n'), "test.toml")
+    assert {each.name: each.served_model_name for each in fleet.backends} == {
+        "gpu-1": "ours",
+        "gpu-2": None,
+        "fast-1": "a/b",
+    }
+    asked = [fleet.pools[each.pool].model_name_at(each) for each in fleet.backends]
+    assert asked == ["ours", "gpt-oss-120b", "a/b"]
+    (fault,) = faults_of(changed('name = "gpu-2"\n', 'name = "gpu-2"\nserved_model_name = ""\n'))
+    assert fault.path == "pools.gpu.backends[1].served_model_name"
+
+
 def test_the_document_has_a_setting_for_every_field_of_what_it_builds() -> None:
     assert set(LimitsTable.__struct_fields__) == set(Limits.__dataclass_fields__)
     assert set(ModelTable.__struct_fields__) == set(Model.__dataclass_fields__) - {"name"}

@@ -115,6 +115,7 @@ def pools(draw: st.DrawFn, name: str, deployment: Deployment, port: int) -> Pool
             api_key_env=draw(maybe(ANY_TEXT)),
             max_in_flight=n + 7,
             emulated=draw(st.booleans()),
+            served_model_name=draw(maybe(st.sampled_from(("maker/it", 'a "b"')))),
         )
         for n in range(draw(st.integers(1, 3)))
     )

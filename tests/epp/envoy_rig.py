@@ -20,7 +20,7 @@ from headrace import rng
 from headrace.config import load_fleet
 from headrace.emulate import Emulator
 from headrace.epp import Places, bootstrap, picker
-from headrace.fleet import Fleet
+from headrace.fleet import Fleet, Pool
 from headrace.gateway import RunningGateway, start_gateway
 from headrace.policy import PolicyEngine
 
@@ -84,9 +84,16 @@ class Rig(NamedTuple):
             writer.close()
 
 
-async def emulated_fleet(name: str = "small.toml", gone: tuple[str, ...] = ()) -> tuple[Fleet, Emulator]:
-    """The example's fleet with every backend emulated on a free port; nobody listens for those that are `gone`."""
+async def emulated_fleet(
+    name: str = "small.toml", gone: tuple[str, ...] = (), called: str | None = None
+) -> tuple[Fleet, Emulator]:
+    """The example's fleet with every backend emulated on a free port; nobody listens for those that are `gone`.
+
+    Args:
+        called: what all backends call the model.
+    """
     fleet = load_fleet(ROOT / "examples" / name)
+    fleet = replace(fleet, pools={key: _called(pool, called) for key, pool in fleet.pools.items()})
     emulator = Emulator(fleet)
     urls = await emulator.start(ephemeral=True)
     urls |= {each: f"http://127.0.0.1:{free_port()}" for each in gone}
@@ -97,10 +104,14 @@ async def emulated_fleet(name: str = "small.toml", gone: tuple[str, ...] = ()) -
     return replace(fleet, pools=pools), emulator
 
 
+def _called(pool: Pool, name: str | None) -> Pool:
+    return replace(pool, backends=tuple(replace(each, served_model_name=name) for each in pool.backends))
+
+
 @asynccontextmanager
-async def behind_envoy(tmp_path: Path, gone: tuple[str, ...] = ()) -> AsyncIterator[Rig]:
+async def behind_envoy(tmp_path: Path, gone: tuple[str, ...] = (), called: str | None = None) -> AsyncIterator[Rig]:
     binary = envoy_binary()
-    fleet, emulator = await emulated_fleet(gone=gone)
+    fleet, emulator = await emulated_fleet(gone=gone, called=called)
     engine, ledger = PolicyEngine(fleet, rng.stream(0, "policy")), ListLedger()
     gateway = await start_gateway(fleet, engine, ledger, port=0, admin_port=0, front=picker())
     port, admin = free_port(), free_port()

@@ -13,9 +13,9 @@ from envoy_rig import Rig, behind_envoy
 Scenario = Callable[[Rig], Awaitable[Any]]
 
 
-def run(tmp_path: Path, scenario: Scenario, gone: tuple[str, ...] = ()) -> Any:
+def run(tmp_path: Path, scenario: Scenario, gone: tuple[str, ...] = (), called: str | None = None) -> Any:
     async def within() -> Any:
-        async with behind_envoy(tmp_path, gone) as rig:
+        async with behind_envoy(tmp_path, gone, called) as rig:
             return await scenario(rig)
 
     return uvloop.run(within())
@@ -35,6 +35,22 @@ def test_an_answer_comes_from_the_backend_that_was_picked(tmp_path: Path) -> Non
         assert len(rig.ledger.ended) == 2
 
     run(tmp_path, scenario)
+
+
+def test_backends_are_asked_by_their_own_name_of_the_model_and_clients_hear_the_fleet_s(tmp_path: Path) -> None:
+    """Through Envoy, and on a connection of headrace's own, which the second attempt goes over."""
+
+    async def scenario(rig: Rig) -> None:
+        known = next(iter(rig.fleet.models)).encode()
+        for fault in ("", *(f"{each.name}=overloaded" for each in rig.fleet.backends)):
+            for stream in (False, True):
+                status, _, body, proper = await rig.ask(fault=fault, tokens=5, stream=stream)
+                assert (status, proper) == (200, True), body
+                assert b"maker/it" not in body
+                assert b'"model":"%b"' % known in body.replace(b'": "', b'":"')
+        assert "failed" in {each["status"] for each in rig.ledger.ended}
+
+    run(tmp_path, scenario, called="maker/it")
 
 
 def test_what_is_refused_is_said_by_the_picker(tmp_path: Path) -> None:

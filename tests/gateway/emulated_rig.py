@@ -26,19 +26,21 @@ GREETING = {"messages": [{"role": "user", "content": "hi"}]}
 Ask = Callable[..., Awaitable[tuple[int, dict[bytes, bytes], bytes, bool]]]
 
 
-def fleet_of(*dialects: str, lacks: tuple[str, ...] = ()) -> Fleet:
-    """A pool for each dialect, the first the quickest; backends b0, b1, ..."""
+def fleet_of(*dialects: str, lacks: tuple[str, ...] = (), names: tuple[str | None, ...] = ()) -> Fleet:
+    """A pool for each dialect, the first the quickest; backends b0, b1, ... `names`: what each calls the model."""
     sample = load_fleet()
     pool = next(pool for pool in sample.pools.values() if pool.backends[0].name == "cerebras-1")
-    pools = {f"p{i}": one_pool(pool, i, dialect, lacks) for i, dialect in enumerate(dialects)}
+    called = dict(enumerate(names))
+    pools = {f"p{i}": one_pool(pool, i, dialect, lacks, called.get(i)) for i, dialect in enumerate(dialects)}
     route = replace(sample.routes[0], pools=tuple(pools), model=None)
     return replace(sample, pools=pools, shares={}, routes=(route,))
 
 
-def one_pool(pool: Pool, index: int, dialect: str, lacks: tuple[str, ...]) -> Pool:
+def one_pool(pool: Pool, index: int, dialect: str, lacks: tuple[str, ...], name: str | None = None) -> Pool:
     point = OperatingPoint(0.001 * 10**index, 1e6, 0.0001)
     deployment = replace(pool.deployment, name=f"d{index}", accelerator=None, observed=point)
     backend = replace(pool.backends[0], name=f"b{index}", pool=f"p{index}", dialect=dialect, lacks=lacks)
+    backend = replace(backend, served_model_name=name)
     return replace(pool, name=f"p{index}", deployment=deployment, backends=(backend,))
 
 
@@ -84,10 +86,14 @@ class Live(NamedTuple):
 
 @asynccontextmanager
 async def emulated(
-    *dialects: str, script: Any = None, lacks: tuple[str, ...] = (), limits: Limits | None = None
+    *dialects: str,
+    script: Any = None,
+    lacks: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    names: tuple[str | None, ...] = (),
 ) -> AsyncIterator[Live]:
     """A gateway in front of backends of these dialects; `script`: what the emulated model says."""
-    fleet = fleet_of(*dialects, lacks=lacks)
+    fleet = fleet_of(*dialects, lacks=lacks, names=names)
     emulator = Emulator(fleet)
     urls = await emulator.start(ephemeral=True)
     pools = {
@@ -121,6 +127,7 @@ def through(
     script: Any = None,
     with_ledger: bool = False,
     lacks: tuple[str, ...] = (),
+    names: tuple[str | None, ...] = (),
 ) -> Any:
     """What `scenario` returns, given how to ask a gateway in front of backends of these dialects, and its engine.
 
@@ -130,7 +137,7 @@ def through(
     """
 
     async def run() -> Any:
-        async with emulated(*dialects, script=script, lacks=lacks) as live:
+        async with emulated(*dialects, script=script, lacks=lacks, names=names) as live:
             result = await scenario(live.ask, live.engine)
             return (result, live.ledger.ended) if with_ledger else result
 

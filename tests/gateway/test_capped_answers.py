@@ -188,7 +188,8 @@ def run_capped(run_rig: RunRig, monkeypatch: pytest.MonkeyPatch) -> RunRig:
 
     def run(scenario: Any, model: ObedientModel, *dialects: str, **more: Any) -> None:
         dialects = dialects or ("reserving", "reserving")
-        backends = [{"dialect": dialect} for dialect in dialects]
+        name = more.pop("called", None)
+        backends = [{"dialect": dialect, "served_model_name": name} for dialect in dialects]
         given = {"limits": LOWERING, **more}
         run_rig(scenario, *[model] * len(dialects), settings=backends, engine_for=short_answers, **given)
 
@@ -198,6 +199,21 @@ def run_capped(run_rig: RunRig, monkeypatch: pytest.MonkeyPatch) -> RunRig:
 lengths = st.integers(1, 70) | st.integers(1, 400) | st.sampled_from([LEAST_TOKENS - 1, LEAST_TOKENS, LEAST_TOKENS + 1])
 ceilings = st.none() | st.sampled_from([30, 2 * LEAST_TOKENS - 1, 2 * LEAST_TOKENS]) | st.integers(1, 500)
 answers = st.tuples(lengths, ceilings, st.lists(st.integers(1, 3000), max_size=30), st.booleans(), st.booleans())
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_lowered_ceiling_goes_with_the_backend_s_name_of_the_model(run_capped: RunRig, api: ApiName) -> None:
+    """Also when the answer is gone on with."""
+    model = ObedientModel()
+
+    async def scenario(rig: Rig) -> None:
+        model.says(3 * LEAST_TOKENS, [], merged=False)
+        status, _, stream, complete = await rig.ask(question(api))
+        assert (status, complete, told(stream).text) == (200, True, "".join(model.pieces))
+        assert len(model.asked) > 1
+        assert {asked.body["model"] for asked in model.asked} == {"maker/it"}
+
+    run_capped(scenario, model, called="maker/it")
 
 
 @pytest.mark.parametrize("api", ["chat", "completions"])

@@ -47,6 +47,19 @@ def test_an_answer_that_breaks_is_gone_on_with_in_every_api(name: str, api: ApiN
     assert [verdict.faults for verdict in found] == [()] * (0 if scenario.calls and api == "completions" else 1)
 
 
+@pytest.mark.parametrize("name", ["cut after 5", "cut twice"])
+def test_backends_with_names_of_their_own_end_a_scenario_likewise(name: str) -> None:
+    fleet = load_fleet()
+    pools = {
+        pool.name: replace(
+            pool, backends=tuple(replace(each, served_model_name=f"at/{each.name}") for each in pool.backends)
+        )
+        for pool in fleet.pools.values()
+    }
+    (scenario,) = [each for each in SCENARIOS if each.name == name]
+    assert verdict_on(replace(fleet, pools=pools), scenario, "chat").faults == ()
+
+
 def test_where_nobody_can_go_on_a_broken_answer_is_seen_to_be_broken() -> None:
     fleet = load_fleet()
     pools = {

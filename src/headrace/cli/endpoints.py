@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from headrace.bench.live_check import Listing, listing
 from headrace.errors import BackendError, ConfigError
-from headrace.fleet import Backend
+from headrace.fleet import Backend, Model, catalog
+from headrace.fleet.catalog import UnknownName
 from headrace.fleet.dialect_check import dialect_of_host
 from headrace.wire.dialects import COMPATIBLE
 
@@ -40,6 +41,14 @@ def dialect_of(url: str) -> str:
     except ValueError:
         found = None
     return (found or COMPATIBLE).name
+
+
+def known_model(name: str) -> Model | None:
+    """The catalog's model that is called so somewhere; None: it knows of none."""
+    try:
+        return catalog.find_model(name)
+    except UnknownName:
+        return None
 
 
 def look(backends: Sequence[Backend], environment: Mapping[str, str] = os.environ) -> list[Seen]:

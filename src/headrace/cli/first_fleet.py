@@ -58,7 +58,7 @@ class Wanted:
     """What goes into the file.
 
     Attributes:
-        model: as both sides call it; own, fast: where and on what it is served.
+        model: as clients are to call it; own, fast: where and on what it is served.
         usd_per_accelerator_hour: of the own chips.
         share: of compute, in (0, 1), that the fast pool is to get.
     """
@@ -95,7 +95,7 @@ def first_fleet_text(wanted: Wanted, source: str) -> str:
         shares={share.name: share},
         routes=(Route((OWN, FAST)),),
         default_class=sample.default_class,
-        aliases=dict.fromkeys(_aliases(wanted.model), wanted.model.name),
+        aliases=dict.fromkeys(_aliases(wanted), wanted.model.name),
     )
     text = fleet_text(fleet, _comments(wanted))
     parse_fleet(text, source)
@@ -118,8 +118,12 @@ def _classes(sample: Fleet) -> Iterator[WorkloadClass]:
         yield replace(each, match=replace(each.match, model_aliases=()))
 
 
-def _aliases(model: Model) -> Iterator[str]:
-    """The catalog's name, where the servers call the model something else."""
+def _aliases(wanted: Wanted) -> Iterator[str]:
+    """What servers call the model, and the catalog, where that is another name."""
+    model = wanted.model
+    for backend in (*wanted.own_backends, wanted.fast_backend):
+        if backend.served_model_name is not None:
+            yield backend.served_model_name
     for known in catalog.models():
         if known.name != model.name and replace(known, name=model.name, aliases=model.aliases) == model:
             yield known.name

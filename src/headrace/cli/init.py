@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from headrace.cli.endpoints import Seen, dialect_of, look, spoken
+from headrace.cli.endpoints import Seen, dialect_of, known_model, look, spoken
 from headrace.cli.first_fleet import FAST, OWN, PROVIDERS, Wanted, first_fleet_text, list_price, unusable
 from headrace.cli.output import JsonPath, say, write_result
 from headrace.cli.places import Wanted as Served
@@ -19,7 +19,6 @@ from headrace.cli.places import place_of
 from headrace.cli.questions import Question, answer, require
 from headrace.config import load_fleet
 from headrace.fleet import Accelerator, Backend, Deployment, Model, PerToken, catalog
-from headrace.fleet.catalog import UnknownName
 from headrace.perf.memory import accelerators_needed
 
 NO_KEY = "-"
@@ -191,32 +190,39 @@ def _sample_share() -> str | None:
 
 
 def _model(own: Sequence[Seen], fast: Seen, given: str | None) -> Model:
-    """The model that all of them have, by the name that they all know."""
+    """The model that all of them have: by a name that they all know, else by the catalog's."""
     lists = [seen.listing.models for seen in (*own, fast) if seen.listing is not None]
-    shared = [name for name in lists[0] if all(name in names for names in lists)]
-    known = {name: found for name in shared if (found := _in_catalog(name)) is not None}
+    known = _by_one_name(lists) or _by_the_catalog(lists)
     if given is not None:
-        known = {name: found for name, found in known.items() if given in (name, found.name)}
+        wanted = known_model(given)
+        known = {name: each for name, each in known.items() if name == given or each == wanted}
     if not known:
         raise unusable("model", _no_model(lists, given))
     name = next(iter(known)) if len(known) == 1 else _which(list(known))
     return replace(known[name], name=name)
 
 
-def _in_catalog(name: str) -> Model | None:
-    try:
-        return catalog.find_model(name)
-    except UnknownName:
-        return None
+def _by_one_name(lists: Sequence[Sequence[str]]) -> dict[str, Model]:
+    shared = [name for name in lists[0] if all(name in names for names in lists)]
+    return {name: found for name in shared if (found := known_model(name)) is not None}
+
+
+def _by_the_catalog(lists: Sequence[Sequence[str]]) -> dict[str, Model]:
+    sides = [[found for name in names if (found := known_model(name)) is not None] for names in lists]
+    return {each.name: each for each in sides[0] if all(each in side for side in sides)}
+
+
+def _asked(seen: Seen, model: Model) -> Backend:
+    """The backend as it speaks, with its own name of the model where that is another."""
+    names = () if seen.listing is None else seen.listing.models
+    own = next((name for name in names if (found := known_model(name)) is not None and found.name == model.name), None)
+    return replace(spoken(seen), served_model_name=None if model.name in names else own)
 
 
 def _no_model(lists: Sequence[Sequence[str]], given: str | None) -> str:
     sides = "; ".join(", ".join(names) for names in lists)
     wanted = "no model" if given is None else f"no {given!r}"
-    return (
-        f"{wanted} of the catalog (`headrace catalog models`) goes by one name on every side ({sides}); requests carry "
-        "that name, so let your own server use the provider's (vLLM: --served-model-name)"
-    )
+    return f"{wanted} of the catalog (`headrace catalog models`) is on every side ({sides}); serve one that they share"
 
 
 def _which(names: list[str]) -> str:
@@ -238,12 +244,12 @@ def _wanted(
     usd: float,
     share: float,
 ) -> Wanted:
-    backend = spoken(fast)
+    backend = _asked(fast, model)
     return Wanted(
         model=model,
         own=replace(place_of(on, _served(model), None).deployment, name=OWN),
         fast=_fast_deployment(model, backend.dialect, fast_on),
-        own_backends=tuple(spoken(seen) for seen in own),
+        own_backends=tuple(_asked(seen, model) for seen in own),
         fast_backend=backend,
         usd_per_accelerator_hour=usd,
         fast_price=_price(model, backend.dialect, fast_price),

@@ -24,7 +24,7 @@ def check_live(fleet: Fleet, name: str, json: Path | None) -> None:
     if name not in backends:
         raise ConfigError("command line", [Fault("--live", f"no backend {name!r}; {close_matches(name, backends)}")])
     backend = backends[name]
-    claims = asyncio.run(live_claims(backend, fleet.pools[backend.pool].deployment.model.name))
+    claims = asyncio.run(live_claims(backend, fleet.pools[backend.pool].model_name_at(backend)))
     found = [claim._asdict() for claim in claims]
     write_result(json, {"schema": 1, "command": "check", "backend": name, "dialect": backend.dialect, "claims": found})
     if json is not None and str(json) == "-":

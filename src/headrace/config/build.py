@@ -319,7 +319,7 @@ class _Builder:
             return None
         path = f"pools.{name}.deployment"
         deployment = self._refer(path, "deployment", table.deployment, self._deployments)
-        backends = tuple(Backend(pool=name, **msgspec.structs.asdict(backend)) for backend in table.backends)
+        backends = tuple(_backend(name, table, each, deployment) for each in table.backends)
         if deployment is None:
             for fault in backend_faults(name, backends):
                 self._faults.add(fault.path, fault.message)
@@ -395,6 +395,14 @@ def _given(table: msgspec.Struct) -> dict[str, Any]:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(str(name)) for name in names)
+
+
+def _backend(pool: str, table: doc.PoolTable, backend: doc.BackendTable, deployment: Deployment | None) -> Backend:
+    """The backend, with its pool's name of the model where it has none itself, and none where that is the fleet's."""
+    name = backend.served_model_name or table.served_model_name
+    known = None if deployment is None else deployment.model.name
+    settings = {**msgspec.structs.asdict(backend), "served_model_name": None if name == known else name}
+    return Backend(pool=pool, **settings)
 
 
 def _price(table: doc.PerTokenTable | doc.HourlyTable) -> PriceTerms:

@@ -178,6 +178,7 @@ class BackendTable(Table, frozen=True, kw_only=True):
     ca_file: Text | None = None
     client_certificate_file: Text | None = None
     client_key_file: Text | None = None
+    served_model_name: Text | None = None
 
 
 class PoolTable(Table, frozen=True, kw_only=True):
@@ -187,6 +188,7 @@ class PoolTable(Table, frozen=True, kw_only=True):
         deployment: a name of `[deployments]`.
         price: what its use costs: `type = "per_token"` or `type = "hourly"`.
         backends: where it answers.
+        served_model_name: what its backends call its model, where they say nothing else.
     """
 
     deployment: Text
@@ -196,6 +198,7 @@ class PoolTable(Table, frozen=True, kw_only=True):
     kv_starting_price_usd: NotNegative = 0.0
     assumed_w: Positive | None = None
     domain: Text | None = None
+    served_model_name: Text | None = None
 
 
 class SloTable(Table, frozen=True, kw_only=True):

@@ -161,8 +161,7 @@ class Desk:
     def _ask(self, exchange: Exchange, api: str | None) -> None:
         try:
             if api is None:
-                count = token_count(request_content(read_count_request(exchange.body)))
-                exchange.respond(200, JSON, write_count(count))
+                self._count(exchange)
             elif api == "embeddings":
                 self._embed(exchange)
             else:
@@ -175,9 +174,7 @@ class Desk:
         plain = api == "chat" and self.script is None
         with_done = fault is None or fault.what != NO_DONE
         model, order = self._plain(exchange, with_done) if plain else self._neutral(exchange, api, with_done)
-        if model != self._model:
-            said = f"the model {model!r} does not exist; this backend serves {self._model}"
-            self.refuse(exchange, self._row(ErrorKind.MODEL_NOT_FOUND, said))
+        if not self._serves(exchange, model):
             return
         refused = refused_parameter(self._dialect, api, exchange.body)
         if refused is not None:
@@ -185,6 +182,18 @@ class Desk:
             return
         order.fault = fault
         self._take(order)
+
+    def _serves(self, exchange: Exchange, model: str) -> bool:
+        """Whether this is the name of the backend's model; else says so."""
+        if model != self._model:
+            said = f"the model {model!r} does not exist; this backend serves {self._model}"
+            self.refuse(exchange, self._row(ErrorKind.MODEL_NOT_FOUND, said))
+        return model == self._model
+
+    def _count(self, exchange: Exchange) -> None:
+        request = read_count_request(exchange.body)
+        if self._serves(exchange, request.model):
+            exchange.respond(200, JSON, write_count(token_count(request_content(request))))
 
     def _plain(self, exchange: Exchange, with_done: bool) -> tuple[str, Order]:
         body = _chats.decode(exchange.body)
@@ -262,8 +271,14 @@ class Desk:
 
     def _embed(self, exchange: Exchange) -> None:
         """A vector for each input, drawn by its text."""
-        body = msgspec.json.decode(exchange.body)
-        asked = body.get("input") if isinstance(body, dict) else None
+        decoded = msgspec.json.decode(exchange.body)
+        body = decoded if isinstance(decoded, dict) else {}
+        model = body.get("model")
+        if not isinstance(model, str):
+            raise RequestError("model: a string is required", "model")
+        if not self._serves(exchange, model):
+            return
+        asked = body.get("input")
         inputs = asked if isinstance(asked, list) and asked and not isinstance(asked[0], int) else [asked]
         texts = [text if isinstance(text, str) else msgspec.json.encode(text).decode() for text in inputs]
         data = []

@@ -38,7 +38,7 @@ class Emulator:
                     deployment = debited_deployment(pool.deployment, dialect)
                     self.backends[backend.name] = EmulatedBackend(
                         backend.name,
-                        deployment.model.name,
+                        pool.model_name_at(backend),
                         model_server(curve, deployment, seed, backend.name, gates),
                         seed,
                         lambda: time.monotonic() - started_s,

@@ -39,6 +39,7 @@ class Backend:
         token_refresh_s: how often it is run.
         aws_region: for signatures, where the host does not name it.
         lacks: what its model or server cannot do, of `wire.dialects.CAPABILITIES`: such requests go elsewhere.
+        served_model_name: what it calls its pool's model; None: as the fleet does.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Backend:
     ca_file: str | None = None
     client_certificate_file: str | None = None
     client_key_file: str | None = None
+    served_model_name: str | None = None
 
     @property
     def has_key(self) -> bool:
@@ -83,6 +85,10 @@ class Pool:
     kv_starting_price_usd: float = 0.0
     assumed_w: float | None = None
     domain: str | None = None
+
+    def model_name_at(self, backend: Backend) -> str:
+        """What one of its backends is asked for."""
+        return backend.served_model_name or self.deployment.model.name
 
     @property
     def failure_domain(self) -> str:

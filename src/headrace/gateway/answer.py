@@ -117,7 +117,7 @@ class JsonAnswer:
         if self._started:
             attempt.finished(usage, None, exchange.finish)
         else:
-            head = attempt.answer_head()
+            head, body = attempt.answer_head(), attempt.named(body)
             attempt.remember(lambda: body)
             attempt.finished(usage, None, lambda: exchange.respond(200, head, body))
 

@@ -17,13 +17,24 @@ from headrace.gateway.capped_answer import CappedAnswer
 from headrace.gateway.controls import Controls
 from headrace.gateway.fitting import Prepared
 from headrace.gateway.pace import Pace
+from headrace.gateway.renamed_stream import renamed
 from headrace.gateway.rescue import Continuing, Rescue
 from headrace.gateway.spliced_answer import StreamAnswer
 from headrace.gateway.translated_answer import TranslatedWhole, resumed_stream, translated_stream
 from headrace.http import ClientExchange, Exchange, FailedKind, header_value
 from headrace.policy import FailureKind
 from headrace.telemetry import AttemptTrail, Trail, passed_on
-from headrace.wire import ApiName, BackendFault, ErrorKind, Head, Usage, client_error, read_error
+from headrace.wire import (
+    ApiName,
+    BackendFault,
+    ErrorKind,
+    Head,
+    Usage,
+    client_error,
+    read_error,
+    renamed_answer,
+    with_model,
+)
 from headrace.wire.canonical import Failed, Request
 from headrace.wire.dialects import ErrorShape
 
@@ -200,6 +211,8 @@ class Attempt:
         api, body = (request.api, request.body) if said is None else (said.api, said.body)
         if self.lowered is not None:
             body = self.lowered[1]
+        if self.link.served_model_name is not None:
+            body = with_model(body, self.link.served_model_name)
         head = self.link.request_head(api, self._headers(), body)
         self.client = self.link.pool.send(head, body, self)
 
@@ -235,7 +248,8 @@ class Attempt:
             return
         self.answer = answer
         assert self.client is not None
-        self.client.hand_over(answer)
+        name = self.link.served_model_name
+        self.client.hand_over(answer if name is None else renamed(answer, name, self.request.model))
 
     def on_framed(self, block: bytes) -> None:
         """Nothing comes before the head."""
@@ -295,6 +309,11 @@ class Attempt:
     def first_token(self) -> None:
         """The first token came."""
         self._owner.first_token(self)
+
+    def named(self, body: bytes) -> bytes:
+        """A whole answer with the name that the client knows its model by."""
+        name = self.link.served_model_name
+        return body if name is None else renamed_answer(body, name, self.request.model)
 
     def remember(self, answer: Callable[[], bytes]) -> None:
         """The answer is complete: keep it, if the client may go on from it."""

@@ -35,7 +35,7 @@ class BackendLink:
 
     __slots__ = (
         *("_answer_heads", "_starts", "address", "backend", "credentials", "dialect", "fit_key", "name", "pool"),
-        *("_told", "port", "quota"),
+        *("_told", "port", "quota", "served_model_name"),
     )
 
     def __init__(
@@ -54,6 +54,7 @@ class BackendLink:
         self.quota = quota
         self.name = backend.name
         self.backend = backend
+        self.served_model_name = backend.served_model_name
         url = urlsplit(backend.url)
         self.address, self.port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         self.dialect = spoken_dialect(backend)

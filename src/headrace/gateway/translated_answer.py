@@ -226,7 +226,8 @@ class TranslatedWhole:
         if attempt.ended:
             return
         try:
-            answer = APIS[self._prepared.api].read_answer(b"".join(self._pieces), self._prepared.tools)
+            whole = attempt.named(b"".join(self._pieces))
+            answer = APIS[self._prepared.api].read_answer(whole, self._prepared.tools)
         except BackendError:
             attempt.failed(FailureKind.GARBAGE)
             return

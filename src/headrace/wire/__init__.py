@@ -17,10 +17,10 @@ from headrace.wire.head import (
     StreamOptions,
     decode_head,
     with_include_usage,
-    with_model,
     with_output_ceiling,
     without_controls,
 )
+from headrace.wire.model_name import StreamNames, renamed_answer, with_model
 from headrace.wire.rate_limit import RateLimit, rate_limit_headers, rate_limits, reset_s, retry_after_s
 from headrace.wire.sse import FINISH_MARKS, UsageFilter
 from headrace.wire.usage import (
@@ -43,6 +43,7 @@ __all__ = [
     "Head",
     "RateLimit",
     "StreamEnd",
+    "StreamNames",
     "StreamOptions",
     "Usage",
     "UsageFilter",
@@ -61,6 +62,7 @@ __all__ = [
     "rate_limit_headers",
     "rate_limits",
     "read_error",
+    "renamed_answer",
     "reset_s",
     "retry_after_s",
     "shaped_error",

@@ -142,13 +142,6 @@ def with_include_usage(body: bytes, head: Head) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def with_model(body: bytes, model: str) -> bytes:
-    """The body, asking for `model` whatever it asked for before."""
-    fields = top_level(body)
-    fields["model"] = Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(fields)
-
-
 def with_output_ceiling(body: bytes, api: ApiName, ceiling: int) -> bytes:
     """The body of a chat completion or completion, with this ceiling on its output whatever it had before."""
     fields = top_level(body)

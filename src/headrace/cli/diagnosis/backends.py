@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headrace.cli.diagnosis.finding import Finding, Severity
-from headrace.cli.endpoints import Seen
+from headrace.cli.endpoints import Seen, known_model
 from headrace.fleet import Fleet
 from headrace.wire.dialects import COMPATIBLE, DIALECTS
 
@@ -23,15 +23,24 @@ def backend_findings(fleet: Fleet, seen: Sequence[Seen]) -> Iterator[Finding]:
 
 
 def _model(where: str, fleet: Fleet, one: Seen) -> Iterator[Finding]:
-    model = fleet.pools[one.backend.pool].deployment.model.name
+    model = fleet.pools[one.backend.pool].model_name_at(one.backend)
     listed = () if one.listing is None else one.listing.models
     if listed and model not in listed:
         what = f"serves {', '.join(listed[:5])}, and not {model}"
-        yield Finding(Severity.IMPAIRS, where, what, "call the model as the backend does (vLLM: --served-model-name)")
+        yield Finding(Severity.IMPAIRS, where, what, _renaming(model, listed))
     elif not listed and DIALECTS[one.backend.dialect].models_path is not None:
         status = 0 if one.listing is None else one.listing.status
         what = f"names no models (it answers {status})"
         yield Finding(Severity.ADVICE, where, what, f"headrace check --live {one.backend.name}")
+
+
+def _renaming(model: str, listed: Sequence[str]) -> str:
+    """What to do about a backend that lists other names: one of them may stand for the model."""
+    wanted = known_model(model)
+    same = next((name for name in listed if wanted is not None and known_model(name) == wanted), None)
+    if same is not None:
+        return f'set served_model_name = "{same}"'
+    return "if one of these is the model, set served_model_name to it; else name another backend"
 
 
 def _dialect(where: str, one: Seen) -> Iterator[Finding]:
