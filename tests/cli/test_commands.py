@@ -263,3 +263,12 @@ def test_a_replay_against_nobody_ends_and_counts_every_request_as_failed(command
     assert code == 0
     assert json.loads(out)["requests"]["failed"] == 2
     assert "2 requests" in err
+
+
+@pytest.mark.parametrize("words", [("simulate",), ("replay", "http://127.0.0.1:9")])
+def test_a_piece_of_no_trace_is_refused(command: Command, words: tuple[str, ...]) -> None:
+    code, _, err = command(*words, "--duration", "20", "--start", "5")
+    assert code == 2
+    assert "--duration" in err
+    assert "--start" in err
+    assert "--seconds" in err

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, Fault
 from headrace.fleet import Fleet
 from headrace.traces import FORMATS, TraceOptions
 from headrace.traces.named import named_traces
@@ -51,6 +51,14 @@ def parse_traces(options: list[str], fleet: Fleet) -> dict[str, str]:
     if faults:
         raise ConfigError("command line", faults)
     return traces
+
+
+def check_piece(traces: Mapping[str, str], start: float, duration: float | None) -> None:
+    """Raises ConfigError: a piece of traces is asked for, and there are none; it would change nothing."""
+    given = {"--start": start != 0.0, "--duration": duration is not None}
+    if not traces and any(given.values()):
+        message = "takes a piece of a --trace, and there is none; generated traffic is as long as --seconds says"
+        raise ConfigError("command line", [Fault(name, message) for name, there in given.items() if there])
 
 
 def generated(fleet: Fleet, seconds: float, seed: int) -> Iterable[Request]:

@@ -31,6 +31,7 @@ from headrace.cli.options import (
     TimingPath,
     TraceFormat,
     Traces,
+    check_piece,
     generated,
     load_notes,
     parse_traces,
@@ -71,6 +72,7 @@ def replay(
     """
     loaded = load_fleet(fleet)
     traces = parse_traces(trace or [], loaded)
+    check_piece(traces, start, duration)
     options = TraceOptions(
         trace_format, skip_bad_lines, speedup, start, duration, load=load, sample=sample, rate_per_s=rate, seed=seed
     )

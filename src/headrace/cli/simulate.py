@@ -24,6 +24,7 @@ from headrace.cli.options import (
     TimingPath,
     TraceFormat,
     Traces,
+    check_piece,
     generated,
     load_notes,
     parse_traces,
@@ -69,6 +70,7 @@ def simulate(
     chosen = load_simulated_policy(policy or loaded.policy)
     incidents = () if faults is None else load_incidents(faults, loaded)
     traces = parse_traces(trace or [], loaded)
+    check_piece(traces, start, duration)
     piece = (trace_format, skip_bad_lines, speedup, start, duration)
     options = TraceOptions(*piece, load=load, sample=sample, rate_per_s=rate, seed=seed)
     options.check()
