@@ -7,7 +7,7 @@ COPY := build/compiled
 # The tests of what is compiled, and of what stands on it.
 AFFECTED := builds policy modelserver sim metrics perf cost workload study emulate gateway
 
-.PHONY: docs tools lock audit release setup envoy compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload soak bad-day hostile clean chaos-real
+.PHONY: docs tools lock audit release setup envoy compiled pure test-compiled run test fuzz clients test-clients lint bench bench-gateway bench-translate bench-sim bench-engine bench-perf bench-plan bench-planned bench-local bench-live bench-aiconfigurator bench-vidur bench-week bench-quota bench-overload bench-gateways soak bad-day hostile clean chaos-real
 
 setup: $(STAMP)
 
@@ -135,6 +135,10 @@ soak: setup
 # Everything that may happen to a gateway, in twenty minutes (needs redis-server).
 bad-day: setup
 	$(BIN)/python -u benchmarks/bad_day.py
+
+# Four gateways over one fleet, with Redis and without it: twenty minutes (needs redis-server).
+bench-gateways: setup
+	$(BIN)/python -u benchmarks/gateways.py
 
 # Hostile clients beside normal traffic, on four workers: ten minutes.
 hostile: setup

@@ -23,7 +23,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,16 +42,16 @@ from drill import (
     fleet_file,
     get,
     post,
+    redis_server,
     show_ends,
+    show_share,
     start,
     stop,
     traffic,
     tree,
 )
 from headrace.config import load_fleet
-from headrace.cost import share_rates
 from headrace.ledger.reader import Entry, read_ledger
-from headrace.metrics import AttemptRecord, ShareMeter, WindowVerdict
 from headrace.metrics.usage import AttemptStatus
 
 PORT, ADMIN_PORT, REDIS_PORT = 18290, 18291, 18399
@@ -79,7 +78,7 @@ class Day:
 
     def start(self) -> None:
         """Start everything, and see that it answers."""
-        self.redis = self.start_redis()
+        self.redis = redis_server(self.work, REDIS_PORT)
         self.gpus = self.emulate(GPUS[:4])
         self.gpu_5 = self.emulate(GPUS[4:])
         self.groq = self.emulate((GROQ,))
@@ -94,11 +93,6 @@ class Day:
             await_port(PORTS[name])
             post(PORTS[name], "/emulated/script", SCRIPT)
         return process
-
-    def start_redis(self) -> subprocess.Popen[bytes]:
-        """A Redis that keeps nothing."""
-        command = ["redis-server", "--port", str(REDIS_PORT), "--save", "", "--appendonly", "no"]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.work)
 
     def stop(self) -> None:
         """End everything."""
@@ -137,7 +131,7 @@ class Day:
         """Redis is gone for ten seconds."""
         self.redis.kill()
         await asyncio.sleep(10.0)
-        self.redis = self.start_redis()
+        self.redis = redis_server(self.work, REDIS_PORT)
 
     async def reload(self) -> None:
         """The fleet file is replaced, again and again; what changes is how many may wait."""
@@ -183,7 +177,7 @@ def main(
         stop(day.gateway)
         entries = list(read_ledger(day.ledger))
     _show(tally, entries, served, metrics)
-    _show_windows(_windows(day, entries))
+    show_share(console, load_fleet(day.fleet), entries, lambda at_s: day.lost_unix_s <= at_s < day.back_unix_s)
     if tally.wrong or tally.ended < tally.sent:
         raise typer.Exit(1)
 
@@ -238,36 +232,6 @@ def _show(tally: Tally, entries: list[Entry], served: dict[str, Any], metrics: s
     for line in metrics.splitlines():
         if line.startswith(("headrace_share_", "headrace_rescues", "headrace_hedge", "headrace_worker_restarts")):
             console.print(line)
-
-
-def _windows(day: Day, entries: list[Entry]) -> list[WindowVerdict]:
-    """The share's windows, judged by the ledgers and by when its only pool was gone."""
-    fleet = load_fleet(day.fleet)
-    share = fleet.shares["fast"]
-    verdicts: list[WindowVerdict] = []
-    meter = ShareMeter(share.pools, share_rates(fleet, share), share.target, on_window=verdicts.append)
-    timed = [(e.started_unix_s + e.at_s, e) for e in entries if e.started_unix_s is not None]
-    timed.sort(key=lambda one: one[0])
-    first_s, last_s = timed[0][0], timed[-1][0]
-    pools = {backend.name: backend.pool for backend in fleet.backends}
-    for at_s, entry in timed:
-        gone = share.pools if day.lost_unix_s <= at_s < day.back_unix_s else ()
-        up = tuple(name for name in fleet.pools if name not in gone)
-        read = entry.input_tokens if entry.output_low or entry.status is AttemptStatus.COMPLETED else 0
-        sizes = (read, entry.output_low, 0.0)
-        pool, at_s = pools[entry.backend], at_s - first_s
-        meter.book(AttemptRecord(pool, at_s, at_s, *sizes, up, down_pools=tuple(gone)))
-    meter.close(last_s - first_s)
-    return verdicts
-
-
-def _show_windows(verdicts: list[WindowVerdict]) -> None:
-    feasible = [each for each in verdicts if each.infeasible is None]
-    missed = [f"{v.start_s:.0f} s: {100 * v.realized:.2f} %" for v in feasible if v.error_pp > 0.5]
-    worst = max((each.error_pp for each in feasible), default=0.0)
-    why = Counter(str(each.infeasible.reason) for each in verdicts if each.infeasible is not None)
-    console.print(f"share: {len(verdicts)} windows, infeasible {dict(why)}; {len(feasible)} feasible, of which")
-    console.print(f"the worst is {worst:.2f} points off; beyond half a point: {', '.join(missed) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,12 @@ from urllib.request import Request, urlopen
 
 from rich.console import Console
 
+from headrace.cost import share_rates
+from headrace.fleet import Fleet
 from headrace.http import ConnectionPool, PoolLimits
+from headrace.ledger.reader import Entry
+from headrace.metrics import AttemptRecord, ShareMeter, WindowVerdict
+from headrace.metrics.usage import AttemptStatus
 from headrace.study.chaos.client import Reply, ask
 from headrace.study.chaos.rig import request_body
 from headrace.study.chaos.scenario import Scenario
@@ -213,6 +218,42 @@ def holds(pid: int) -> tuple[float, int]:
         except (OSError, IndexError, ValueError):
             continue
     return rss_kb / 1024, descriptors
+
+
+def redis_server(work: Path, port: int) -> subprocess.Popen[bytes]:
+    """A Redis that keeps nothing."""
+    command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=work)
+
+
+def show_share(console: Console, fleet: Fleet, entries: Iterable[Entry], gone: Callable[[float], bool]) -> None:
+    """How far from its target the share `fast` was, as a whole and by windows, judged by ledgers alone.
+
+    Args:
+        gone: whether the share's pools were gone at that time (Unix).
+    """
+    share = fleet.shares["fast"]
+    verdicts: list[WindowVerdict] = []
+    meter = ShareMeter(share.pools, share_rates(fleet, share), share.target, on_window=verdicts.append)
+    timed = [(e.started_unix_s + e.at_s, e) for e in entries if e.started_unix_s is not None]
+    timed.sort(key=lambda one: one[0])
+    first_s, last_s = timed[0][0], timed[-1][0]
+    pools = {backend.name: backend.pool for backend in fleet.backends}
+    for at_s, entry in timed:
+        down = share.pools if gone(at_s) else ()
+        up = tuple(name for name in fleet.pools if name not in down)
+        read = entry.input_tokens if entry.output_low or entry.status is AttemptStatus.COMPLETED else 0
+        sizes = (read, entry.output_low, 0.0)
+        pool, at_s = pools[entry.backend], at_s - first_s
+        meter.book(AttemptRecord(pool, at_s, at_s, *sizes, up, down_pools=tuple(down)))
+    meter.close(last_s - first_s)
+    feasible = [each for each in verdicts if each.infeasible is None]
+    missed = [f"{v.start_s:.0f} s: {100 * v.realized:.2f} %" for v in feasible if v.error_pp > 0.5]
+    worst = max((each.error_pp for each in feasible), default=0.0)
+    why = Counter(str(each.infeasible.reason) for each in verdicts if each.infeasible is not None)
+    console.print(f"share: {100 * (meter.realized or 0.0):.2f} %, target {100 * share.target:.2f} %;")
+    console.print(f"{len(verdicts)} windows, infeasible {dict(why)}; {len(feasible)} feasible, of which")
+    console.print(f"the worst is {worst:.2f} points off; beyond half a point: {', '.join(missed) or 'none'}")
 
 
 def show_ends(console: Console, tally: Tally) -> None:
