@@ -14,8 +14,10 @@ import pytest
 from gateway_rig import STREAM, WHOLE, Rig, RunRig, ScriptedBackend, error_response, post
 
 from headrace import rng
+from headrace.config import parse_fleet, sample_fleet_text
 from headrace.fleet import Allowance, Fleet, Tenants
 from headrace.gateway import Entrance
+from headrace.gateway.access import Access, owner_of
 from headrace.gateway.admin_key import AdminKey
 from headrace.policy import Arrived, PolicyEngine
 from headrace.tenancy import Accounts, Key, KeyWatch, changing, new_secret
@@ -82,6 +84,34 @@ def test_without_a_valid_key_nothing_is_served(run_rig: RunRig, guard: Guard) ->
         assert rig.ledger.ended[0]["key"] == "ci"
 
     run_rig(scenario, backend, entrance=guard.entrance)
+
+
+def test_a_key_is_told_of_the_models_that_it_may_have(run_rig: RunRig, guard: Guard) -> None:
+    own, other = guard.key("own", models=("m",)), guard.key("other", models=("none",))
+
+    async def scenario(rig: Rig) -> None:
+        for key, names, status in ((own, ["m", "fast-m"], 200), (other, [], 404)):
+            listed = (await rig.ask(b"GET /v1/models HTTP/1.1\r\nhost: h\r\n%b\r\n" % key))[2]
+            assert [each["id"] for each in json.loads(listed)["data"]] == names
+            assert (await rig.ask(b"GET /v1/models/m HTTP/1.1\r\nhost: h\r\n%b\r\n" % key))[0] == status
+
+    run_rig(scenario, ScriptedBackend(WHOLE), entrance=guard.entrance)
+
+
+def test_stored_answers_are_a_keys_whichever_secret_of_it_asks(guard: Guard) -> None:
+    """A rotated key goes on with its conversations, and no other key does."""
+    secrets = [new_secret(0.0) for _ in range(2)]
+    with changing(guard.path) as keys:
+        keys.append(Key(name="ours", tenant="acme", secrets=tuple(each.kept for each in secrets)))
+    other = guard.key("other")
+    access = Access(parse_fleet(sample_fleet_text(), "sample"), guard.keys)
+
+    def owner(line: bytes) -> bytes:
+        headers = {b"authorization": line.partition(b": ")[2].strip()}
+        return owner_of(access.caller(headers), headers)
+
+    old, new = (owner(b"authorization: Bearer " + each.text.encode()) for each in secrets)
+    assert old == new != owner(other)
 
 
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/responses", b"/v1/messages"])

@@ -20,7 +20,7 @@ from headrace.cost import MarginalCost, request_cost_usd
 from headrace.errors import Forbidden, HeadraceError, QuotaExceeded, Unauthenticated
 from headrace.fleet import Allowance, Fleet
 from headrace.gateway.spending import charged_usd, prices_of
-from headrace.gateway.tenants import TenantBook
+from headrace.gateway.tenants import CREDENTIALS, TenantBook
 from headrace.ledger import fleet_terms
 from headrace.metrics import Metric
 from headrace.telemetry import tell
@@ -302,6 +302,16 @@ class Access:
 def stated_lines(stated: Iterable[tuple[str, str]]) -> bytes:
     """Header lines that say how limits stand."""
     return "".join(f"{name}: {value}\r\n" for name, value in stated).encode()
+
+
+def owner_of(caller: Caller, headers: Mapping[bytes, bytes]) -> bytes:
+    """Whose the answers are that are stored for a request: its key's, whichever secret of that came with it.
+
+    Without keys, the credential's, whatever it is; empty without one.
+    """
+    if caller.key:
+        return caller.key.encode()
+    return next((found for name in CREDENTIALS if (found := headers.get(name)) is not None), b"")
 
 
 def refusal_lines(error: HeadraceError) -> bytes:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from headrace.errors import UnknownModel
 from headrace.fleet import Fleet
 from headrace.gateway.fitting import Fittings
 from headrace.gateway.recognition import Recognizer
 
+Allowed = frozenset[str] | None  # models that somebody may have; None: all
 _CREATED = "1970-01-01T00:00:00Z"  # nobody knows it, and Anthropic's clients want a time
 
 
@@ -27,18 +29,28 @@ class Catalogue:
         self._recognizer = recognizer
         self._fittings = fittings
         names = recognizer.model_names
-        entries = {name: self._entry(name) for name in names}
-        self._one = {name: msgspec.json.encode(entry) for name, entry in entries.items()}
-        ends = {"has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None}
-        self.all = msgspec.json.encode({"object": "list", "data": list(entries.values()), **ends})
+        self._one = {name: msgspec.json.encode(self._entry(name)) for name in names}
+        self._all = self._list(names)
 
-    def one(self, name: str) -> bytes:
+    def list(self, allowed: Allowed) -> bytes:
+        """The models that somebody may have, by each of their names."""
+        if allowed is None:
+            return self._all
+        return self._list(tuple(name for name in self._one if self._recognizer.model(name) in allowed))
+
+    def _list(self, names: tuple[str, ...]) -> bytes:
+        ends = {"has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+        return msgspec.json.encode({"object": "list", "data": [Raw(self._one[name]) for name in names], **ends})
+
+    def one(self, name: str, allowed: Allowed) -> bytes:
         """One model.
 
         Raises:
-            UnknownModel: there is no such model.
+            UnknownModel: there is no such model, or not for who asks.
         """
         found = self._one.get(name)
+        if found is not None and allowed is not None and self._recognizer.model(name) not in allowed:
+            raise UnknownModel(f"this key or tenant may not use the model {name!r}", "model")
         if found is None:
             self._recognizer.model(name)
             raise UnknownModel(f"the model {name!r} is not served here", "model")

@@ -11,13 +11,12 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.fleet import Fleet
-from headrace.gateway.access import Access
+from headrace.gateway.access import Access, owner_of
 from headrace.gateway.attempt import GatewayRequest
 from headrace.gateway.body_guard import BodyGuard
 from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.stored import ResponseStore
-from headrace.gateway.tenants import CREDENTIALS
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator
 from headrace.wire import ApiName, Usage, with_include_usage, with_model, without_controls
@@ -67,7 +66,7 @@ class Intake:
         if head.headrace is not NULL:
             body = without_controls(body)
         if isinstance(head, ResponsesHead) and head.previous_response_id is not None:
-            body = self.store.continued(owner_of(exchange), head.previous_response_id, body)
+            body = self.store.continued(owner_of(caller, exchange.headers), head.previous_response_id, body)
             body_bytes = len(body)
         if head.model != model:
             body = with_model(body, model)
@@ -97,7 +96,7 @@ class Intake:
         if model in self._fallbacks:
             request.fallbacks = caller.allowed(self._fallbacks[model])
         if isinstance(head, ResponsesHead) and head.store is not False:  # unless the client says no
-            request.remember = self._remember(owner_of(exchange), body)
+            request.remember = self._remember(owner_of(caller, exchange.headers), body)
         return request
 
     def again(self, request: GatewayRequest) -> GatewayRequest:
@@ -137,12 +136,3 @@ class Intake:
             self.store.keep(owner, body, answer())
 
         return remember
-
-
-def owner_of(exchange: Exchange) -> bytes:
-    """The credential by which a client says who it is; empty without one."""
-    for name in CREDENTIALS:
-        found = exchange.headers.get(name)
-        if found is not None:
-            return found
-    return b""

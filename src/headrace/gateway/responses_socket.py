@@ -16,8 +16,8 @@ from collections import deque
 from typing import NamedTuple
 
 from headrace.errors import CapacityError, HeadraceError, QuotaExceeded, UnknownResponse
+from headrace.gateway.access import owner_of
 from headrace.gateway.driver import Gateway
-from headrace.gateway.intake import owner_of
 from headrace.gateway.lane import LaneExchange
 from headrace.gateway.refusals import JSON
 from headrace.http import CloseCode, Exchange, SocketLimits, WebSocket, accept, handshake_fault
@@ -71,7 +71,7 @@ class ResponsesSocket:
         self._gateway = gateway
         self._limits = gateway.fleet.limits
         self._path, self._headers = handshake.path, handshake.headers
-        self._owner = owner_of(handshake)
+        self._owner = owner_of(gateway.access.caller(handshake.headers), handshake.headers)
         self._here = b"\0%d" % number  # no credential begins so
         self._socket = socket
         self._loop = asyncio.get_running_loop()

@@ -170,11 +170,12 @@ class Routes:
             self._gateway.refuse(exchange, error, "messages")
 
     def _list_models(self, exchange: Exchange) -> None:
-        exchange.respond(200, JSON, self._catalogue.all)
+        exchange.respond(200, JSON, self._catalogue.list(self._gateway.access.caller(exchange.headers).models))
 
     def _one_model(self, exchange: Exchange, name: str) -> None:
         try:
-            exchange.respond(200, JSON, self._catalogue.one(name))
+            allowed = self._gateway.access.caller(exchange.headers).models
+            exchange.respond(200, JSON, self._catalogue.one(name, allowed))
         except HeadraceError as error:
             self._gateway.refuse(exchange, error)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.gateway.access import owner_of
 from headrace.gateway.driver import Gateway
-from headrace.gateway.intake import owner_of
 from headrace.gateway.refusals import JSON
 from headrace.http import Exchange
 from headrace.wire import shaped_error
@@ -30,7 +30,8 @@ class StoredRoutes:
         if exchange.method not in ((b"GET", b"HEAD") if listed else (b"GET", b"HEAD", b"DELETE")):
             self._refuse(exchange, 405, f"/v1/responses/{place} takes GET{'' if listed else ' and DELETE'}")
             return
-        store, owner = self._gateway.intake.store, owner_of(exchange)
+        store, headers = self._gateway.intake.store, exchange.headers
+        owner = owner_of(self._gateway.access.caller(headers), headers)
         body = store.input_list(owner, response_id) if listed else store.response(owner, response_id)
         if body is None:
             said = f"response {response_id!r} is not stored here, or not any more; ask anew, and keep what is answered"
