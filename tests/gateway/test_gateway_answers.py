@@ -29,7 +29,8 @@ from gateway_rig import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.gateway.attempt import Attempt, GatewayRequest
+from headrace.gateway.attempt import Attempt
+from headrace.gateway.request import GatewayRequest
 from headrace.policy import Arrived, Finished, FirstToken
 from headrace.wire import DONE
 

@@ -17,9 +17,9 @@ from headrace.epp.exchange import EnvoyExchange
 from headrace.epp.ext_proc import SERVICE, ProcessingRequest
 from headrace.epp.stream import Stream
 from headrace.gateway import ClientServer, Gateway
-from headrace.gateway.attempt import GatewayRequest
 from headrace.gateway.fitting import Fittings
 from headrace.gateway.front import Front
+from headrace.gateway.request import GatewayRequest
 from headrace.gateway.routes import Routes
 
 HEALTH = "grpc.health.v1.Health"

@@ -28,7 +28,7 @@ from headrace.tenancy import Accounts, Amount, Key, KeyWatch, Limiter, Party
 from headrace.wire import Usage
 
 if TYPE_CHECKING:
-    from headrace.gateway.attempt import GatewayRequest
+    from headrace.gateway.request import GatewayRequest
 
 
 FREE = MarginalCost(0.0, 0.0, 0.0)

@@ -18,7 +18,7 @@ from typing import Protocol
 from headrace.errors import DeadlinePassed, HeadraceError, InvariantError
 from headrace.fleet import Fleet
 from headrace.gateway.access import Access, stated_lines
-from headrace.gateway.attempt import Attempt, GatewayRequest
+from headrace.gateway.attempt import Attempt
 from headrace.gateway.backends import BackendLink, link_backends
 from headrace.gateway.books import Books, Journal, Ledger
 from headrace.gateway.controls import Controls, explanation
@@ -28,6 +28,7 @@ from headrace.gateway.intake import Intake
 from headrace.gateway.quota_signals import quota_signals
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.refusals import refused, rejected
+from headrace.gateway.request import GatewayRequest
 from headrace.gateway.rescue import Rescue
 from headrace.gateway.rescuer import Rescuer
 from headrace.gateway.telemetry import Telemetry

@@ -25,7 +25,7 @@ from headrace.wire.dialects import Dialect, Fitter
 from headrace.wire.resume import Progress, continued, pause_obstacle, takes_over
 
 if TYPE_CHECKING:
-    from headrace.gateway.attempt import GatewayRequest
+    from headrace.gateway.request import GatewayRequest
 
 # What stands for an API where a backend does not speak it, the nearest first.
 _NEAREST: dict[ApiName, tuple[ApiName, ...]] = {

@@ -12,10 +12,10 @@ import msgspec
 
 from headrace.fleet import Fleet
 from headrace.gateway.access import Access, owner_of
-from headrace.gateway.attempt import GatewayRequest
 from headrace.gateway.body_guard import BodyGuard
 from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
+from headrace.gateway.request import GatewayRequest
 from headrace.gateway.stored import ResponseStore
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator

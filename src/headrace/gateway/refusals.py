@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from headrace.errors import CapacityError, HeadraceError, UnknownModel
 from headrace.gateway.access import refusal_lines
-from headrace.gateway.attempt import GatewayRequest
+from headrace.gateway.request import GatewayRequest
 from headrace.http import header_lines
 from headrace.policy import Reject, RejectReason
 from headrace.wire import ApiName, encode_error, shaped_error, wire_error

@@ -28,7 +28,7 @@ from headrace.wire.canonical import Ended, Event, Failed, Finished, Request, Usa
 from headrace.wire.resume import Delivered, Progress, obstacle
 
 if TYPE_CHECKING:
-    from headrace.gateway.attempt import GatewayRequest
+    from headrace.gateway.request import GatewayRequest
 
 COMMENT = b": headrace-rescued %b\n\n"
 

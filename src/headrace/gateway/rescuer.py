@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from headrace.gateway.attempt import Attempt, GatewayRequest
+from headrace.gateway.attempt import Attempt
 from headrace.gateway.fitting import Fittings
+from headrace.gateway.request import GatewayRequest
 from headrace.gateway.rescue import Rescue
 from headrace.gateway.telemetry import Telemetry
 from headrace.wire import Usage

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 
 from headrace.cost import spend_rate
 from headrace.fleet import Fleet
-from headrace.gateway.attempt import Attempt, GatewayRequest
+from headrace.gateway.attempt import Attempt
 from headrace.gateway.counters import Counters
+from headrace.gateway.request import GatewayRequest
 from headrace.http import Exchange
 from headrace.metrics import Metric, WorkRate
 from headrace.policy import Dispatch, DispatchReason, Outcome, RejectReason
