@@ -38,7 +38,7 @@ class AdminTable(Table, frozen=True, kw_only=True):
     """`[admin]`: see `fleet.Admin`; paths are relative to the fleet file.
 
     Attributes:
-        key_file: path of a file that holds the key; nobody but its owner may read it.
+        key_file: path of a file that holds the key; others than its owner and group may not read it.
     """
 
     key_env: Text | None = None

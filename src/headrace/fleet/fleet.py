@@ -28,7 +28,7 @@ class Backend:
     Attributes:
         url: base URL without the endpoint path, e.g. `http://10.0.0.1:8000`.
         api_key_env: environment variable that holds the key; None, and no file: no key is sent.
-        api_key_file: file that holds it; nobody but its owner may read it.
+        api_key_file: file that holds it; others than its owner and group may not read it.
         link_local: the URL may be, or lead to, a link-local address, where clouds keep their machines' credentials.
         ca_file: certificates, in PEM, that the backend's is signed by; None: those of the system.
         client_certificate_file, client_key_file: what is shown to a backend that asks for a certificate, in PEM.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import stat
 from collections.abc import Mapping
 from hashlib import sha256
 from hmac import compare_digest
@@ -18,12 +17,12 @@ from pathlib import Path
 from headrace.errors import ConfigError, Fault
 from headrace.fleet import Admin
 from headrace.http import Exchange, Handler
+from headrace.tenancy import ExposedSecret, read_secret
 
 SHORTEST = 16  # characters: 32 hexadecimal ones would be 128 bits
 OPEN_PATHS = frozenset((b"/health", b"/health/live", b"/health/ready"))
 CHALLENGE = b'www-authenticate: Basic realm="headrace"\r\ncontent-type: text/plain\r\n'
 REFUSAL = b"the admin port needs its key: send `authorization: Bearer KEY`, or it as the password of HTTP Basic\n"
-OTHERS_MAY = stat.S_IRWXO | stat.S_IWGRP
 
 
 class AdminKey:
@@ -70,10 +69,9 @@ def admin_key(settings: Admin, environment: Mapping[str, str] = os.environ) -> A
 
 def _read(name: str) -> str:
     try:
-        with Path(name).open(encoding="utf-8") as file:
-            if os.fstat(file.fileno()).st_mode & OTHERS_MAY:
-                raise ConfigError("fleet", [Fault("admin.key_file", f"others may read {name}; run `chmod 600 {name}`")])
-            return file.read().strip()
+        return read_secret(Path(name)).decode().strip()
+    except ExposedSecret as error:
+        raise ConfigError("fleet", [Fault("admin.key_file", str(error))]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("fleet", [Fault("admin.key_file", f"{name} cannot be read: {error}")]) from error
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ssl
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.errors import Fault
 from headrace.fleet import Backend
 from headrace.fleet.credentials import credential_variables, unsendable
+from headrace.tenancy import ExposedSecret, read_secret
 
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
 UNSENDABLE = "is empty, or holds a line end, a space or another character that no header carries; set it again"
 
 
@@ -56,10 +55,9 @@ def tls_context(backend: Backend) -> ssl.SSLContext | None:
 
 def _file_fault(path: Path, sent: bool) -> str | None:
     try:
-        mode = path.stat().st_mode
-        text = path.read_text()
+        text = read_secret(path).decode()
+    except ExposedSecret as error:
+        return str(error)
     except (OSError, UnicodeDecodeError) as error:
         return f"{path} cannot be read ({getattr(error, 'strerror', None) or 'it is no text'})"
-    if mode & OTHERS:
-        return f"{path} can be read by others (mode {stat.S_IMODE(mode):04o}); chmod 600 {path}"
     return f"{path} {UNSENDABLE}" if sent and unsendable(text.strip()) else None

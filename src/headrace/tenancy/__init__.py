@@ -6,6 +6,7 @@ from headrace.tenancy.calendar import Periods, periods_of
 from headrace.tenancy.key_file import KeyWatch, changing, read_keys
 from headrace.tenancy.keys import Key, KeyRing, NewSecret, Secret, new_secret
 from headrace.tenancy.limits import Amount, Limiter, Party, Standing
+from headrace.tenancy.secret_file import ExposedSecret, read_secret
 
 __all__ = [
     "AUDIT_NAME",
@@ -14,6 +15,7 @@ __all__ = [
     "Amount",
     "AuditLog",
     "Change",
+    "ExposedSecret",
     "Key",
     "KeyRing",
     "KeyWatch",
@@ -29,4 +31,5 @@ __all__ = [
     "periods_of",
     "read_audit",
     "read_keys",
+    "read_secret",
 ]

@@ -1,7 +1,7 @@
 """The key file: JSON of the operator's, written by `headrace keys`, read by every worker.
 
 Written under a lock beside it, as a whole, to a new file that takes the old one's place: a reader sees the old file or
-the new one. Only its owner may read it.
+the new one. Nobody but its owner and its group may read it.
 
 A worker looks at the file's times, size and inode (`KeyWatch.look`), and reads it when they are others. Whatever is
 wrong with it then (gone, half-written by an editor, not readable, faulty) changes nothing: the keys that were read last
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,10 +23,10 @@ import msgspec
 
 from headrace.errors import ConfigError, Fault
 from headrace.tenancy.keys import Key, KeyRing
+from headrace.tenancy.secret_file import ExposedSecret, read_secret
 
 SCHEMA = 1
 MOST_KEYS = 10_000
-OTHERS_MAY = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH  # a group may read: mounted secrets come so
 
 Stamp = tuple[int, int, int]
 
@@ -49,14 +48,11 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         ConfigError: it cannot be read, others than its owner may, or it holds no keys.
     """
     try:
-        with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read()
+        return _decoded(path, read_secret(path))
     except OSError as error:
         raise _fault(path, f"{error.strerror}; make one with `headrace keys create`") from error
-    if mode & OTHERS_MAY:
-        raise _fault(path, f"others may read or write it; run `chmod 600 {path}`")
-    return _decoded(path, content)
+    except ExposedSecret as error:
+        raise _fault(path, str(error)) from error
 
 
 def _decoded(path: Path, content: bytes) -> tuple[Key, ...]:
