@@ -6,8 +6,8 @@ whole answers, `gateway_mock.py` for streams. The load generator is a process of
 of each server's process tree from /proc, per request and per streamed token, as the median over interleaved rounds;
 and TTFT through each server less TTFT direct.
 
-`--telemetry` runs three more gateways in the same rounds: with an access log, and /metrics asked for before each of its
-turns; with OpenTelemetry too, at 1 % head sampling; and at 100 %.
+`--watched` runs three more gateways in the same rounds: with keys (a thousand, and who asks has one), an access log,
+and /metrics asked for before each of its turns; with OpenTelemetry too, at 1 % head sampling; and at 100 %.
 
 `--against CHECKOUT` runs another version's gateway in the same rounds: whether a change made it dearer.
 
@@ -32,6 +32,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from headrace.tenancy import Key, changing, new_secret
 
 HERE = Path(__file__).resolve().parent
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -115,12 +117,22 @@ def cpu_s(pid: int) -> float:
     return total / TICKS_PER_S
 
 
+def thousand_keys(path: Path) -> str:
+    """Make a key file; returns the secret of one of its keys."""
+    made = [new_secret(0.0) for _ in range(1000)]
+    with changing(path) as keys:
+        keys += [Key(name=f"key-{k}", tenant=f"tenant-{k % 20}", secrets=(each.kept,)) for k, each in enumerate(made)]
+    return made[500].text
+
+
 class Bench:
     """The processes of one benchmark run, and the measurements on them."""
 
-    def __init__(self, folder: Path, nginx: str, against: Path | None = None, telemetry: bool = False) -> None:
+    def __init__(self, folder: Path, nginx: str, against: Path | None = None, watched: bool = False) -> None:
         self.against = against
-        self.telemetry = telemetry
+        self.watched = watched
+        self.metrics_ports: dict[int, int] = {}
+        self.key = "sk-bench"
         self.processes: list[subprocess.Popen[Any]] = []
         try:
             self.start(folder, nginx)
@@ -149,27 +161,31 @@ class Bench:
                 (port,) = free_ports(1)
                 started = self.other(self.against, port, backend, folder / f"{kind}-before.ledger")
                 self.ports[kind]["before"], self.pids[kind]["before"] = port, started.pid
-        if self.telemetry:
-            self.watched(folder, whole, streams)
+        if self.watched:
+            self.watch(folder, whole, streams)
         self.load = subprocess.Popen(
             [sys.executable, str(HERE / "gateway_load.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.processes.append(self.load)
 
-    def watched(self, folder: Path, whole: int, streams: int) -> None:
-        """The same gateway, watched in several ways."""
+    def watch(self, folder: Path, whole: int, streams: int) -> None:
+        """The same gateway, guarded by keys and watched in several ways."""
         (collector,) = free_ports(1)
+        keys = folder / "keys.json"
+        self.key = thousand_keys(keys)
         self.python("gateway_collector.py", collector, port=collector)
         for name, more in WATCHED.items():
             for kind, backend in (("whole", whole), ("stream", streams)):
-                (port,) = free_ports(1)
+                port, admin_port = free_ports(2)
                 where = {"access_log_file": str(folder / f"{kind}-{name}.log")}
                 if "sampling_ratio" in more:
                     where["otlp_endpoint"] = f"http://127.0.0.1:{collector}"
-                settings = json.dumps({"access_log": True, **where, **more})
+                telemetry = {"access_log": True, **where, **more}
+                settings = json.dumps({"telemetry": telemetry, "admin_port": admin_port, "keys": str(keys)})
                 ledger = folder / f"{kind}-{name}.ledger"
                 script = ("gateway_under_test.py", port, backend, ledger, "openai-compatible", settings)
                 self.ports[kind][name], self.pids[kind][name] = port, self.python(*script, port=port).pid
+                self.metrics_ports[port] = admin_port
 
     def nginx(self, binary: str, folder: Path, name: str, http: str, port: int) -> subprocess.Popen[Any]:
         config = folder / f"{name}.conf"
@@ -207,7 +223,8 @@ class Bench:
         pid = self.pids[kind][server]
         before = cpu_s(pid)
         if server in WATCHED:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.ports[kind][server]}/metrics").read()
+            port = self.metrics_ports[self.ports[kind][server]]
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read()
         answer = self.ask(
             {
                 "kind": "throughput",
@@ -216,6 +233,7 @@ class Bench:
                 "seconds": seconds,
                 "body_bytes": 1000,
                 "tokens": 1000 if kind == "stream" else 0,
+                "key": self.key,
             }
         )
         count = answer["tokens" if kind == "stream" else "requests"]
@@ -223,7 +241,15 @@ class Bench:
 
     def added_ttft_s(self, body_bytes: int, samples: int) -> dict[str, float]:
         """Median TTFT through each server, less the median direct."""
-        answer = self.ask({"kind": "ttft", "ports": self.ports["stream"], "samples": samples, "body_bytes": body_bytes})
+        answer = self.ask(
+            {
+                "kind": "ttft",
+                "ports": self.ports["stream"],
+                "samples": samples,
+                "body_bytes": body_bytes,
+                "key": self.key,
+            }
+        )
         median = {name: statistics.median(values) for name, values in answer.items()}
         return {name: median[name] - median["direct"] for name in self.servers}
 
@@ -302,7 +328,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="Seconds per round.")] = 3.0,
     samples: Annotated[int, typer.Option(help="TTFT samples per server and body size.")] = 300,
     against: Annotated[Path | None, typer.Option(help="Checkout of another version to run beside it.")] = None,
-    telemetry: Annotated[bool, typer.Option(help="Watched gateways beside it: access log, OpenTelemetry.")] = False,
+    watched: Annotated[bool, typer.Option(help="Gateways with keys, access log, OpenTelemetry beside it.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Measure the gateway's CPU per request and per token beside nginx, and the TTFT it adds."""
@@ -311,7 +337,7 @@ def main(
         raise SystemExit("nginx is missing, and headrace is compared with it: apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         os.chmod(folder, 0o755)
-        bench = Bench(Path(folder), nginx, against, telemetry)
+        bench = Bench(Path(folder), nginx, against, watched)
         try:
             result = measure(bench, rounds, seconds, samples)
         finally:

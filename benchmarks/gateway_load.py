@@ -3,8 +3,8 @@
 Reads one JSON command a line from stdin, answers with one JSON line:
 
     {"kind": "throughput", "port": P, "connections": C, "seconds": S, "body_bytes": B, "tokens": 0 or T,
-     "api": "chat", "responses" or "messages"; left out: "chat"}
-    {"kind": "ttft", "ports": {NAME: P}, "samples": N, "body_bytes": B}
+     "api": "chat", "responses" or "messages"; left out: "chat", "key": what clients say who they are by}
+    {"kind": "ttft", "ports": {NAME: P}, "samples": N, "body_bytes": B, "key": likewise}
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 
 import uvloop
 
+KEY = "sk-bench"
 APIS = {  # path; field of the conversation; of the ceiling; what each token's event has once
     "chat": ("/v1/chat/completions", "messages", "max_tokens", b'"content"'),
     "responses": ("/v1/responses", "input", "max_output_tokens", b'"type":"response.output_text.delta"'),
@@ -23,7 +24,7 @@ APIS = {  # path; field of the conversation; of the ceiling; what each token's e
 }
 
 
-def request(body_bytes: int, tokens: int, api: str = "chat") -> bytes:
+def request(body_bytes: int, tokens: int, api: str = "chat", key: str = KEY) -> bytes:
     path, conversation, ceiling, _ = APIS[api]
     filler = "lorem ipsum " * (body_bytes // 12)
     said = [{"role": "user", "content": filler[: max(0, body_bytes - 120)]}]
@@ -31,7 +32,7 @@ def request(body_bytes: int, tokens: int, api: str = "chat") -> bytes:
     body = json.dumps(fixed).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        f"accept: application/json\r\nauthorization: Bearer sk-bench\r\nuser-agent: bench\r\n"
+        f"accept: application/json\r\nauthorization: Bearer {key}\r\nuser-agent: bench\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -98,7 +99,11 @@ async def connect(port: int, client: Client) -> Client:
 async def throughput(command: dict) -> dict:
     tokens = command["tokens"]
     api = command.get("api", "chat")
-    payload, port, mark = request(command["body_bytes"], tokens, api), command["port"], APIS[api][3]
+    payload, port, mark = (
+        request(command["body_bytes"], tokens, api, command.get("key", KEY)),
+        command["port"],
+        APIS[api][3],
+    )
     clients = [await connect(port, Client(payload, tokens > 0, mark=mark)) for _ in range(command["connections"])]
     started = time.perf_counter()
     await asyncio.sleep(command["seconds"])
@@ -116,7 +121,7 @@ async def throughput(command: dict) -> dict:
 
 
 async def ttft(command: dict) -> dict:
-    payload = request(command["body_bytes"], 1)
+    payload = request(command["body_bytes"], 1, key=command.get("key", KEY))
     clients = {name: await connect(port, Client(payload, True, once=True)) for name, port in command["ports"].items()}
     samples: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(command["samples"]):

@@ -1,8 +1,9 @@
 """The gateway as the benchmark runs it: one worker, 8 backends, full policy, share control, metrics and ledger on.
 
-python gateway_under_test.py PORT BACKEND_PORT LEDGER [DIALECT [TELEMETRY]]
+python gateway_under_test.py PORT BACKEND_PORT LEDGER [DIALECT [WATCHED]]
 
-TELEMETRY: settings of the table of that name, as JSON.
+WATCHED, as JSON: `telemetry`, settings of the table of that name; `admin_port`; `keys`, a key file, of which clients
+then need a key.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from headrace.fleet import (
     Share,
     ShareUnit,
     TelemetrySettings,
+    Tenants,
 )
-from headrace.gateway import start_gateway
+from headrace.gateway import open_entrance, start_gateway
 from headrace.ledger import UsageLedger
 from headrace.policy import PolicyEngine
 from headrace.workload import WorkloadClass
@@ -69,15 +71,19 @@ def bench_fleet(backend_port: int, dialect: str) -> Fleet:
 
 
 async def main(
-    port: int, backend_port: int, ledger_path: str, dialect: str = "openai-compatible", telemetry: str = "{}"
+    port: int, backend_port: int, ledger_path: str, dialect: str = "openai-compatible", watched: str = "{}"
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    fleet = replace(bench_fleet(backend_port, dialect), telemetry=TelemetrySettings(**json.loads(telemetry)))
+    said = json.loads(watched)
+    telemetry, tenants = TelemetrySettings(**said.get("telemetry", {})), Tenants(keys=said.get("keys"))
+    fleet = replace(bench_fleet(backend_port, dialect), telemetry=telemetry, tenants=tenants)
     engine = PolicyEngine(fleet, Random(1))
     with UsageLedger(ledger_path) as ledger:
-        running = await start_gateway(fleet, engine, ledger, port=port, admin_port=0)
+        running = await start_gateway(
+            fleet, engine, ledger, port=port, admin_port=said.get("admin_port", 0), entrance=open_entrance(fleet)
+        )
         await stop.wait()
         await running.close(0.0)
 
