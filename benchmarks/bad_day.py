@@ -175,9 +175,9 @@ def main(
         metrics = get(ADMIN_PORT, "/metrics").decode()
         served = {name: json.loads(get(PORTS[name], "/emulated/served")) for name in (*GPUS[:4], GROQ)}
         stop(day.gateway)
-        entries = list(read_ledger(day.ledger))
+        entries, fleet = list(read_ledger(day.ledger)), load_fleet(day.fleet)
     _show(tally, entries, served, metrics)
-    show_share(console, load_fleet(day.fleet), entries, lambda at_s: day.lost_unix_s <= at_s < day.back_unix_s)
+    show_share(console, fleet, entries, lambda at_s: day.lost_unix_s <= at_s < day.back_unix_s)
     if tally.wrong or tally.ended < tally.sent:
         raise typer.Exit(1)
 
