@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import emulated_rig
 import pytest
@@ -22,8 +23,8 @@ def cache_ttl_s(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Backends that find prefixes for so long; None: they keep nothing."""
     plain = emulated_rig.one_pool
 
-    def caching(pool: Pool, index: int, dialect: str, lacks: tuple[str, ...]) -> Pool:
-        made = plain(pool, index, dialect, lacks)
+    def caching(*given: Any) -> Pool:
+        made = plain(*given)
         assert made.deployment.observed is not None
         observed = replace(made.deployment.observed, cache_ttl_s=request.param)
         return replace(made, deployment=replace(made.deployment, observed=observed))
