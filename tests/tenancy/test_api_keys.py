@@ -84,6 +84,19 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
         read_keys(path)
 
 
+def test_the_file_stays_whose_it_was(tmp_path: Path) -> None:
+    """A revocation by root must be read by the gateway's user, or the key would hold on."""
+    path = tmp_path / "keys.json"
+    write(path, a_key()[1])
+    path.chmod(0o640)
+    owner = (4242, 4243) if os.geteuid() == 0 else (os.geteuid(), path.stat().st_gid)
+    os.chown(path, *owner)
+    with changing(path) as kept:
+        kept.clear()
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (*owner, 0o640)
+
+
 def test_two_who_change_the_file_at_once_both_do(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     for _ in range(4):

@@ -47,7 +47,7 @@ def serve(
     seed: Annotated[int, typer.Option(help="Root seed of the policy's chance.")] = 0,
     json: JsonPath = None,
 ) -> None:
-    """Serve OpenAI's chat completions over the fleet until Ctrl-C, which drains."""
+    """Serve chat completions, Responses, Messages, completions and embeddings until Ctrl-C, which drains."""
     if workers > 1 and ledger == LEDGER:
         ledger = LEDGER.with_suffix("")
     settings = WorkerSettings(

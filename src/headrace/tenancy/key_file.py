@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from headrace.errors import ConfigError, Fault
 from headrace.tenancy.keys import Key, KeyRing
-from headrace.tenancy.secret_file import ExposedSecret, read_secret
+from headrace.tenancy.secret_file import EXPOSED, ExposedSecret, read_secret
 
 SCHEMA = 1
 MOST_KEYS = 10_000
@@ -96,6 +97,7 @@ def _replace(path: Path, keys: list[Key]) -> None:
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(fd, "wb") as file:
+            _keep_owner(path, fd)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -103,6 +105,14 @@ def _replace(path: Path, keys: list[Key]) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def _keep_owner(path: Path, fd: int) -> None:
+    """A gateway of another user goes on reading the file that root changes: it is whose the old one was."""
+    with suppress(OSError):
+        before = path.stat()
+        os.fchown(fd, before.st_uid, before.st_gid)
+        os.fchmod(fd, stat.S_IMODE(before.st_mode) & ~EXPOSED)
 
 
 class KeyWatch:
