@@ -35,7 +35,7 @@ Start = Annotated[float, typer.Option(help="First second of the traces to take: 
 Duration = Annotated[float | None, typer.Option(help="Seconds of the traces to take; default: all.")]
 SkipBadLines = Annotated[int, typer.Option(help="How many broken trace lines to leave out.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port for clients; 0: any free one.")]
-AdminPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the dashboard, /metrics and /admin; 0: any free one.")]
+AdminPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of dashboard, /metrics, /admin; 0: any free one.")]
 LedgerFile = Annotated[Path, typer.Option(help="Usage ledger, appended to; of several workers, a directory.")]
 JournalPath = Annotated[Path | None, typer.Option(help="Record every event and action here; replaced.")]
 PolicyName = Annotated[
