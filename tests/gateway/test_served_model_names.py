@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import re
@@ -18,7 +19,7 @@ from headrace.fleet import Fleet
 from headrace.gateway.renamed_stream import renamed
 from headrace.http import FailedKind, unframe
 from headrace.policy import PolicyEngine
-from headrace.wire import ApiName, chat_chunk
+from headrace.wire import ApiName, chat_chunk, chat_usage_chunk
 from headrace.wire.apis import APIS, Accepts
 from headrace.wire.canonical import Request, Text, Turn
 
@@ -147,6 +148,27 @@ def test_a_backend_that_says_another_name_than_it_was_asked_for_is_passed_on(run
         assert names_in(said) == {snapshot}
 
     run_rig(scenario, backend, settings=[{"served_model_name": THEIRS}])
+
+
+@pytest.mark.parametrize("name", [None, THEIRS])
+def test_usage_that_comes_after_the_finish_is_counted_and_withheld(run_rig: RunRig, name: str | None) -> None:
+    """headrace asked for it and the client did not; each event comes in a read of its own."""
+
+    async def one_by_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(SSE_HEAD)
+        for event in (*stream_of(name or "m"), chat_usage_chunk("c", name or "m", 1, 11, 2), DONE):
+            writer.write(chunk(event))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(LAST)
+
+    async def scenario(rig: Rig) -> None:
+        for _ in range(3):  # chunks of a size that is new are read another way
+            _, _, said, complete = await rig.ask(raw_post(b'{"model":"m","stream":true,"messages":[]}'))
+            assert (complete, names_in(said), b'"usage":{' in said) == (True, {"m"}, False)
+        assert [(row["input_tokens"], row["output_tokens"]) for row in rig.ledger.ended] == [(11, 2)] * 3
+
+    run_rig(scenario, ScriptedBackend(one_by_one), settings=[{} if name is None else {"served_model_name": name}])
 
 
 class Sink:

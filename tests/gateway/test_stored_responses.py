@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from emulated_rig import Ask, emulated, through
 from msgspec import Raw
 
 from headrace.errors import UnknownResponse
+from headrace.gateway.shelves import SharedShelf
 from headrace.gateway.stored import ResponseStore
 from headrace.policy import PolicyEngine
 
@@ -103,6 +105,25 @@ def test_the_store_keeps_to_its_bounds_and_forgets_the_oldest_unused() -> None:
     assert (len(store), store.size_bytes <= 5000) == (1, True)
     store.keep(b"o", b'{"input":"i"}', answer("resp_e", "y" * 6000))
     assert len(store) == 1, "what is too large for all of it drives nobody out"
+
+
+def test_workers_go_on_from_what_any_of_them_has_stored(tmp_path: Path) -> None:
+    def store(number: int) -> ResponseStore:
+        return ResponseStore(2, 50_000, SharedShelf(tmp_path / "shelf", number, 3))
+
+    first, second, third = (store(number) for number in range(3))
+    first.keep(b"o", b'{"input":"i"}', answer("resp_1"))
+    assert b'"x"' in second.continued(b"o", "resp_1", b'{"previous_response_id":"resp_1"}')
+    assert third.response(b"somebody else", "resp_1") is None
+    third.forget(b"o", "resp_1")
+    assert [each.response(b"o", "resp_1") for each in (first, second, third)] == [None] * 3
+    for name in ("resp_2", "resp_3", "resp_4"):
+        second.keep(b"o", b'{"input":"i"}', answer(name))
+    assert first.response(b"o", "resp_2") is None, "each keeps to its own bounds"
+    assert len(list((tmp_path / "shelf").iterdir())) == 2
+    again = store(1)
+    assert again.response(b"o", "resp_4") is None, "what a crashed worker had stored is dropped"
+    assert not list((tmp_path / "shelf").iterdir())
 
 
 @pytest.mark.parametrize("ends_as", ["response.completed", "response.incomplete"])

@@ -30,6 +30,7 @@ from headrace.gateway import (
     FleetFile,
     Front,
     RunningGateway,
+    SharedShelf,
     kept_faults,
     open_entrance,
     resume_accounts,
@@ -46,6 +47,7 @@ from headrace.telemetry import set_up_logs, tell
 
 REPORTS = "reports"
 PAGES = "pages"
+SHELF = "responses"
 TAKEN_ON = "fleet.toml"
 REPORT_BYTES = 4 * 1024 * 1024  # of address space: what is not written takes no memory
 PAGE_BYTES = 16 * 1024 * 1024
@@ -153,7 +155,8 @@ def crew_of(settings: WorkerSettings, fleet: Fleet) -> Crew:
     reports = SharedRows(Path(settings.shared) / REPORTS, workers, REPORT_BYTES)
     near = MemoryPeers(reports, number, fleet.peers.dead_after_s)
     peers = near if far is None else BothPeers(near, far)
-    return Crew(number, workers, shared_pages(Path(settings.shared), workers), peers)
+    shelf = SharedShelf(Path(settings.shared) / SHELF, number, workers)
+    return Crew(number, workers, shared_pages(Path(settings.shared), workers), peers, shelf)
 
 
 def _place(settings: WorkerSettings) -> Place:

@@ -17,6 +17,7 @@ from headrace.gateway.onlooker import Onlooker
 from headrace.gateway.periods import resumed_periods
 from headrace.gateway.reload import FleetFile
 from headrace.gateway.run import RunningGateway
+from headrace.gateway.shelves import SharedShelf
 from headrace.gateway.start import start_gateway
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Ledger",
     "Onlooker",
     "RunningGateway",
+    "SharedShelf",
     "Shown",
     "Supervised",
     "bind_faults",

@@ -21,6 +21,7 @@ import msgspec
 from headrace.gateway.counters import Counters, Counts
 from headrace.gateway.families import BREAKER_STATES, counter_families, engine_families
 from headrace.gateway.metric_table import family
+from headrace.gateway.shelves import Shelf
 from headrace.metrics import Metric
 from headrace.peers import Peers, SharedRows
 from headrace.policy import BackendView, EngineView, LimitView, ShareView
@@ -64,12 +65,14 @@ class Crew:
         number: of this worker, from 0; `workers`: how many there are.
         pages: a row for each worker's `Page`, and one more for the supervisor's `Supervised`; None: it is alone.
         peers: by which its engine and the others' hear of each other; None: there are none.
+        shelf: where answers lie that any of them has stored; None: it is alone.
     """
 
     number: int = 0
     workers: int = 1
     pages: SharedRows | None = None
     peers: Peers | None = None
+    shelf: Shelf | None = None
 
     def predecessor(self) -> Counts | None:
         """What the worker before this one, in the same place, had counted."""

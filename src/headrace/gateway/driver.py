@@ -31,6 +31,7 @@ from headrace.gateway.refusals import refused, rejected
 from headrace.gateway.request import GatewayRequest
 from headrace.gateway.rescue import Rescue
 from headrace.gateway.rescuer import Rescuer
+from headrace.gateway.shelves import Shelf
 from headrace.gateway.telemetry import Telemetry
 from headrace.http import ROUND_S, Exchange, Rounds, header_lines
 from headrace.policy import (
@@ -86,6 +87,7 @@ class Gateway:
         run_id: first part of `x-headrace-request-id`.
         round_s: see `http.Rounds`; 0 where the event loop is shared with what must not wait.
         fittings: what says which backends cannot take a request.
+        shelf: where stored answers lie; None: in this process.
 
     Raises:
         ConfigError: a backend's key or URL cannot be used.
@@ -103,6 +105,7 @@ class Gateway:
         round_s: float = ROUND_S,
         fittings: type[Fittings] = Fittings,
         access: Access | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.fleet = fleet
@@ -112,7 +115,7 @@ class Gateway:
         self.fittings = fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
         self.access = access or Access(fleet)
-        self.intake = Intake(fleet, self.recognizer, self.access)
+        self.intake = Intake(fleet, self.recognizer, self.access, shelf)
         self._sees_prefixes = _sees_prefixes(fleet)
         self.telemetry = Telemetry(fleet, run_id)
         self.run_id = run_id.encode()

@@ -16,6 +16,7 @@ from headrace.gateway.body_guard import BodyGuard
 from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
 from headrace.gateway.request import GatewayRequest
+from headrace.gateway.shelves import Shelf
 from headrace.gateway.stored import ResponseStore
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator
@@ -32,9 +33,9 @@ class Intake:
         store: answers of the Responses API that clients may go on from.
     """
 
-    def __init__(self, fleet: Fleet, recognizer: Recognizer, access: Access) -> None:
+    def __init__(self, fleet: Fleet, recognizer: Recognizer, access: Access, shelf: Shelf | None = None) -> None:
         limits = fleet.limits
-        self.store = ResponseStore(limits.stored_responses, limits.stored_response_bytes)
+        self.store = ResponseStore(limits.stored_responses, limits.stored_response_bytes, shelf)
         self._estimators: dict[str, InputEstimator] = {}
         self._access = access
         self._next_request_id = 1

@@ -20,14 +20,18 @@ from headrace.wire.sse import MAX_EVENT_BYTES
 class RenamedStream:
     """Takes a stream and hands it to `sink` with the client's name of the model."""
 
-    __slots__ = ("_held", "_held_bytes", "_names", "_sink", "wants_framed")
+    __slots__ = ("_held", "_held_bytes", "_names", "_sink")
 
     def __init__(self, sink: ResponseSink, names: StreamNames) -> None:
-        self.wants_framed = True
         self._sink = sink
         self._names = names
         self._held: list[bytes] = []  # the beginning of a line
         self._held_bytes = 0
+
+    @property
+    def wants_framed(self) -> bool:
+        """As the answer's sink does, which may come to want payload only while the stream is under way."""
+        return self._sink.wants_framed
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         """The head was read before this sink took over."""

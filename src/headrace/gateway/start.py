@@ -84,6 +84,7 @@ async def start_gateway(
         round_s=round_s,
         fittings=Fittings if front is None else front.fittings,
         access=Access(fleet, entrance.keys, entrance.accounts),
+        shelf=crew.shelf,
     )
     for event in resumed:
         gateway.tell(event)

@@ -2,9 +2,11 @@
 
 The state is headrace's own, not a backend's: the next turn may go to another backend, of another API. What is kept is
 the bytes of request and answer; they are taken apart only when a request goes on from them, so that an answer that
-passes unread stays unread. Who asks must be who asked: an id is known only beside the credential that it was given to.
+passes unread stays unread. Who asks must be who asked: an id is known only to the key that it was given to, or where
+there are no keys, beside the credential.
 
-The store is in memory, bounded in entries and bytes; the oldest unused goes first. What is gone is an error in the
+The store is in memory, bounded in entries and bytes; the oldest unused goes first. Workers share theirs (`shelves`):
+each drops what it has stored itself by its own bounds, and any of them goes on from it. What is gone is an error in the
 API's own words, and the client sends its whole history again, as it would after OpenAI's thirty days.
 """
 
@@ -12,16 +14,15 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from headrace.errors import UnknownResponse
+from headrace.gateway.shelves import Kept, Key, OwnShelf, Shelf
 from headrace.wire.body import NOT_JSON, NULL, decode_body, given, top_level
 from headrace.wire.sse import EventReader
 
-Key = tuple[bytes, str]
 Items = tuple[Raw, ...]
 _ID = re.compile(rb'"id" ?: ?"(resp_[\w.-]{1,200})"')
 _ENTRY_BYTES = 512  # what an entry takes beside its bytes
@@ -43,21 +44,15 @@ _ENDS = ("response.completed", "response.incomplete")
 _END_LINES = tuple(f"\nevent: {name}".encode() for name in _ENDS)
 
 
-class _Entry(NamedTuple):
-    """One answer, in the bytes that it came in, and the request that it answers."""
+def _size(kept: Kept) -> int:
+    """Bytes that an answer takes."""
+    return _ENTRY_BYTES + len(kept.body) + len(kept.answer)
 
-    body: bytes
-    answer: bytes
 
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        return _ENTRY_BYTES + len(self.body) + len(self.answer)
-
-    def items(self) -> Items:
-        """The conversation with the answer."""
-        found = _response(self.answer)
-        return input_items(top_level(self.body)) + (() if found is None else _answers.decode(found).output)
+def _items(kept: Kept) -> Items:
+    """The conversation with the answer."""
+    found = _response(kept.answer)
+    return input_items(top_level(kept.body)) + (() if found is None else _answers.decode(found).output)
 
 
 class ResponseStore:
@@ -66,16 +61,18 @@ class ResponseStore:
     Args:
         max_entries: most answers; 0: nothing is stored.
         max_bytes: most bytes of them, together.
+        shelf: where they lie; None: in this process.
     """
 
-    def __init__(self, max_entries: int, max_bytes: int) -> None:
+    def __init__(self, max_entries: int, max_bytes: int, shelf: Shelf | None = None) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._shelf = OwnShelf() if shelf is None else shelf
+        self._sizes: OrderedDict[Key, int] = OrderedDict()  # in bytes, of those that were stored here
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._sizes)
 
     @property
     def size_bytes(self) -> int:
@@ -86,19 +83,21 @@ class ResponseStore:
         """The body of a request, with the conversation so far in the place of the id that stood for it.
 
         Args:
-            owner: the credential of who asks.
+            owner: who asks.
 
         Raises:
             UnknownResponse: no such answer is stored for this owner.
         """
-        entry = self._entries.get((owner, response_id))
-        if entry is None:
+        key = owner, response_id
+        kept = self._shelf.get(key)
+        if kept is None:
             message = f"previous_response_id: {response_id!r} is not stored here, or not any more; send the whole input"
             raise UnknownResponse(message, "previous_response_id")
-        self._entries.move_to_end((owner, response_id))
+        if key in self._sizes:
+            self._sizes.move_to_end(key)
         fields = top_level(body)
         fields.pop("previous_response_id", None)
-        items = (*entry.items(), *input_items(fields))
+        items = (*_items(kept), *input_items(fields))
         fields["input"] = Raw(msgspec.json.encode(items))
         return msgspec.json.encode(fields)
 
@@ -113,28 +112,33 @@ class ResponseStore:
         """
         answer = _from_end_event(answer)
         found = _ID.search(answer)
-        entry = _Entry(body, answer)
-        if found is None or entry.size > self._max_bytes or not self._max_entries:
+        kept = Kept(body, answer)
+        size = _size(kept)
+        if found is None or size > self._max_bytes or not self._max_entries:
             return None
         key = owner, found[1].decode()
         self._forget(key)
-        self._entries[key] = entry
-        self._bytes += entry.size
-        while self._bytes > self._max_bytes or len(self._entries) > self._max_entries:
-            self._forget(next(iter(self._entries)))
+        while self._sizes and (self._bytes + size > self._max_bytes or len(self._sizes) >= self._max_entries):
+            self._forget(next(iter(self._sizes)))
+        try:
+            self._shelf.put(key, kept)
+        except OSError:
+            return None
+        self._sizes[key] = size
+        self._bytes += size
         return key[1]
 
     def response(self, owner: bytes, response_id: str) -> bytes | None:
         """A stored answer as a response object; None: it is not stored for this owner."""
-        entry = self._entries.get((owner, response_id))
-        return None if entry is None else _response(entry.answer)
+        kept = self._shelf.get((owner, response_id))
+        return None if kept is None else _response(kept.answer)
 
     def input_list(self, owner: bytes, response_id: str) -> bytes | None:
         """The conversation before a stored answer, as OpenAI lists it; None: it is not stored for this owner."""
-        entry = self._entries.get((owner, response_id))
-        if entry is None:
+        kept = self._shelf.get((owner, response_id))
+        if kept is None:
             return None
-        items = input_items(top_level(entry.body))
+        items = input_items(top_level(kept.body))
         return msgspec.json.encode({"object": "list", "data": items, "has_more": False})
 
     def forget(self, owner: bytes, response_id: str) -> None:
@@ -142,9 +146,8 @@ class ResponseStore:
         self._forget((owner, response_id))
 
     def _forget(self, key: Key) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._bytes -= entry.size
+        self._shelf.drop(key)
+        self._bytes -= self._sizes.pop(key, 0)
 
 
 def input_items(fields: dict[str, Raw]) -> Items:
