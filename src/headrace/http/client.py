@@ -38,7 +38,9 @@ class FailedKind(StrEnum):
 class ResponseSink(Protocol):
     """Who takes a response. See the module for the order of calls, `pump` for framed blocks."""
 
-    wants_framed: bool
+    @property
+    def wants_framed(self) -> bool:
+        """As of `BodySink`."""
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         """The response head came."""

@@ -32,7 +32,9 @@ class BodySink(Protocol):
         wants_framed: blocks of whole chunks may come through `on_framed`; otherwise all comes through `on_data`.
     """
 
-    wants_framed: bool
+    @property
+    def wants_framed(self) -> bool:
+        """See the class; asked before every block."""
 
     def on_framed(self, block: bytes) -> None:
         """Whole chunks, as they came; the payload of each ends with a newline."""
