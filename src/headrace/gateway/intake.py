@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.fleet import Fleet
-from headrace.gateway.access import Access, owner_of
+from headrace.gateway.access import Access, Caller, owner_of
 from headrace.gateway.body_guard import BodyGuard
 from headrace.gateway.controls import read_controls
 from headrace.gateway.recognition import Recognizer
@@ -20,7 +20,7 @@ from headrace.gateway.shelves import Shelf
 from headrace.gateway.stored import ResponseStore
 from headrace.http import Exchange
 from headrace.policy.input_estimator import InputEstimator
-from headrace.wire import ApiName, Usage, with_include_usage, with_model, without_controls
+from headrace.wire import ApiName, Head, Usage, with_include_usage, with_model, without_controls
 from headrace.wire.apis.messages import read_count_request, write_count
 from headrace.wire.body import NULL
 from headrace.wire.head import ResponsesHead
@@ -56,24 +56,13 @@ class Intake:
             RequestError: it is no request of this API, or asks for what there is not, or not for who asks.
         """
         caller = self._access.caller(exchange.headers)
-        body = exchange.body
-        head = self._guard.read(api, body)
+        head = self._guard.read(api, exchange.body)
         model = self.recognizer.model(head.model)
         controls = read_controls(exchange.headers, head.headrace)
         named = None if controls is None else controls.workload_class
         workload_class = self.recognizer.workload_class(exchange.headers, exchange.path, head.model, named)
         self._access.permit(caller, model, workload_class)
-        body_bytes = len(body)
-        if head.headrace is not NULL:
-            body = without_controls(body)
-        if isinstance(head, ResponsesHead) and head.previous_response_id is not None:
-            body = self.store.continued(owner_of(caller, exchange.headers), head.previous_response_id, body)
-            body_bytes = len(body)
-        if head.model != model:
-            body = with_model(body, model)
-        asked_usage = bool(head.stream) and not head.include_usage
-        if asked_usage:
-            body = with_include_usage(body, head)
+        body, body_bytes = self._routed(head, model, caller, exchange)
         exchange.body = b""  # `body` is all that is needed from here on
         request_id = self._next_request_id
         self._next_request_id = request_id + 1
@@ -86,7 +75,7 @@ class Intake:
             workload_class,
             body,
             body_bytes,
-            asked_usage,
+            bool(head.stream) and not head.include_usage,
             self._estimators[workload_class].estimate(body_bytes),
             head.output_ceiling,
             now_s,
@@ -99,6 +88,21 @@ class Intake:
         if isinstance(head, ResponsesHead) and head.store is not False:  # unless the client says no
             request.remember = self._remember(owner_of(caller, exchange.headers), body)
         return request
+
+    def _routed(self, head: Head, model: str, caller: Caller, exchange: Exchange) -> tuple[bytes, int]:
+        """The body as it goes to a backend of the same API, and its bytes as far as they are the client's."""
+        body = exchange.body
+        body_bytes = len(body)
+        if head.headrace is not NULL:
+            body = without_controls(body)
+        if isinstance(head, ResponsesHead) and head.previous_response_id is not None:
+            body = self.store.continued(owner_of(caller, exchange.headers), head.previous_response_id, body)
+            body_bytes = len(body)
+        if head.model != model:
+            body = with_model(body, model)
+        if head.stream and not head.include_usage:
+            body = with_include_usage(body, head)
+        return body, body_bytes
 
     def again(self, request: GatewayRequest) -> GatewayRequest:
         """The same request for the first of its fallback models, as a request of its own."""
