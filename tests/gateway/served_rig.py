@@ -86,7 +86,10 @@ class StreamingBackend:
 
     async def _stream(self, exchange: Exchange) -> None:
         body = json.loads(exchange.body)
-        steady, most = body["messages"][0]["content"] == "steady", body["max_tokens"]
+        steady, most = (
+            body["messages"][0]["content"] == "steady",
+            body.get("max_tokens") or body["max_completion_tokens"],
+        )
         exchange.start(200, SSE)
         self.live += 1
         self.most = max(self.most, self.live)

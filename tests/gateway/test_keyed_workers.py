@@ -6,7 +6,9 @@ One story is told of them (a start takes seconds of a processor), and looked at 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -49,6 +51,7 @@ class Story:
     after_crash: Counter[int] = field(default_factory=Counter)
     after_restart: Counter[int] = field(default_factory=Counter)
     others: Counter[int] = field(default_factory=Counter)
+    stored: Counter[int] = field(default_factory=Counter)
     audit: list[Change] = field(default_factory=list)
 
 
@@ -63,6 +66,27 @@ async def status_of(port: int, secret: str) -> int:
         writer.close()
         return int(answer[9:12]) if answer else 0
     return 0
+
+
+async def read_whole(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await reader.read(-1)
+    writer.close()
+    return answer
+
+
+async def stored_again(port: int, secret: str, count: int) -> Counter[int]:
+    """Statuses of one stored answer, asked for on so many connections, which come to all workers."""
+    line = f"host: h\r\nauthorization: Bearer {secret}\r\nconnection: close\r\n".encode()
+    asked = {"model": MODEL, "max_output_tokens": TOKENS, "stream": True, "input": "quick"}
+    body = json.dumps(asked).encode()
+    head = b"POST /v1/responses HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n" % (line, len(body))
+    found = re.search(rb'"id":"(resp_[^"]+)"', await read_whole(port, head + body))
+    assert found is not None
+    again = b"GET /v1/responses/%b HTTP/1.1\r\n%b\r\n" % (found[1], line)
+    answers = await asyncio.gather(*(read_whole(port, again) for _ in range(count)))
+    return Counter(int(answer[9:12]) for answer in answers)
 
 
 async def statuses(port: int, secret: str, count: int) -> Counter[int]:
@@ -82,6 +106,7 @@ async def first_run(story: Story, gateway: Served, secrets: dict[str, str], fold
         story.rich += await statuses(gateway.port, secrets["rich"], 40)
     story.rich_usd = spent_usd(folder / "usage", "rich")
     story.others += await statuses(gateway.port, secrets["free"], 8)
+    story.stored = await stored_again(gateway.port, secrets["free"], 16)
 
     victim = (await gateway.state())["workers"][0]
     os.kill(victim["pid"], signal.SIGKILL)
@@ -107,7 +132,8 @@ async def told(folder: Path) -> Story:
     story, backend = Story(), StreamingBackend()
     await backend.start()
     fleet = folder / "fleet.toml"
-    fleet.write_text(fleet_text({"one": backend.port}, TENANTS))
+    only_chat = 'dialect = "nim"\nmax_in_flight'
+    fleet.write_text(fleet_text({"one": backend.port}, TENANTS).replace("max_in_flight", only_chat))
     made = {name: new_secret(time.time()) for name in ("many", "rich", "free")}
     with changing(folder / "keys.json") as keys:
         keys += [
@@ -146,6 +172,10 @@ def test_a_budget_outlives_a_worker_and_a_restart(story: Story) -> None:
     assert story.after_crash[200] == 0
     assert story.after_crash[429] > 0
     assert story.after_restart == {429: 16}
+
+
+def test_what_one_worker_stored_all_of_them_know(story: Story) -> None:
+    assert story.stored == {200: 16}
 
 
 def test_others_are_not_held_up(story: Story) -> None:
