@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from headrace.epp.carried import CarriedPool, carry
+from headrace.epp.carried import CarriedPool
 from headrace.epp.exchange import EnvoyExchange
 from headrace.epp.ext_proc import SERVICE, ProcessingRequest
 from headrace.epp.stream import Stream
@@ -21,6 +21,7 @@ from headrace.gateway.fitting import Fittings
 from headrace.gateway.front import Front
 from headrace.gateway.request import GatewayRequest
 from headrace.gateway.routes import Routes
+from headrace.http import ConnectionPool
 
 HEALTH = "grpc.health.v1.Health"
 LIVENESS, READINESS = "liveness", ("", "readiness", SERVICE)
@@ -58,7 +59,6 @@ class PickerServer:
         self.draining = False
         self._routes = routes
         self._gateway = gateway
-        self._links: object = None
         self._streams = 0
         self._server = grpc.aio.server(options=_OPTIONS)
         process = grpc.stream_stream_rpc_method_handler(
@@ -85,7 +85,6 @@ class PickerServer:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(errno.EADDRINUSE, f"{address} cannot be had") from error
-        self._carry()
         await self._server.start()
 
     async def drain(self, timeout_s: float) -> bool:
@@ -99,14 +98,7 @@ class PickerServer:
         self.draining = True
         await self._server.stop(None)
 
-    def _carry(self) -> None:
-        """A fleet that was taken on brings links of its own."""
-        if self._links is not self._gateway.links:
-            self._links = self._gateway.links
-            carry(self._gateway.links, self._gateway.rounds)
-
     async def _process(self, requests: object, context: Any) -> None:
-        self._carry()
         self._streams += 1
         gateway = self._gateway
         try:
@@ -128,6 +120,7 @@ class EnvoyFront:
     """Clients come by Envoy. Args: host: the address to listen on."""
 
     fittings: type[Fittings] = SubsetFittings
+    pools: type[ConnectionPool] = CarriedPool
 
     def __init__(self, host: str) -> None:
         self._host = host

@@ -32,7 +32,7 @@ from headrace.gateway.request import GatewayRequest
 from headrace.gateway.rescue import Rescue
 from headrace.gateway.rescuer import Rescuer
 from headrace.gateway.telemetry import Telemetry
-from headrace.http import ROUND_S, Exchange, Rounds, header_lines
+from headrace.http import ROUND_S, ConnectionPool, Exchange, Rounds, header_lines
 from headrace.policy import (
     EARLY_S,
     AnyAction,
@@ -86,6 +86,7 @@ class Gateway:
         run_id: first part of `x-headrace-request-id`.
         round_s: see `http.Rounds`; 0 where the event loop is shared with what must not wait.
         fittings: what says which backends cannot take a request.
+        pools: what makes the pool of a link to a backend.
 
     Raises:
         ConfigError: a backend's key or URL cannot be used.
@@ -102,13 +103,16 @@ class Gateway:
         run_id: str = "0",
         round_s: float = ROUND_S,
         fittings: type[Fittings] = Fittings,
+        pools: type[ConnectionPool] = ConnectionPool,
         access: Access | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.fleet = fleet
         self.engine = engine
         self.rounds = Rounds(self._loop, round_s, lambda: self._books.write())
-        self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
+        self._pools = pools
+        self.links: dict[str, BackendLink] = {}
+        self.links = self.linked(fleet)
         self.fittings = fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
         self.access = access or Access(fleet)
@@ -136,11 +140,15 @@ class Gateway:
             End: self._end,
         }
 
+    def linked(self, fleet: Fleet) -> dict[str, BackendLink]:
+        """A link for every backend of a fleet; those that there are stay. Raises ConfigError: see `link_backends`."""
+        return link_backends(fleet, self.rounds, before=self.links, pools=self._pools)
+
     def take(self, event: FleetReplaced, fleet: Fleet, links: dict[str, BackendLink]) -> None:
         """Serve another fleet from now on; what is under way goes on.
 
         Args:
-            links: to its backends (`link_backends`).
+            links: to its backends (`linked`).
         """
         self.fleet = fleet
         self.links = links

@@ -1,0 +1,76 @@
+"""Streams of a picker, whose other end is the test's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gateway_rig import Rig, RunRig, ScriptedBackend
+from picker_rig import PickerStream, picker_at
+
+from headrace.config import load_policy
+from headrace.epp import picker
+from headrace.fleet import Fleet
+from headrace.gateway import FleetFile
+from headrace.gateway.reload import Reloader
+from headrace.gateway.tokens import Tokens
+from headrace.policy import Arrived
+
+
+@pytest.mark.parametrize("hinted", [False, True])
+def test_a_request_that_is_coming_in_while_every_backend_changes_is_carried(
+    run_rig: RunRig, tmp_path: Path, hinted: bool
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        endpoint = rig.fleet.backends[0].url.split("/")[2]
+        async with picker_at(rig.gateway.port) as channel:
+            stream = PickerStream(channel)
+            await stream.begin((endpoint,) if hinted else ())
+            await rig.until(lambda: rig.gateway._server.connections)
+            await reload(rig, tmp_path / "fleet.toml", changed(rig.fleet))
+            await stream.complete()
+            assert await stream.endpoint() == endpoint
+            (arrived,) = rig.engine.of(Arrived)
+            assert arrived.unfit == (("b1",) if hinted else ())
+            stream.call.cancel()
+
+    run_rig(scenario, ScriptedBackend(None), ScriptedBackend(None), front=picker())
+
+
+def test_a_link_keeps_the_pool_that_it_was_made_with(run_rig: RunRig, tmp_path: Path) -> None:
+    """One that takes its place would leave its warm connections open."""
+
+    async def scenario(rig: Rig) -> None:
+        await reload(rig, tmp_path / "fleet.toml", changed(rig.fleet))
+        pools = {name: link.pool for name, link in rig.gateway.gateway.links.items()}
+        async with picker_at(rig.gateway.port) as channel:
+            stream = PickerStream(channel)
+            await stream.begin()
+            await stream.complete()
+            await stream.endpoint()
+            stream.call.cancel()
+        assert {name: link.pool for name, link in rig.gateway.gateway.links.items()} == pools
+
+    run_rig(scenario, ScriptedBackend(None), front=picker())
+
+
+def changed(fleet: Fleet) -> Fleet:
+    """The same backends, each with another limit."""
+    pools = {
+        name: replace(
+            pool, backends=tuple(replace(each, max_in_flight=each.max_in_flight + 1) for each in pool.backends)
+        )
+        for name, pool in fleet.pools.items()
+    }
+    return replace(fleet, pools=pools)
+
+
+async def reload(rig: Rig, path: Path, fleet: Fleet) -> None:
+    """Take on another fleet, as if the fleet file said so."""
+    path.write_text("another")
+    found = fleet, load_policy(fleet.policy)
+    file = FleetFile(path, "the first", lambda text: found, lambda text: None)
+    reloader = Reloader(rig.gateway.gateway, file, Tokens(()), replaced=lambda: None, resumed=lambda fleet: [])
+    await reloader.look()
+    assert reloader.reloads == 1
