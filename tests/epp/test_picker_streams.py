@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,43 @@ def test_a_link_keeps_the_pool_that_it_was_made_with(run_rig: RunRig, tmp_path: 
             await stream.endpoint()
             stream.call.cancel()
         assert {name: link.pool for name, link in rig.gateway.gateway.links.items()} == pools
+
+    run_rig(scenario, ScriptedBackend(None), front=picker())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_drain_says_that_it_cut_a_stream_off(run_rig: RunRig, begun: bool) -> None:
+    """Whether its request was under way, or had yet to come in."""
+
+    async def scenario(rig: Rig) -> None:
+        server = rig.gateway._server
+        async with picker_at(rig.gateway.port) as channel:
+            stream = PickerStream(channel)
+            await stream.begin()
+            await rig.until(lambda: server.connections)
+            if begun:
+                await stream.complete()
+                await stream.endpoint()
+            assert not await server.drain(0.1)
+            await rig.until(lambda: not server.connections)
+
+    run_rig(scenario, ScriptedBackend(None), front=picker())
+
+
+def test_a_drain_says_that_every_stream_came_to_its_end(run_rig: RunRig) -> None:
+    async def scenario(rig: Rig) -> None:
+        server = rig.gateway._server
+        async with picker_at(rig.gateway.port) as channel:
+            stream = PickerStream(channel)
+            await stream.begin()
+            await rig.until(lambda: server.connections)
+            draining = asyncio.ensure_future(server.drain(60.0))
+            await rig.until(lambda: server.draining)
+            await stream.complete(model="unknown")
+            kind, said = await stream.read()
+            assert (kind, said.immediate_response.status.code) == ("immediate_response", 404)
+            await stream.call.done_writing()
+            assert await draining
 
     run_rig(scenario, ScriptedBackend(None), front=picker())
 

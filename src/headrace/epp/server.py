@@ -6,6 +6,7 @@ until the gateway drains or cannot put attempts on record. As everywhere, backen
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from typing import Any
 
@@ -25,6 +26,7 @@ from headrace.http import ConnectionPool
 
 HEALTH = "grpc.health.v1.Health"
 LIVENESS, READINESS = "liveness", ("", "readiness", SERVICE)
+LAST_WORDS_S = 1.0  # for the last that was said on a stream to leave, once it has ended
 _OPTIONS = (("grpc.so_reuseport", 0),)
 
 
@@ -90,8 +92,13 @@ class PickerServer:
     async def drain(self, timeout_s: float) -> bool:
         """Take no new stream, let those that are open end, then close; False if `timeout_s` cut something off."""
         self.draining = True
-        await self._server.stop(timeout_s)
-        return self._gateway.requests_live == 0
+        stopping = asyncio.ensure_future(self._server.stop(timeout_s + LAST_WORDS_S))
+        stopped, _ = await asyncio.wait((stopping,), timeout=timeout_s)
+        clean = bool(stopped) or not self._streams  # by then the server has cut nothing off
+        if not clean:
+            await self._server.stop(None)
+        await stopping
+        return clean
 
     async def close(self) -> None:
         """Close every stream at once."""
