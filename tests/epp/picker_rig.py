@@ -9,9 +9,11 @@ from typing import Any
 
 import grpc
 from envoy_rig import CHAT
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from headrace.epp.ext_proc import SERVICE, ProcessingRequest, ProcessingResponse
 from headrace.epp.messages import SUBSET, SUBSET_METADATA
+from headrace.epp.server import HEALTH
 
 
 class PickerStream:
@@ -66,3 +68,14 @@ async def picker_at(port: int) -> AsyncIterator[grpc.aio.Channel]:
     """A connection to the picker on this port."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel
+
+
+async def serving(channel: grpc.aio.Channel) -> bool:
+    """Whether the picker says that it is ready."""
+    check = channel.unary_unary(
+        f"/{HEALTH}/Check",
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
+    )
+    found = await check(HealthCheckRequest(service=SERVICE))
+    return bool(found.status == HealthCheckResponse.SERVING)

@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
-from gateway_rig import Rig, RunRig, ScriptedBackend
-from picker_rig import PickerStream, picker_at
+from gateway_rig import ROLE, SSE_HEAD, TOKENS, Rig, RunRig, ScriptedBackend, chunk
+from picker_rig import PickerStream, picker_at, serving
 
 from headrace.config import load_policy
 from headrace.epp import picker
-from headrace.fleet import Fleet
+from headrace.fleet import Fleet, Limits
 from headrace.gateway import FleetFile
 from headrace.gateway.reload import Reloader
 from headrace.gateway.tokens import Tokens
@@ -91,6 +92,56 @@ def test_a_drain_says_that_every_stream_came_to_its_end(run_rig: RunRig) -> None
             assert await draining
 
     run_rig(scenario, ScriptedBackend(None), front=picker())
+
+
+def test_streams_beyond_the_limit_are_refused_and_health_checks_are_not(run_rig: RunRig) -> None:
+    async def scenario(rig: Rig) -> None:
+        server = rig.gateway._server
+        async with picker_at(rig.gateway.port) as channel:
+            open_ones = [PickerStream(channel) for _ in range(2)]
+            for stream in open_ones:
+                await stream.begin()
+            await rig.until(lambda: server.connections == 2)
+            assert await PickerStream(channel).call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert await serving(channel)
+            open_ones[0].call.cancel()
+            await rig.until(lambda: server.connections == 1)
+            another = PickerStream(channel)
+            await another.begin()
+            await another.complete()
+            await another.endpoint()
+            for stream in (open_ones[1], another):
+                stream.call.cancel()
+
+    run_rig(scenario, ScriptedBackend(None), limits=Limits(max_connections=2), front=picker())
+
+
+def test_an_answer_that_waits_for_its_end_is_broken_off_when_it_is_too_large(
+    run_rig: RunRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Envoy's own attempt brought a 503 without a body: the next one's answer can only be said as a whole."""
+    monkeypatch.setattr("headrace.epp.exchange.MAX_WHOLE_BYTES", 100 * len(TOKENS[0]))
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(SSE_HEAD + chunk(ROLE))
+        while True:
+            writer.write(chunk(TOKENS[0]))
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async def scenario(rig: Rig) -> None:
+        async with picker_at(rig.gateway.port) as channel:
+            stream = PickerStream(channel)
+            await stream.begin()
+            await stream.complete(stream=True)
+            await stream.endpoint()
+            assert (await stream.read())[0] == "request_body"
+            await stream.respond(503)
+            assert await stream.call.code() is grpc.StatusCode.ABORTED
+            await rig.until(lambda: not rig.gateway.gateway.requests_live)
+        assert [each["status"] for each in rig.ledger.ended] == ["failed", "cancelled"]
+
+    run_rig(scenario, ScriptedBackend(None), ScriptedBackend(endless), front=picker())
 
 
 def changed(fleet: Fleet) -> Fleet:

@@ -106,10 +106,12 @@ class PickerServer:
         await self._server.stop(None)
 
     async def _process(self, requests: object, context: Any) -> None:
+        gateway, limits = self._gateway, self._gateway.fleet.limits
+        if self._streams >= limits.max_connections:  # not gRPC's own limit: that would refuse health checks, too
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{limits.max_connections} streams are open")
         self._streams += 1
-        gateway = self._gateway
         try:
-            await Stream(self._routes.public, gateway.rounds, gateway.fleet.limits.max_body_bytes).run(context)
+            await Stream(self._routes.public, gateway.rounds, limits.max_body_bytes).run(context)
         finally:
             self._streams -= 1
 
