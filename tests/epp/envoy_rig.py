@@ -109,13 +109,16 @@ def _called(pool: Pool, name: str | None) -> Pool:
 
 
 @asynccontextmanager
-async def behind_envoy(tmp_path: Path, gone: tuple[str, ...] = (), called: str | None = None) -> AsyncIterator[Rig]:
+async def behind_envoy(
+    tmp_path: Path, gone: tuple[str, ...] = (), called: str | None = None, pickers_gone: int = 0
+) -> AsyncIterator[Rig]:
     binary = envoy_binary()
     fleet, emulator = await emulated_fleet(gone=gone, called=called)
     engine, ledger = PolicyEngine(fleet, rng.stream(0, "policy")), ListLedger()
     gateway = await start_gateway(fleet, engine, ledger, port=0, admin_port=0, front=picker())
     port, admin = free_port(), free_port()
-    places = Places(f"127.0.0.1:{port}", f"127.0.0.1:{admin}", (f"127.0.0.1:{gateway.port}",), "/none")
+    pickers = tuple(f"127.0.0.1:{each}" for each in (gateway.port, *(free_port() for _ in range(pickers_gone))))
+    places = Places(f"127.0.0.1:{port}", f"127.0.0.1:{admin}", pickers, "/none")
     config = tmp_path / "envoy.json"
     config.write_text(json.dumps(bootstrap(fleet, places)))
     log = tmp_path / "envoy.log"

@@ -13,9 +13,9 @@ from envoy_rig import Rig, behind_envoy
 Scenario = Callable[[Rig], Awaitable[Any]]
 
 
-def run(tmp_path: Path, scenario: Scenario, gone: tuple[str, ...] = (), called: str | None = None) -> Any:
+def run(tmp_path: Path, scenario: Scenario, **how: Any) -> Any:
     async def within() -> Any:
-        async with behind_envoy(tmp_path, gone, called) as rig:
+        async with behind_envoy(tmp_path, **how) as rig:
             return await scenario(rig)
 
     return uvloop.run(within())
@@ -89,7 +89,15 @@ def test_an_attempt_that_fails_is_made_elsewhere_and_the_client_never_notices(tm
         assert failed
         assert set(failed) <= set(gone)
 
-    run(tmp_path, scenario, gone)
+    run(tmp_path, scenario, gone=gone)
+
+
+def test_one_healthy_picker_of_three_is_asked_for_every_request(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        answers = [await rig.ask(tokens=3) for _ in range(12)]
+        assert [answer[0] for answer in answers] == [200] * 12
+
+    run(tmp_path, scenario, pickers_gone=2)
 
 
 def test_a_share_is_steered(tmp_path: Path) -> None:

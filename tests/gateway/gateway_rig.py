@@ -22,7 +22,7 @@ from headrace.fleet import (
     Route,
     TelemetrySettings,
 )
-from headrace.gateway import Entrance, RunningGateway, start_gateway
+from headrace.gateway import Entrance, Front, RunningGateway, start_gateway
 from headrace.ledger import Terms
 from headrace.policy import (
     AnyAction,
@@ -285,6 +285,7 @@ def run_rig(
     fleet_with: Callable[[Fleet], Fleet] = lambda fleet: fleet,
     entrance: Entrance | None = None,
     telemetry: TelemetrySettings | None = None,
+    front: Front | None = None,
     seconds: float = 60,  # of a machine that has much else to do
 ) -> None:
     async def main() -> None:
@@ -312,6 +313,7 @@ def run_rig(
             admin_port=0,
             journal=lambda *entry: journal.append(entry),
             entrance=entrance,
+            front=front,
         )
         rig = Rig(fleet, gateway, engine, ledger)
         rig.journal = journal

@@ -10,7 +10,6 @@ Source: Envoy 1.40, api/envoy/extensions/filters/http/ext_proc/v3/ext_proc.proto
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -50,7 +49,7 @@ def bootstrap(fleet: Fleet, places: Places) -> Table:
         "admin": {"address": _address(places.admin)},
         "static_resources": {
             "listeners": [_listener(places.listen)],
-            "clusters": [_fleet(fleet, places.ca_file), _pickers(places.pickers)],
+            "clusters": [_fleet(fleet, places.ca_file), _pickers(fleet, places.pickers)],
         },
     }
 
@@ -96,8 +95,6 @@ def _processor() -> Table:
 
 def _fleet(fleet: Fleet, ca_file: str) -> Table:
     found = {_endpoint_of(backend.url): backend for backend in fleet.backends}
-    most = sum(backend.max_in_flight for backend in fleet.backends) + SPARE_REQUESTS
-    limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), most)
     http = _typed(
         "extensions.upstreams.http.v3.HttpProtocolOptions",
         explicit_http_config={"http_protocol_options": {}},
@@ -111,7 +108,7 @@ def _fleet(fleet: Fleet, ca_file: str) -> Table:
     return {
         **_cluster(FLEET, [_backend(endpoint, _is_secure(backend)) for endpoint, backend in found.items()], http),
         "lb_subset_config": {"fallback_policy": "NO_FALLBACK", "subset_selectors": [{"keys": [ENDPOINT]}]},
-        "circuit_breakers": {"thresholds": [limits]},
+        "circuit_breakers": _at_most(_in_flight(fleet)),
         **({"transport_socket_matches": sockets} if sockets else {}),
     }
 
@@ -138,7 +135,21 @@ def _is_secure(backend: Backend) -> bool:
     return urlsplit(backend.url).scheme == "https"
 
 
-def _pickers(addresses: Iterable[str]) -> Table:
+def _in_flight(fleet: Fleet) -> int:
+    return sum(backend.max_in_flight for backend in fleet.backends)
+
+
+def _at_most(requests: int) -> Table:
+    """Limits of a cluster that so many requests stay below: the engine decides who waits, and who is turned away."""
+    names = ("max_connections", "max_pending_requests", "max_requests")
+    return {"thresholds": [dict.fromkeys(names, requests + SPARE_REQUESTS)]}
+
+
+def _pickers(fleet: Fleet, addresses: tuple[str, ...]) -> Table:
+    """Each request holds a stream from its head to its end; those that wait do so too, in the queue of their picker.
+
+    Requests go to the healthy pickers, however few they are: Envoy's panic threshold would also ask the others.
+    """
     http2 = _typed(
         "extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}}
     )
@@ -151,7 +162,12 @@ def _pickers(addresses: Iterable[str]) -> Table:
         "grpc_health_check": {"service_name": SERVICE},
     }
     cluster = _cluster(PICKERS, [{"endpoint": {"address": _address(each)}} for each in addresses], http2)
-    return {**cluster, "health_checks": [check]}
+    return {
+        **cluster,
+        "health_checks": [check],
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "circuit_breakers": _at_most(_in_flight(fleet) + len(addresses) * fleet.limits.queue_depth),
+    }
 
 
 def _cluster(name: str, endpoints: list[Table], protocol: Table) -> Table:

@@ -12,11 +12,8 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from headrace.gateway.attempt import Attempt
-from headrace.gateway.backends import BackendLink
-from headrace.gateway.key_files import tls_context
 from headrace.http import ConnectionPool, FailedKind, ResponseSink
 from headrace.http.client import ClientExchange
-from headrace.http.rounds import Rounds
 
 _CONNECTION_FAILED = ("connection_failure", "connection_timeout", "no_healthy_upstream", "no_healthy_host")
 VIA_BACKEND = "via_upstream"
@@ -98,10 +95,6 @@ class Carrier(Protocol):
 class CarriedPool(ConnectionPool):
     """Connections to one backend: Envoy's first, own ones where Envoy's cannot be used."""
 
-    def __init__(self, link: BackendLink, rounds: Rounds) -> None:
-        ssl, forbids = tls_context(link.backend), link.forbidden_peer
-        super().__init__(link.backend.url, link.pool.limits, ssl=ssl, rounds=rounds, forbids=forbids)
-
     @property
     def endpoint(self) -> str:
         """Host and port, by which the endpoint picker protocol names an endpoint."""
@@ -117,10 +110,3 @@ class CarriedPool(ConnectionPool):
 
     def warm_up(self) -> None:
         """Envoy keeps the warm connections."""
-
-
-def carry(links: dict[str, BackendLink], rounds: Rounds) -> None:
-    """Give every link a pool that Envoy's connections come first in; one whose pool has been used keeps it, too."""
-    for link in links.values():
-        if not isinstance(link.pool, CarriedPool):
-            link.pool = CarriedPool(link, rounds)

@@ -29,6 +29,7 @@ from headrace.epp.messages import (
     sent_on,
     trailers_passed,
 )
+from headrace.gateway.translated_answer import MAX_WHOLE_BYTES
 from headrace.http import Exchange, ResponseSink, unframe
 from headrace.http.exchange import Phase, Successor
 
@@ -47,6 +48,7 @@ class EnvoyExchange(Exchange):
         "_carried",
         "_head_said",
         "_kept",
+        "_kept_bytes",
         "_lines",
         "_offered",
         "_reading",
@@ -86,6 +88,7 @@ class EnvoyExchange(Exchange):
         self._request_trailers = self._response_trailers = False
         self._lines = Lines()
         self._kept: list[bytes] = []  # of the answer's body, what has not been said
+        self._kept_bytes = 0
         self._head_said = self._said = False
 
     # the backend's side
@@ -160,9 +163,12 @@ class EnvoyExchange(Exchange):
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body."""
-        if self._phase is Phase.STARTED and data:
+        if self._phase is Phase.STARTED and data and not self._said:
             self._kept.append(data)
+            self._kept_bytes += len(data)
             self._advance()
+            if self._kept_bytes > MAX_WHOLE_BYTES:
+                self._give_up()
 
     def write_raw(self, block: bytes) -> None:
         """Send a piece that came as whole chunks."""
@@ -194,6 +200,12 @@ class EnvoyExchange(Exchange):
         """The same: what was written and not yet read is lost with the stream."""
         self.abort()
 
+    def _give_up(self) -> None:
+        """No head of Envoy's has come whose body this answer could be, and it is too large to be said as a whole."""
+        self._said = True
+        self._kept.clear()
+        self._broken()  # the stream ends, and the gateway hears that the client is gone
+
     def _advance(self) -> None:
         """Say what can be said of the answer now."""
         ended = self._phase is Phase.ENDED
@@ -211,6 +223,7 @@ class EnvoyExchange(Exchange):
             self._say(answer_begun(self.status, self._lines, self._offered))
         body, trailers = b"".join(self._kept), self._response_trailers
         self._kept.clear()
+        self._kept_bytes = 0
         for piece in pieces(body, of_request=False, last=ended and not trailers):
             self._say(piece)
         if ended and trailers:

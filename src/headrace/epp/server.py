@@ -6,13 +6,14 @@ until the gateway drains or cannot put attempts on record. As everywhere, backen
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from headrace.epp.carried import CarriedPool, carry
+from headrace.epp.carried import CarriedPool
 from headrace.epp.exchange import EnvoyExchange
 from headrace.epp.ext_proc import SERVICE, ProcessingRequest
 from headrace.epp.stream import Stream
@@ -21,9 +22,11 @@ from headrace.gateway.fitting import Fittings
 from headrace.gateway.front import Front
 from headrace.gateway.request import GatewayRequest
 from headrace.gateway.routes import Routes
+from headrace.http import ConnectionPool
 
 HEALTH = "grpc.health.v1.Health"
 LIVENESS, READINESS = "liveness", ("", "readiness", SERVICE)
+LAST_WORDS_S = 1.0  # for the last that was said on a stream to leave, once it has ended
 _OPTIONS = (("grpc.so_reuseport", 0),)
 
 
@@ -58,7 +61,6 @@ class PickerServer:
         self.draining = False
         self._routes = routes
         self._gateway = gateway
-        self._links: object = None
         self._streams = 0
         self._server = grpc.aio.server(options=_OPTIONS)
         process = grpc.stream_stream_rpc_method_handler(
@@ -85,32 +87,31 @@ class PickerServer:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(errno.EADDRINUSE, f"{address} cannot be had") from error
-        self._carry()
         await self._server.start()
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no new stream, let those that are open end, then close; False if `timeout_s` cut something off."""
         self.draining = True
-        await self._server.stop(timeout_s)
-        return self._gateway.requests_live == 0
+        stopping = asyncio.ensure_future(self._server.stop(timeout_s + LAST_WORDS_S))
+        stopped, _ = await asyncio.wait((stopping,), timeout=timeout_s)
+        clean = bool(stopped) or not self._streams  # by then the server has cut nothing off
+        if not clean:
+            await self._server.stop(None)
+        await stopping
+        return clean
 
     async def close(self) -> None:
         """Close every stream at once."""
         self.draining = True
         await self._server.stop(None)
 
-    def _carry(self) -> None:
-        """A fleet that was taken on brings links of its own."""
-        if self._links is not self._gateway.links:
-            self._links = self._gateway.links
-            carry(self._gateway.links, self._gateway.rounds)
-
     async def _process(self, requests: object, context: Any) -> None:
-        self._carry()
+        gateway, limits = self._gateway, self._gateway.fleet.limits
+        if self._streams >= limits.max_connections:  # not gRPC's own limit: that would refuse health checks, too
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{limits.max_connections} streams are open")
         self._streams += 1
-        gateway = self._gateway
         try:
-            await Stream(self._routes.public, gateway.rounds, gateway.fleet.limits.max_body_bytes).run(context)
+            await Stream(self._routes.public, gateway.rounds, limits.max_body_bytes).run(context)
         finally:
             self._streams -= 1
 
@@ -128,6 +129,7 @@ class EnvoyFront:
     """Clients come by Envoy. Args: host: the address to listen on."""
 
     fittings: type[Fittings] = SubsetFittings
+    pools: type[ConnectionPool] = CarriedPool
 
     def __init__(self, host: str) -> None:
         self._host = host

@@ -45,10 +45,12 @@ class BackendLink:
         rounds: Rounds,
         quota: Quota | None = None,
         file_key: str | None = None,
+        pools: type[ConnectionPool] = ConnectionPool,
     ) -> None:
         """
         Args:
             file_key: what the backend's `api_key_file` holds.
+            pools: what makes the pool.
             quota: whose rate-limit headers the policy engine is told of; None: it reserves nothing here.
         """
         self.quota = quota
@@ -61,9 +63,7 @@ class BackendLink:
         self.fit_key = " ".join((self.dialect.name, *sorted(backend.lacks)))  # backends that take the same bodies
         limit = backend.max_in_flight + SPARE_CONNECTIONS
         sizes = PoolLimits(warm=WARM_CONNECTIONS, max_connections=limit)
-        self.pool = ConnectionPool(
-            backend.url, sizes, ssl=tls_context(backend), rounds=rounds, forbids=self.forbidden_peer
-        )
+        self.pool = pools(backend.url, sizes, ssl=tls_context(backend), rounds=rounds, forbids=self.forbidden_peer)
         self._told = False
         self.credentials = Credentials(backend, environment, file_key)
         start = (
@@ -112,11 +112,13 @@ def link_backends(
     rounds: Rounds,
     environment: Mapping[str, str] = os.environ,
     before: Mapping[str, BackendLink] | None = None,
+    pools: type[ConnectionPool] = ConnectionPool,
 ) -> dict[str, BackendLink]:
     """A link for every backend of the fleet; all of them write in the same rounds.
 
     Args:
         before: links of another fleet: one to a backend that is the same in this one stays.
+        pools: what makes the pools of new ones.
 
     Raises:
         ConfigError: a backend's key is not in the environment, or its URL cannot be used.
@@ -139,7 +141,7 @@ def link_backends(
             continue
         try:
             quota = fleet.pools[backend.pool].deployment.quota if fleet.limits.reserve_quota else None
-            links[backend.name] = BackendLink(backend, environment, rounds, quota, file_key(backend))
+            links[backend.name] = BackendLink(backend, environment, rounds, quota, file_key(backend), pools)
         except ValueError as error:
             faults.append(Fault(f"backends.{backend.name}.url", str(error)))
     if faults:

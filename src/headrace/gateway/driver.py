@@ -33,7 +33,7 @@ from headrace.gateway.rescue import Rescue
 from headrace.gateway.rescuer import Rescuer
 from headrace.gateway.shelves import Shelf
 from headrace.gateway.telemetry import Telemetry
-from headrace.http import ROUND_S, Exchange, Rounds, header_lines
+from headrace.http import ROUND_S, ConnectionPool, Exchange, Rounds, header_lines
 from headrace.policy import (
     EARLY_S,
     AnyAction,
@@ -88,6 +88,7 @@ class Gateway:
         round_s: see `http.Rounds`; 0 where the event loop is shared with what must not wait.
         fittings: what says which backends cannot take a request.
         shelf: where stored answers lie; None: in this process.
+        pools: what makes the pool of a link to a backend.
 
     Raises:
         ConfigError: a backend's key or URL cannot be used.
@@ -104,6 +105,7 @@ class Gateway:
         run_id: str = "0",
         round_s: float = ROUND_S,
         fittings: type[Fittings] = Fittings,
+        pools: type[ConnectionPool] = ConnectionPool,
         access: Access | None = None,
         shelf: Shelf | None = None,
     ) -> None:
@@ -111,7 +113,9 @@ class Gateway:
         self.fleet = fleet
         self.engine = engine
         self.rounds = Rounds(self._loop, round_s, lambda: self._books.write())
-        self.links: dict[str, BackendLink] = link_backends(fleet, self.rounds)
+        self._pools = pools
+        self.links: dict[str, BackendLink] = {}
+        self.links = self.linked(fleet)
         self.fittings = fittings(fleet, self.links)
         self.recognizer = Recognizer(fleet)
         self.access = access or Access(fleet)
@@ -139,11 +143,15 @@ class Gateway:
             End: self._end,
         }
 
+    def linked(self, fleet: Fleet) -> dict[str, BackendLink]:
+        """A link for every backend of a fleet; those that there are stay. Raises ConfigError: see `link_backends`."""
+        return link_backends(fleet, self.rounds, before=self.links, pools=self._pools)
+
     def take(self, event: FleetReplaced, fleet: Fleet, links: dict[str, BackendLink]) -> None:
         """Serve another fleet from now on; what is under way goes on.
 
         Args:
-            links: to its backends (`link_backends`).
+            links: to its backends (`linked`).
         """
         self.fleet = fleet
         self.links = links

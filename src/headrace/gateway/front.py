@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.gateway.fitting import Fittings
+from headrace.http import ConnectionPool
 
 if TYPE_CHECKING:
     from headrace.gateway.driver import Gateway
@@ -38,9 +39,11 @@ class Front(Protocol):
 
     Attributes:
         fittings: what says which backends cannot take a request that came by it.
+        pools: what takes its requests to a backend.
     """
 
     fittings: type[Fittings]
+    pools: type[ConnectionPool]
 
     async def listen(self, routes: Routes, gateway: Gateway, host: str, port: int) -> ClientServer:
         """Listen, and give requests to `routes.public`. Raises OSError: the address cannot be had."""

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from headrace.errors import ConfigError, HeadraceError
 from headrace.fleet import Fleet
-from headrace.gateway.backends import BackendLink, link_backends
+from headrace.gateway.backends import BackendLink
 from headrace.gateway.driver import Gateway
 from headrace.gateway.tokens import Tokens
 from headrace.policy import FleetReplaced, PeriodResumed, Policy
@@ -153,7 +153,7 @@ class Reloader:
 
     async def _take(self, text: str, fleet: Fleet, policy: Policy) -> None:
         gateway = self._gateway
-        links = link_backends(fleet, gateway.rounds, before=gateway.links)
+        links = gateway.linked(fleet)
         fresh = [link for name, link in links.items() if gateway.links.get(name) is not link]
         await self._tokens.also(fresh)
         before = gateway.fleet

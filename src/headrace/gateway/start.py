@@ -26,7 +26,7 @@ from headrace.gateway.run import RunningGateway
 from headrace.gateway.tokens import Tokens
 from headrace.gateway.watch import Look, Watch
 from headrace.gateway.watchers import Watchers
-from headrace.http import ROUND_S, HttpLimits, Server, serve
+from headrace.http import ROUND_S, ConnectionPool, HttpLimits, Server, serve
 from headrace.policy import PeriodResumed
 
 GC_THRESHOLD = 50_000
@@ -83,6 +83,7 @@ async def start_gateway(
         run_id=ledger.run_id,
         round_s=round_s,
         fittings=Fittings if front is None else front.fittings,
+        pools=ConnectionPool if front is None else front.pools,
         access=Access(fleet, entrance.keys, entrance.accounts),
         shelf=crew.shelf,
     )
