@@ -29,7 +29,7 @@ from headrace.dashboard.board import Board, Place
 from headrace.dashboard.facts import FleetFacts
 from headrace.dashboard.fold import Fold
 from headrace.dashboard.frame import SCHEMA, Frame
-from headrace.dashboard.history import History, Sample, point, sampled
+from headrace.dashboard.history import History, point
 from headrace.dashboard.pages import page_files
 from headrace.dashboard.ring import Call, Ring
 from headrace.dashboard.seen import Seen, Slice, together
@@ -87,9 +87,9 @@ class Dashboard:
 
     def sweep(self) -> None:
         """Once a second: keep what came, and show it to whoever looks."""
-        fresh, now_unix_s = self._ring.take(), time.time()
-        if self._history.due(now_unix_s):
-            self._history.samples.append(self._sample(now_unix_s))
+        fresh, now_s = self._ring.take(), self._gateway.now_s()
+        if self._history.due(now_s):
+            self._history.keep(self._watched.shown(), self._known(), now_s, time.time())
         wishes = self._board.watched()
         self._asker.grant(wishes, self._zero_unix_s)
         if self._viewers or self._waiting:
@@ -151,15 +151,15 @@ class Dashboard:
         return b"event: history\ndata: %b\n\n" % msgspec.json.encode(told)
 
     def _frame(self, now_unix_s: float) -> Frame:
-        sample = self._sample(now_unix_s)
+        shown, facts, seen, now_s = self._watched.shown(), self._known(), self._seen, self._gateway.now_s()
+        sample = self._history.sampled(shown, facts, now_s, now_unix_s)
         window_s, used = self._history.window(sample)
-        shown, facts, seen = self._watched.shown(), self._known(), self._seen
         now = panels.Seconds(shown, facts, seen, window_s, used)
         view = shown.view
         return Frame(
             schema=SCHEMA,
             at_unix_s=now_unix_s,
-            up_s=self._gateway.now_s(),
+            up_s=now_s,
             version=__version__,
             policy=view.policy,
             emulated=facts.emulated,
@@ -186,9 +186,6 @@ class Dashboard:
             ended=seen.ended[:ENDED_PER_FRAME],
             missed=seen.missed,
         )
-
-    def _sample(self, now_unix_s: float) -> Sample:
-        return sampled(self._watched.shown(), self._known(), now_unix_s)
 
     @property
     def _watched(self) -> RunningGateway:
