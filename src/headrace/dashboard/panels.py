@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.dashboard.facts import FleetFacts, PoolFacts
-from headrace.dashboard.fold import NOW_S, WINDOW_S
 from headrace.dashboard.frame import (
     BackendNow,
     ClassNow,
@@ -18,7 +17,7 @@ from headrace.dashboard.frame import (
     ShareNow,
 )
 from headrace.dashboard.history import NOTHING, Used, realized, worked
-from headrace.dashboard.seen import Ends, Flow, Slice
+from headrace.dashboard.seen import Ends, Flow, Pace, Slice
 from headrace.gateway import Shown
 from headrace.metrics.share import TOLERANCE
 from headrace.policy import BackendView, LimitView
@@ -41,11 +40,6 @@ class Seconds:
     seen: Slice
     window_s: float
     used: dict[str, Used]
-
-    def per_s(self, amount: float, window_s: float) -> float:
-        """An amount of the fold's windows as a rate: they are as long as what they cover."""
-        seconds = min(window_s, self.seen.covers_s)
-        return amount / seconds if seconds > 0.0 else 0.0
 
 
 def shares(now: Seconds) -> list[ShareNow]:
@@ -70,22 +64,22 @@ def shares(now: Seconds) -> list[ShareNow]:
 
 def money(now: Seconds) -> Money:
     """What it costs, and what the share is worth."""
-    total, steers = Flow(), now.facts.fleet.steered_share() is not None
-    for by_pool in now.seen.flows.values():
-        for flow in by_pool.values():
-            total.add(flow)
+    total, steers = Pace(), now.facts.fleet.steered_share() is not None
+    for by_pool in now.seen.paces.values():
+        for pace in by_pool.values():
+            total.add(pace)
     marginal_usd = sum(now.facts.usd(pool, i, o, c) for pool, (_, i, c, o) in now.used.items())
-    scale = now.per_s(SECONDS_PER_HOUR, WINDOW_S)
-    outside = total.outside_usd * scale if steers else None
+    expected = total.cost_usd_per_s * SECONDS_PER_HOUR
+    outside = total.outside_usd_per_s * SECONDS_PER_HOUR if steers else None
     held = {name: facts.held_usd_per_h for name, facts in now.facts.pools.items()}
     unused = sum(held[name] * (1.0 - (busy(now, name) or 0.0)) for name in held)
     return Money(
         window_s=now.window_s,
         marginal_usd_per_h=marginal_usd * SECONDS_PER_HOUR / now.window_s if now.window_s > 0 else 0.0,
-        expected_usd_per_h=total.cost_usd * scale,
+        expected_usd_per_h=expected,
         outside_usd_per_h=outside,
-        saving_usd_per_h=None if outside is None else outside - total.cost_usd * scale,
-        value_usd_per_h=total.value_usd * scale if steers else None,
+        saving_usd_per_h=None if outside is None else outside - expected,
+        value_usd_per_h=total.value_usd_per_s * SECONDS_PER_HOUR if steers else None,
         held_usd_per_h=sum(held.values()),
         unused_usd_per_h=unused,
     )
@@ -109,11 +103,11 @@ def _class(now: Seconds, name: str) -> ClassNow:
     ends, slo = now.seen.ends.get(name, Ends()), workload_class.slo
     ttft, tpot = sorted(ends.ttft_s), sorted(ends.tpot_s)
     counted = now.shown.counters.requests
-    begun = sum(flow.dispatched for flow in now.seen.now_flows.get(name, {}).values())
+    requests_per_s = sum(pace.attempts_per_s for pace in now.seen.paces.get(name, {}).values())
     return ClassNow(
         name,
         workload_class.value_of_time_usd_per_s,
-        now.per_s(begun, NOW_S),
+        requests_per_s,
         ends.met / ends.judged if ends.judged else None,
         slo.attainment,
         ends.judged,
@@ -137,9 +131,10 @@ def quantile(ordered: list[float], q: float) -> float | None:
 def flows(now: Seconds) -> list[FlowNow]:
     """What goes where."""
     return [
-        FlowNow(name, pool, now.per_s(flow.dispatched, NOW_S), now.per_s(flow.output_tokens, NOW_S))
-        for name, by_pool in now.seen.now_flows.items()
-        for pool, flow in by_pool.items()
+        FlowNow(name, pool, pace.attempts_per_s, pace.output_tokens_per_s)
+        for name, by_pool in now.seen.paces.items()
+        for pool, pace in by_pool.items()
+        if pace.attempts_per_s > 0.0 or pace.output_tokens_per_s > 0.0
     ]
 
 
@@ -159,10 +154,11 @@ def pools(now: Seconds) -> list[PoolNow]:
 def _pool(
     now: Seconds, name: str, facts: PoolFacts, views: list[BackendView], in_share: bool, quotas: dict[str | None, float]
 ) -> PoolNow:
-    recent, long = Flow(), Flow()
-    for into, flows_ in ((recent, now.seen.now_flows), (long, now.seen.flows)):
-        for by_pool in flows_.values():
-            into.add(by_pool.get(name, Flow()))
+    recent, long = Pace(), Flow()
+    for paces_by_pool in now.seen.paces.values():
+        recent.add(paces_by_pool.get(name, Pace()))
+    for flows_by_pool in now.seen.flows.values():
+        long.add(flows_by_pool.get(name, Flow()))
     measured = long.tpots / long.tpot_sum_s if long.tpot_sum_s > 0.0 else None
     in_flight, held = sum(view.in_flight for view in views), sum(view.expected_kv_tokens for view in views)
     kv = facts.kv_capacity_tokens
@@ -177,8 +173,8 @@ def _pool(
         in_flight,
         sum(view.max_in_flight for view in views),
         None if not kv else held / kv,
-        now.per_s(recent.dispatched, NOW_S),
-        now.per_s(recent.output_tokens, NOW_S),
+        recent.attempts_per_s,
+        recent.output_tokens_per_s,
         measured,
         1.0 / facts.predicted_tpot_s(in_flight, held),
         long.tpots,

@@ -109,7 +109,8 @@ class Dashboard:
     def _begin(self) -> None:
         """Somebody looks: work out what the ring has."""
         gateway = self._gateway
-        self._fold = Fold(self._known(), gateway.run_id.decode(), self._zero_unix_s)
+        run_id = gateway.run_id.decode()
+        self._fold = Fold(self._known(), run_id, self._zero_unix_s, since_s=self._ring.since_s)
         self._backlog = deque(self._ring.kept)
         self._catch_up()
 
