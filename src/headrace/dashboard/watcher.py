@@ -8,6 +8,9 @@
 
 Between requests for these, a sample every five seconds and the ring are all there is. A viewer makes a fold; it goes
 when nobody has looked for a while.
+
+The engine's clock stands still while a machine sleeps, and the wall clock may be set. When the two have moved apart,
+the fold is made anew, so that everything in it is dated by one difference between them.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from headrace.http import Exchange, header_lines
 from headrace.policy import Arrived, Explained
 
 LINGER_S: Final = 5.0  # a fold outlives its last viewer so long
+APART_S: Final = 1.0  # of the clocks; what is shown of a request is dated no better
 CATCH_UP_CALLS: Final = 1000  # at once: a stream must not wait longer for it
 ENDED_PER_FRAME: Final = 60
 MAX_VIEWERS: Final = 32
@@ -90,19 +94,29 @@ class Dashboard:
         fresh, now_s = self._ring.take(), self._gateway.now_s()
         if self._history.due(now_s):
             self._history.keep(self._watched.shown(), self._known(), now_s, time.time())
+        self._set_clock(time.time() - now_s)
         wishes = self._board.watched()
         self._asker.grant(wishes, self._zero_unix_s)
         if self._viewers or self._waiting:
             self._looked_s = time.monotonic()
             self._board.watch(self._asker.wished)
         if not wishes and time.monotonic() - self._looked_s > LINGER_S:
-            self._fold = None
-            self._backlog.clear()
+            self._forget()
         elif self._fold is None:
             self._begin()
         else:
             self._backlog += fresh
             self._catch_up()
+
+    def _set_clock(self, zero_unix_s: float) -> None:
+        """When the engine's second 0 was, by the wall clock of now."""
+        if abs(zero_unix_s - self._zero_unix_s) > APART_S:
+            self._zero_unix_s = zero_unix_s
+            self._forget()
+
+    def _forget(self) -> None:
+        self._fold = None
+        self._backlog.clear()
 
     # looking
 
@@ -128,7 +142,7 @@ class Dashboard:
     def _show(self) -> None:
         """To the other workers, and to viewers."""
         assert self._fold is not None
-        now_unix_s = time.time()
+        now_unix_s = self._zero_unix_s + self._gateway.now_s()
         own = self._fold.slice(now_unix_s)
         self._board.show(own)
         if not self._viewers and not self._waiting:
