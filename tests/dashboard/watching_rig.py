@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, cast
 
 from headrace.config import parse_fleet, sample_fleet_text
@@ -49,17 +50,28 @@ class Client:
 
 
 class Still:
-    """A gateway at rest, and its dashboard."""
+    """A gateway at rest, and its dashboard. It stands for the gateway, for the running one, and for its wall clock.
+
+    Attributes:
+        second: the engine's; zero_unix_s: when its second 0 was, by the wall clock.
+    """
 
     run_id = b"run"
+    monotonic = staticmethod(time.monotonic)
 
     def __init__(self, place: Place | None = None) -> None:
         self.fleet = parse_fleet(sample_fleet_text(), "sample")
-        self.second = 0.0
+        self.second, self.zero_unix_s = 0.0, 1e9
         self.samples = 0
-        self.dashboard = Dashboard(place)
         self.gateway = self
+        self.dashboard = Dashboard(place)
+
+    def attach(self) -> None:
         self.dashboard.attach(cast("RunningGateway", self))
+
+    def time(self) -> float:
+        """The wall clock."""
+        return self.zero_unix_s + self.second
 
     def now_s(self) -> float:
         return self.second

@@ -19,7 +19,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -36,6 +35,7 @@ from headrace.dashboard.history import History, point
 from headrace.dashboard.pages import page_files
 from headrace.dashboard.ring import Call, Ring
 from headrace.dashboard.seen import Seen, Slice, together
+from headrace.dashboard.viewers import Viewers
 from headrace.errors import HeadraceError
 from headrace.gateway import Gateway, Journal, RunningGateway
 from headrace.http import Exchange, header_lines
@@ -69,7 +69,8 @@ class Dashboard:
         self._facts: FleetFacts | None = None
         self._fold: Fold | None = None
         self._backlog: deque[Call] = deque()
-        self._viewers: dict[Exchange, bool] = {}  # whether it has had the history
+        self._goes_on = False  # catching up, at the loop's next round
+        self._viewers = Viewers()
         self._waiting: list[Exchange] = []  # for one frame
         self._looked_s = -LINGER_S
         self._zero_unix_s = 0.0
@@ -129,13 +130,19 @@ class Dashboard:
         self._catch_up()
 
     def _catch_up(self) -> None:
-        fold = self._fold
+        """Piece by piece, and then show it; one who catches up is enough."""
+        if not self._goes_on:
+            self._piece()
+
+    def _piece(self) -> None:
+        self._goes_on, fold = False, self._fold
         if fold is None:
             return
         fold.facts = self._known()
         fold.add(self._backlog.popleft() for _ in range(min(CATCH_UP_CALLS, len(self._backlog))))
         if self._backlog:
-            asyncio.get_running_loop().call_soon(self._catch_up)
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._piece)
         else:
             self._show()
 
@@ -150,12 +157,7 @@ class Dashboard:
         others = self._board.slices()
         self._seen = together([own, *others]) if others else own
         frame = msgspec.json.encode(self._frame(now_unix_s))
-        event = b"event: frame\ndata: %b\n\n" % frame
-        for viewer, knows in list(self._viewers.items()):
-            if not knows:
-                self._viewers[viewer] = True
-                viewer.write(self._before())
-            viewer.write(event)
+        self._viewers.tell(b"event: frame\ndata: %b\n\n" % frame, self._before)
         for exchange in self._waiting:
             exchange.respond(200, JSON, frame)
         self._waiting.clear()
@@ -244,17 +246,7 @@ class Dashboard:
             _refuse(exchange, 503, f"{MAX_VIEWERS} look already; close one")
             return
         exchange.start(200, SSE)
-        exchange.on_gone = partial(self._gone, exchange)
-        exchange.on_pause = partial(self._slow, exchange)
-        self._look(exchange, lambda each: self._viewers.update({each: False}))
-
-    def _gone(self, exchange: Exchange) -> None:
-        self._viewers.pop(exchange, None)
-
-    def _slow(self, exchange: Exchange) -> None:
-        """Who cannot keep up with one frame a second connects again."""
-        self._gone(exchange)
-        exchange.abort()
+        self._look(exchange, self._viewers.add)
 
     def _look(self, exchange: Exchange, add: Callable[[Exchange], None]) -> None:
         add(exchange)
