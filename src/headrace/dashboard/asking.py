@@ -74,15 +74,24 @@ class Asker:
             calls = b"".join(encode_entry(*call) for call in self._ring.kept)
             self._board.give(msgspec.msgpack.encode((zero_unix_s, calls)))
 
-    async def ask(self, wish: Wish, fleet: Fleet, zero_unix_s: float) -> bytes:
-        """The answer, as JSON. Raises RuntimeError: the process failed or took too long."""
+    def ask(self, wish: Wish, fleet: Fleet, zero_unix_s: float) -> asyncio.Task[bytes]:
+        """Begin; no other wish can be granted from here on until it has ended.
+
+        Returns:
+            The answer, as JSON. Its error is a RuntimeError where the process failed or took too long.
+        """
         self._asking = True
-        try:
-            parts = [(zero_unix_s, await self._own()), *await self._others()]
-            asked = Asked(wish.share, wish.target, [(zero, len(calls)) for zero, calls in parts])
-            return await _answer(asked, fleet, [calls for _, calls in parts])
-        finally:
-            self._asking = False
+        task = asyncio.ensure_future(self._asked(wish, fleet, zero_unix_s))
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[bytes]) -> None:
+        self._asking = False
+
+    async def _asked(self, wish: Wish, fleet: Fleet, zero_unix_s: float) -> bytes:
+        parts = [(zero_unix_s, await self._own()), *await self._others()]
+        asked = Asked(wish.share, wish.target, [(zero, len(calls)) for zero, calls in parts])
+        return await _answer(asked, fleet, [calls for _, calls in parts])
 
     async def _own(self) -> bytes:
         calls, found = list(self._ring.kept), []
@@ -117,10 +126,12 @@ async def _answer(asked: Asked, fleet: Fleet, calls: list[bytes]) -> bytes:
     try:
         said = b"".join((b"%d\n" % len(head), head, *calls))
         answer, _ = await asyncio.wait_for(process.communicate(said), TIMEOUT_S)
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+    except TimeoutError:
+        raise RuntimeError(f"the simulation took more than {TIMEOUT_S:g} s, and was ended; try again later") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode:
-        raise RuntimeError(f"the simulation ended with {process.returncode}")
+        raise RuntimeError(f"the simulation ended with {process.returncode}; the gateway's stderr says why")
     return answer

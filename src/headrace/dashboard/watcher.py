@@ -19,6 +19,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -284,16 +285,20 @@ class Dashboard:
             _refuse(exchange, *fault)
             return
         self._ring.take()
-        answer = self._asker.ask(wish, self._known().fleet, self._zero_unix_s)
-        task = asyncio.ensure_future(answer)
+        task = self._asker.ask(wish, self._known().fleet, self._zero_unix_s)
+        task.add_done_callback(partial(_tell, exchange))
 
-        def tell(done: asyncio.Task[bytes]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                exchange.respond(200, JSON, done.result())
-            else:
-                _refuse(exchange, 500, "the simulation failed; the gateway's stderr says why")
 
-        task.add_done_callback(tell)
+def _tell(exchange: Exchange, done: asyncio.Task[bytes]) -> None:
+    """The answer to a what-if, or why there is none."""
+    error = None if done.cancelled() else done.exception()
+    if done.cancelled():
+        _refuse(exchange, 503, "what-if: the gateway stops")
+    elif error is None:
+        exchange.respond(200, JSON, done.result())
+    else:
+        said = str(error) if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
+        _refuse(exchange, 500, f"what-if: {said}")
 
 
 def _by_outcome(counts: dict[tuple[str, str], int]) -> dict[str, int]:
