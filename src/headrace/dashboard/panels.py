@@ -47,15 +47,15 @@ def shares(now: Seconds) -> list[ShareNow]:
     held = now.facts.fleet.shares
     return [
         ShareNow(
-            view.name,
-            held[view.name].of.value,
-            held[view.name].pools,
-            view.steered,
-            view.target,
-            TOLERANCE,
-            realized(now.facts, view.name, now.used),
-            view.realized,
-            view.lambda_usd_per_unit,
+            name=view.name,
+            of=held[view.name].of.value,
+            pools=held[view.name].pools,
+            steered=view.steered,
+            target=view.target,
+            band=TOLERANCE,
+            realized=realized(now.facts, view.name, now.used),
+            realized_total=view.realized,
+            lambda_usd_per_unit=view.lambda_usd_per_unit,
         )
         for view in now.shown.view.shares
         if view.name in held
@@ -105,21 +105,21 @@ def _class(now: Seconds, name: str) -> ClassNow:
     counted = now.shown.counters.requests
     requests_per_s = sum(pace.attempts_per_s for pace in now.seen.paces.get(name, {}).values())
     return ClassNow(
-        name,
-        workload_class.value_of_time_usd_per_s,
-        requests_per_s,
-        ends.met / ends.judged if ends.judged else None,
-        slo.attainment,
-        ends.judged,
-        slo.ttft_s,
-        slo.tpot_s,
-        quantile(ttft, 0.5),
-        quantile(ttft, 0.99),
-        len(ttft),
-        quantile(tpot, 0.5),
-        quantile(tpot, 0.99),
-        len(tpot),
-        {outcome: n for (held, outcome), n in sorted(counted.items()) if held == name},
+        name=name,
+        value_of_time_usd_per_s=workload_class.value_of_time_usd_per_s,
+        requests_per_s=requests_per_s,
+        attainment=ends.met / ends.judged if ends.judged else None,
+        attainment_target=slo.attainment,
+        judged=ends.judged,
+        ttft_slo_s=slo.ttft_s,
+        tpot_slo_s=slo.tpot_s,
+        ttft_p50_s=quantile(ttft, 0.5),
+        ttft_p99_s=quantile(ttft, 0.99),
+        ttfts=len(ttft),
+        tpot_p50_s=quantile(tpot, 0.5),
+        tpot_p99_s=quantile(tpot, 0.99),
+        tpots=len(tpot),
+        ended={outcome: n for (held, outcome), n in sorted(counted.items()) if held == name},
     )
 
 
@@ -164,38 +164,38 @@ def _pool(
     kv = facts.kv_capacity_tokens
     left = [quotas[key] for key in (facts.quota, *(view.name for view in views)) if key in quotas]
     return PoolNow(
-        name,
-        facts.accelerator,
-        facts.accelerators,
-        facts.memory,
-        facts.memory_kind,
-        in_share,
-        in_flight,
-        sum(view.max_in_flight for view in views),
-        None if not kv else held / kv,
-        recent.attempts_per_s,
-        recent.output_tokens_per_s,
-        measured,
-        1.0 / facts.predicted_tpot_s(in_flight, held),
-        long.tpots,
-        busy(now, name),
-        facts.held_usd_per_h,
-        min(left, default=None),
-        [_backend(view) for view in views],
+        name=name,
+        accelerator=facts.accelerator,
+        accelerators=facts.accelerators,
+        memory=facts.memory,
+        memory_kind=facts.memory_kind,
+        in_share=in_share,
+        in_flight=in_flight,
+        max_in_flight=sum(view.max_in_flight for view in views),
+        kv=None if not kv else held / kv,
+        requests_per_s=recent.attempts_per_s,
+        output_tokens_per_s=recent.output_tokens_per_s,
+        tokens_per_s_user=measured,
+        predicted_tokens_per_s_user=1.0 / facts.predicted_tpot_s(in_flight, held),
+        tpots=long.tpots,
+        busy=busy(now, name),
+        held_usd_per_h=facts.held_usd_per_h,
+        quota_left=min(left, default=None),
+        backends=[_backend(view) for view in views],
     )
 
 
 def _backend(view: BackendView) -> BackendNow:
     return BackendNow(
-        view.name,
-        view.breaker,
-        view.drained,
-        view.in_flight,
-        view.max_in_flight,
-        view.failure_rate,
-        view.ttft_factor,
-        view.tpot_factor,
-        {name: signal.value for name, signal in view.signals.items()},
+        name=view.name,
+        breaker=view.breaker,
+        drained=view.drained,
+        in_flight=view.in_flight,
+        max_in_flight=view.max_in_flight,
+        failure_rate=view.failure_rate,
+        ttft_factor=view.ttft_factor,
+        tpot_factor=view.tpot_factor,
+        signals={name: signal.value for name, signal in view.signals.items()},
     )
 
 
@@ -204,24 +204,24 @@ def limits(now: Seconds) -> list[LimitNow]:
     view, held = now.shown.view, now.facts.fleet.shares
     found = [
         LimitNow(
-            f"shares.{share.name}",
-            held[share.name].of.value,
-            share.target,
-            realized(now.facts, share.name, now.used),
-            share.lambda_usd_per_unit,
-            share.lambda_usd_per_unit != 0.0,
+            name=f"shares.{share.name}",
+            unit=held[share.name].of.value,
+            bound=share.target,
+            use=realized(now.facts, share.name, now.used),
+            lambda_usd_per_unit=share.lambda_usd_per_unit,
+            binds=share.lambda_usd_per_unit != 0.0,
         )
         for share in view.shares
         if share.steered and share.name in held
     ]
     return found + [
         LimitNow(
-            limit.name,
-            limit.unit,
-            limit.bound,
-            limit.use,
-            limit.lambda_usd_per_unit,
-            limit.lambda_usd_per_unit != 0.0,
+            name=limit.name,
+            unit=limit.unit,
+            bound=limit.bound,
+            use=limit.use,
+            lambda_usd_per_unit=limit.lambda_usd_per_unit,
+            binds=limit.lambda_usd_per_unit != 0.0,
         )
         for limit in view.limits
     ]
@@ -242,7 +242,18 @@ def _promise(now: Seconds, limit: LimitView) -> PromiseNow:
     if missed is not None:
         missed = max(missed if kind == "commitments" else -missed, 0.0)
     per = "" if terms is None else terms.per.value
-    return PromiseNow(kind[:-1], name, limit.unit, per, limit.bound, limit.use, pace, elapsed, projected, missed)
+    return PromiseNow(
+        kind=kind[:-1],
+        name=name,
+        unit=limit.unit,
+        per=per,
+        amount=limit.bound,
+        used=limit.use,
+        pace=pace,
+        elapsed=elapsed,
+        projected=projected,
+        over=missed,
+    )
 
 
 def _is_quota(limit: LimitView) -> bool:
@@ -270,5 +281,11 @@ def alerts(now: Seconds) -> list[tuple[str, str]]:
         found.append(("warn", f"{view.queued} requests wait for a backend"))
     for each in classes(now):
         if each.attainment is not None and each.attainment < each.attainment_target:
-            found.append(("warn", f"{each.name}: SLO met by {each.attainment:.1%} of {each.attainment_target:.0%}"))
+            met, target = _percent(each.attainment), _percent(each.attainment_target)
+            found.append(("warn", f"{each.name}: SLO met by {met} of {target}"))
     return sorted(dict.fromkeys(found), key=lambda alert: alert[0])
+
+
+def _percent(fraction: float) -> str:
+    """With the digits that tell three nines from all."""
+    return f"{100.0 * fraction:.4g}%"
