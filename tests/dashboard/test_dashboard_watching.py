@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from watching_rig import Client, Still
 
+from headrace.dashboard import Place
 from headrace.dashboard.watcher import CATCH_UP_CALLS
 
 
@@ -85,3 +88,35 @@ def test_who_looks_while_the_dashboard_catches_up_gets_each_frame_once(still: St
         assert len(feed.events("frame")) == 2
 
     asyncio.run(scenario())
+
+
+@pytest.fixture
+def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Still]:
+    """Three workers of one gateway, by one clock."""
+    found = [Still(Place(number, 3, tmp_path)) for number in range(3)]
+    for module in ("dashboard.watcher", "dashboard.board", "peers.memory"):
+        monkeypatch.setattr(f"headrace.{module}.time", found[0])
+    for each in found:
+        each.attach()
+    return found
+
+
+def sweep(crew: list[Still], seconds: range, *, gone: int = 0) -> None:
+    """All but the first ones, a tenth of a second apart."""
+    for second in seconds:
+        for number in range(gone, len(crew)):
+            crew[0].second = second + number / 10
+            crew[number].dashboard.sweep()
+
+
+def test_one_worker_samples_for_all_and_another_when_it_is_gone(crew: list[Still]) -> None:
+    sweep(crew, range(61))
+    assert [each.samples for each in crew] == [13, 0, 0]
+    sweep(crew, range(61, 121), gone=1)
+    assert crew[0].samples == 13
+    assert 11 <= crew[1].samples + crew[2].samples <= 13
+    kept = [[sample.at_s for sample in each.dashboard._history.samples] for each in crew]
+    assert kept[1] == kept[2]
+    assert kept[1][:13] == kept[0]
+    gaps = [after - before for before, after in pairwise(kept[1])]
+    assert all(4.8 <= gap <= 6.5 for gap in gaps)

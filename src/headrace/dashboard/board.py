@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from headrace.dashboard.history import Taken
 from headrace.dashboard.seen import Slice
 from headrace.peers import SharedRows
 
@@ -38,14 +39,15 @@ class Board:
     def __init__(self, place: Place, row_bytes: int = ROW_BYTES) -> None:
         """
         Args:
-            row_bytes: most bytes of a slice, and of a worker's calls; the same for all workers.
+            row_bytes: most bytes of a slice, of a sample, and of a worker's calls; the same for all workers.
         """
         self._place = place
-        self._watch = self._slices = self._calls = None
+        self._watch = self._slices = self._calls = self._samples = None
         if place.shared is not None:
             self._watch = SharedRows(place.shared / "watch", place.workers, 64)
             self._slices = SharedRows(place.shared / "slices", place.workers, row_bytes)
             self._calls = SharedRows(place.shared / "calls", place.workers, row_bytes)
+            self._samples = SharedRows(place.shared / "samples", place.workers, row_bytes)
 
     def watch(self, wanted: int) -> None:
         """Somebody looks at this worker's page; `wanted`: the number of its last wish for everybody's calls."""
@@ -67,6 +69,16 @@ class Board:
     def slices(self) -> list[Slice]:
         """The other workers'."""
         return [msgspec.msgpack.decode(data, type=Slice) for _, data in self._fresh(self._slices)]
+
+    def tell(self, taken: Taken) -> None:
+        """Let the others have a sample."""
+        if self._samples is not None:
+            self._samples.write(self._place.number, msgspec.msgpack.encode(taken))
+
+    def told(self, since_s: float) -> Taken | None:
+        """The newest sample that another worker took after `since_s`, on the monotonic clock."""
+        found = [msgspec.msgpack.decode(data, type=Taken) for _, data in self._rows(self._samples, since_s)]
+        return max(found, key=lambda taken: taken.at_s, default=None)
 
     def give(self, zero_unix_s: float, calls: bytes) -> None:
         """Let the others have this worker's last calls, as many as fit.

@@ -6,7 +6,10 @@ unit of a share is linear in attempts and tokens (`metrics.work`), and so are US
 The counters are of backends, and another fleet file may move a backend to another pool. So what a backend did since the
 sample before is added to the pool that it is in then, and stays there: sums by pool never fall, whatever is moved.
 
-Time between samples is the engine's: the wall clock, by which they are drawn, may be set back or forward.
+Time between samples is monotonic: the wall clock, by which they are drawn, may be set back or forward.
+
+A sample costs a look at every worker's page, so one worker takes it for all: whichever finds first that it is due tells
+the others (`dashboard.board`), who keep the same.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from headrace.gateway import Shown
 from headrace.metrics import WorkRate
 
 EVERY_S: Final = 5.0
+EARLY_S: Final = 0.1  # a timer may be
 KEPT: Final = 720  # an hour
 WINDOW_S: Final = 300.0
 
@@ -32,13 +36,23 @@ class Sample(msgspec.Struct, frozen=True):
     """Counters and prices at one time.
 
     Attributes:
-        at_s: the engine's second; at_unix_s: the wall clock's.
+        at_s: on the monotonic clock, which is one for all workers; at_unix_s: on the wall clock.
         used: since the gateway started, by pool. prices: each lambda by name. in_flight: attempts, by pool.
     """
 
     at_s: float
     at_unix_s: float
     used: dict[str, Used]
+    prices: dict[str, float]
+    in_flight: dict[str, int]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What a sample is made from, the same for every worker: as in a sample, but what each backend did."""
+
+    at_s: float
+    at_unix_s: float
+    counted: dict[str, Used]
     prices: dict[str, float]
     in_flight: dict[str, int]
 
@@ -59,28 +73,23 @@ class History:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self._counted: dict[str, Used] = {}  # by backend, at the last of the samples
 
-    def due(self, now_s: float) -> bool:
-        """Whether it is time for another sample."""
-        return not self.samples or now_s - self.samples[-1].at_s >= EVERY_S - 0.5
+    @property
+    def due_s(self) -> float:
+        """When it is time for another sample, on the monotonic clock."""
+        return self.samples[-1].at_s + EVERY_S - EARLY_S if self.samples else 0.0
 
-    def keep(self, shown: Shown, facts: FleetFacts, now_s: float, now_unix_s: float) -> None:
+    def keep(self, taken: Taken, facts: FleetFacts) -> None:
         """Another sample."""
-        self.samples.append(self.sampled(shown, facts, now_s, now_unix_s))
-        self._counted = _counted(shown)
+        self.samples.append(self.sample(taken, facts))
+        self._counted = taken.counted
 
-    def sampled(self, shown: Shown, facts: FleetFacts, now_s: float, now_unix_s: float) -> Sample:
-        """All workers as they are now."""
+    def sample(self, taken: Taken, facts: FleetFacts) -> Sample:
+        """What would be kept: what backends did since the last one is of the pools that they are in now."""
         used = dict(self.samples[-1].used) if self.samples else {}
-        for backend, counted in _counted(shown).items():
-            pool = facts.pool_of(backend)
-            more = _less(counted, self._counted.get(backend, NOTHING))
-            used[pool] = _plus(used.get(pool, NOTHING), more)
-        in_flight: dict[str, int] = {}
-        for each in shown.view.backends:
-            in_flight[each.pool] = in_flight.get(each.pool, 0) + each.in_flight
-        prices = {f"shares.{share.name}": share.lambda_usd_per_unit for share in shown.view.shares if share.steered}
-        prices |= {limit.name: limit.lambda_usd_per_unit for limit in shown.view.limits}
-        return Sample(now_s, now_unix_s, used, prices, in_flight)
+        for backend, counted in taken.counted.items():
+            pool, before = facts.pool_of(backend), self._counted.get(backend, NOTHING)
+            used[pool] = _plus(used.get(pool, NOTHING), _less(counted, before))
+        return Sample(taken.at_s, taken.at_unix_s, used, taken.prices, taken.in_flight)
 
     def window(self, now: Sample) -> tuple[float, dict[str, Used]]:
         """Seconds of the window before `now`, and what was used in it by pool."""
@@ -95,6 +104,17 @@ class History:
                 start += 1
             found.append(point(facts, sample, between(samples[start], sample)))
         return found
+
+
+def take(shown: Shown, now_s: float, now_unix_s: float) -> Taken:
+    """All workers as they are now."""
+    view = shown.view
+    in_flight: dict[str, int] = {}
+    for each in view.backends:
+        in_flight[each.pool] = in_flight.get(each.pool, 0) + each.in_flight
+    prices = {f"shares.{share.name}": share.lambda_usd_per_unit for share in view.shares if share.steered}
+    prices |= {limit.name: limit.lambda_usd_per_unit for limit in view.limits}
+    return Taken(now_s, now_unix_s, _counted(shown), prices, in_flight)
 
 
 def _counted(shown: Shown) -> dict[str, Used]:

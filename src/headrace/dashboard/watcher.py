@@ -6,8 +6,8 @@
     GET  /admin/request?id=     one request, with the priced table of its candidates as of now
     POST /admin/what-if         what another target would have done with the last hour's requests
 
-Between requests for these, a sample every five seconds and the ring are all there is. A viewer makes a fold; it goes
-when nobody has looked for a while.
+Between requests for these, a sample every five seconds, which one worker takes for all, and the ring are all there is.
+A viewer makes a fold; it goes when nobody has looked for a while.
 
 The engine's clock stands still while a machine sleeps, and the wall clock may be set. When the two have moved apart,
 the fold is made anew, so that everything in it is dated by one difference between them.
@@ -32,7 +32,7 @@ from headrace.dashboard.board import Board, Place
 from headrace.dashboard.facts import FleetFacts
 from headrace.dashboard.fold import Fold
 from headrace.dashboard.frame import SCHEMA, Frame
-from headrace.dashboard.history import History, point
+from headrace.dashboard.history import EVERY_S, History, point, take
 from headrace.dashboard.pages import page_files
 from headrace.dashboard.ring import Call, Ring
 from headrace.dashboard.seen import Seen, Slice, together
@@ -93,10 +93,9 @@ class Dashboard:
 
     def sweep(self) -> None:
         """Once a second: keep what came, and show it to whoever looks."""
-        fresh, now_s = self._ring.take(), self._gateway.now_s()
-        if self._history.due(now_s):
-            self._history.keep(self._watched.shown(), self._known(), now_s, time.time())
-        self._set_clock(time.time() - now_s)
+        fresh = self._ring.take()
+        self._sample()
+        self._set_clock(time.time() - self._gateway.now_s())
         wishes = self._board.watched()
         self._asker.grant(wishes, self._zero_unix_s)
         if self._viewers or self._waiting:
@@ -109,6 +108,17 @@ class Dashboard:
         else:
             self._backlog += fresh
             self._catch_up()
+
+    def _sample(self) -> None:
+        """Keep a sample when it is due: another worker's, or one for all."""
+        due_s, now_s = self._history.due_s, time.monotonic()
+        if now_s < due_s:
+            return
+        taken = self._board.told(max(due_s, now_s - EVERY_S))
+        if taken is None:
+            taken = take(self._watched.shown(), now_s, time.time())
+            self._board.tell(taken)
+        self._history.keep(taken, self._known())
 
     def _set_clock(self, zero_unix_s: float) -> None:
         """When the engine's second 0 was, by the wall clock of now."""
@@ -169,15 +179,15 @@ class Dashboard:
         return b"event: history\ndata: %b\n\n" % msgspec.json.encode(told)
 
     def _frame(self, now_unix_s: float) -> Frame:
-        shown, facts, seen, now_s = self._watched.shown(), self._known(), self._seen, self._gateway.now_s()
-        sample = self._history.sampled(shown, facts, now_s, now_unix_s)
+        shown, facts, seen = self._watched.shown(), self._known(), self._seen
+        sample = self._history.sample(take(shown, time.monotonic(), now_unix_s), facts)
         window_s, used = self._history.window(sample)
         now = panels.Seconds(shown, facts, seen, window_s, used)
         view = shown.view
         return Frame(
             schema=SCHEMA,
             at_unix_s=now_unix_s,
-            up_s=now_s,
+            up_s=self._gateway.now_s(),
             version=__version__,
             policy=view.policy,
             emulated=facts.emulated,
