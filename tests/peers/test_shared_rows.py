@@ -72,6 +72,24 @@ def test_bytes_that_do_not_fit_their_checksum_are_not_believed(tmp_path: Path) -
     assert rows.read(0) is None
 
 
+def test_a_row_that_is_too_old_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, read = SharedRows(tmp_path / "rows", 1, 64), []
+
+    def checksum(now_ns: int, data: bytes) -> int:
+        read.append(data)
+        return 7
+
+    monkeypatch.setattr("headrace.peers.memory._checksum", checksum)
+    rows.write(0, b"old")
+    read.clear()
+    written = rows.read(0)
+    assert written is not None
+    assert rows.read(0, written.written_s) == written
+    read.clear()
+    assert rows.read(0, written.written_s + 0.001) is None
+    assert read == []
+
+
 @given(data=st.binary(max_size=64), row=st.integers(0, 2))
 def test_rows_say_what_was_written_and_no_other_row_does(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, row: int

@@ -21,7 +21,7 @@ from headrace.dashboard.ring import Ring
 from headrace.fleet import Fleet
 from headrace.policy.journal import encode_entry
 
-CHUNK_CALLS: Final = 2000  # encoded at once
+CHUNK_CALLS: Final = 500  # encoded at once, in less than a millisecond
 GIVE_S: Final = 2.5  # longest wait for other workers
 TIMEOUT_S: Final = 20.0
 LOOK_S: Final = 0.05
@@ -55,6 +55,7 @@ class Asker:
         self._board = board
         self._granted: dict[int, int] = {}
         self._asking = False
+        self._giving: asyncio.Task[None] | None = None
 
     def fault(self, wish: Wish, fleet: Fleet) -> tuple[int, str] | None:
         """Why a wish cannot be granted: status and message; None: it can."""
@@ -70,19 +71,30 @@ class Asker:
         """Give other workers the calls that they wish for, once for each wish."""
         new = {worker for worker, wished in wishes.items() if wished > self._granted.get(worker, 0)}
         self._granted |= wishes
-        if new:
-            calls = b"".join(encode_entry(*call) for call in self._ring.kept)
-            self._board.give(msgspec.msgpack.encode((zero_unix_s, calls)))
+        if new and (self._giving is None or self._giving.done()):  # what is being given comes after the wish too
+            self._giving = asyncio.ensure_future(self._give(zero_unix_s))
 
-    async def ask(self, wish: Wish, fleet: Fleet, zero_unix_s: float) -> bytes:
-        """The answer, as JSON. Raises RuntimeError: the process failed or took too long."""
+    async def _give(self, zero_unix_s: float) -> None:
+        self._board.give(zero_unix_s, await self._own())
+
+    def ask(self, wish: Wish, fleet: Fleet, zero_unix_s: float) -> asyncio.Task[bytes]:
+        """Begin; no other wish can be granted from here on until it has ended.
+
+        Returns:
+            The answer, as JSON. Its error is a RuntimeError where the process failed or took too long.
+        """
         self._asking = True
-        try:
-            parts = [(zero_unix_s, await self._own()), *await self._others()]
-            asked = Asked(wish.share, wish.target, [(zero, len(calls)) for zero, calls in parts])
-            return await _answer(asked, fleet, [calls for _, calls in parts])
-        finally:
-            self._asking = False
+        task = asyncio.ensure_future(self._asked(wish, fleet, zero_unix_s))
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[bytes]) -> None:
+        self._asking = False
+
+    async def _asked(self, wish: Wish, fleet: Fleet, zero_unix_s: float) -> bytes:
+        parts = [(zero_unix_s, await self._own()), *await self._others()]
+        asked = Asked(wish.share, wish.target, [(zero, len(calls)) for zero, calls in parts])
+        return await _answer(asked, fleet, [calls for _, calls in parts])
 
     async def _own(self) -> bytes:
         calls, found = list(self._ring.kept), []
@@ -97,11 +109,11 @@ class Asker:
         began_s = time.monotonic()
         self.wished = time.monotonic_ns()
         self._board.watch(self.wished)
-        given: list[bytes] = []
+        given: dict[int, tuple[float, bytes]] = {}
         while time.monotonic() - began_s < GIVE_S and len(given) < self._board.others:
             await asyncio.sleep(LOOK_S)
-            given = self._board.given(began_s)
-        return [msgspec.msgpack.decode(each, type=tuple[float, bytes]) for each in given]
+            given |= self._board.given(began_s, given)
+        return list(given.values())
 
 
 async def _answer(asked: Asked, fleet: Fleet, calls: list[bytes]) -> bytes:
@@ -117,10 +129,12 @@ async def _answer(asked: Asked, fleet: Fleet, calls: list[bytes]) -> bytes:
     try:
         said = b"".join((b"%d\n" % len(head), head, *calls))
         answer, _ = await asyncio.wait_for(process.communicate(said), TIMEOUT_S)
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+    except TimeoutError:
+        raise RuntimeError(f"the simulation took more than {TIMEOUT_S:g} s, and was ended; try again later") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode:
-        raise RuntimeError(f"the simulation ended with {process.returncode}")
+        raise RuntimeError(f"the simulation ended with {process.returncode}; the gateway's stderr says why")
     return answer

@@ -8,17 +8,20 @@ second. When nobody looks, each reads a few rows of eight bytes, and nothing is 
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from headrace.dashboard.history import Taken
 from headrace.dashboard.seen import Slice
 from headrace.peers import SharedRows
 
 FRESH_S: Final = 3.5  # rows are written once a second: who has missed so many has no viewer, or is gone
 ROW_BYTES: Final = 16 * 1024 * 1024  # of address space: what is not written takes no memory
+PACKED_BYTES: Final = 15  # of MessagePack, around calls: an array's head 1, a float 9, the head of the bytes 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,18 @@ class Place:
 class Board:
     """What the workers tell each other. Alone there is nobody to tell."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, row_bytes: int = ROW_BYTES) -> None:
+        """
+        Args:
+            row_bytes: most bytes of a slice, of a sample, and of a worker's calls; the same for all workers.
+        """
         self._place = place
-        self._watch = self._slices = self._calls = None
+        self._watch = self._slices = self._calls = self._samples = None
         if place.shared is not None:
             self._watch = SharedRows(place.shared / "watch", place.workers, 64)
-            self._slices = SharedRows(place.shared / "slices", place.workers, ROW_BYTES)
-            self._calls = SharedRows(place.shared / "calls", place.workers, ROW_BYTES)
+            self._slices = SharedRows(place.shared / "slices", place.workers, row_bytes)
+            self._calls = SharedRows(place.shared / "calls", place.workers, row_bytes)
+            self._samples = SharedRows(place.shared / "samples", place.workers, row_bytes)
 
     def watch(self, wanted: int) -> None:
         """Somebody looks at this worker's page; `wanted`: the number of its last wish for everybody's calls."""
@@ -62,14 +70,34 @@ class Board:
         """The other workers'."""
         return [msgspec.msgpack.decode(data, type=Slice) for _, data in self._fresh(self._slices)]
 
-    def give(self, calls: bytes) -> None:
-        """Let the others have this worker's last calls."""
-        if self._calls is not None:
-            self._calls.write(self._place.number, calls[-ROW_BYTES:])
+    def tell(self, taken: Taken) -> None:
+        """Let the others have a sample."""
+        if self._samples is not None:
+            self._samples.write(self._place.number, msgspec.msgpack.encode(taken))
 
-    def given(self, since_s: float) -> list[bytes]:
-        """What the other workers gave after `since_s`, on the monotonic clock."""
-        return [data for _, data in self._rows(self._calls, since_s)]
+    def told(self, since_s: float) -> Taken | None:
+        """The newest sample that another worker took after `since_s`, on the monotonic clock."""
+        found = [msgspec.msgpack.decode(data, type=Taken) for _, data in self._rows(self._samples, since_s)]
+        return max(found, key=lambda taken: taken.at_s, default=None)
+
+    def give(self, zero_unix_s: float, calls: bytes) -> None:
+        """Let the others have this worker's last calls, as many as fit.
+
+        Args:
+            zero_unix_s: when its engine's second 0 was. calls: a line each, the oldest first.
+        """
+        if self._calls is not None:
+            room = self._calls.row_bytes - PACKED_BYTES
+            if len(calls) > room:
+                calls = calls[calls.index(b"\n", len(calls) - room - 1) + 1 :]
+            self._calls.write(self._place.number, msgspec.msgpack.encode((zero_unix_s, calls)))
+
+    def given(self, since_s: float, known: Container[int] = ()) -> dict[int, tuple[float, bytes]]:
+        """What other workers than the `known` ones gave after `since_s`, on the monotonic clock, by their number."""
+        return {
+            number: msgspec.msgpack.decode(data, type=tuple[float, bytes])
+            for number, data in self._rows(self._calls, since_s, known)
+        }
 
     @property
     def others(self) -> int:
@@ -79,8 +107,9 @@ class Board:
     def _fresh(self, rows: SharedRows | None) -> list[tuple[int, bytes]]:
         return self._rows(rows, time.monotonic() - FRESH_S)
 
-    def _rows(self, rows: SharedRows | None, since_s: float) -> list[tuple[int, bytes]]:
+    def _rows(self, rows: SharedRows | None, since_s: float, known: Container[int] = ()) -> list[tuple[int, bytes]]:
         if rows is None:
             return []
-        read = ((number, rows.read(number)) for number in range(rows.rows) if number != self._place.number)
-        return [(number, row.data) for number, row in read if row is not None and row.written_s >= since_s]
+        wanted = (number for number in range(rows.rows) if number != self._place.number and number not in known)
+        read = ((number, rows.read(number, since_s)) for number in wanted)
+        return [(number, row.data) for number, row in read if row is not None]

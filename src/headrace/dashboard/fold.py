@@ -3,6 +3,9 @@
 A fold is made when somebody begins to look, from what the ring has kept, and goes on with each second's calls. Sums are
 kept in slots of ten seconds, so a window costs the same however much passed through it. An event about a request that
 began before the ring did changes nothing, as for the engine itself.
+
+    |--slot--|--slot--|-..-|--slot--|-begun     a window of n slots covers (n - 1) * SLOT_S + now % SLOT_S seconds,
+                                        ^now    or what there was, if that is less: by so many its sums are divided
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Final
 
 from headrace.dashboard.facts import FleetFacts
 from headrace.dashboard.ring import Call
-from headrace.dashboard.seen import Ends, Flow, Seen, Slice, Tried, add_flows
+from headrace.dashboard.seen import Ends, Flow, Pace, Seen, Slice, Tried, add_flows
 from headrace.policy import (
     AnyAction,
     Arrived,
@@ -36,6 +39,7 @@ SAMPLES: Final = 512  # latencies of a class, the last ones
 MIN_TPOT_TOKENS: Final = 8
 
 Flows = dict[str, dict[str, Flow]]
+Paces = dict[str, dict[str, Pace]]
 
 
 class _Slot:
@@ -57,19 +61,28 @@ class Fold:
 
     Args:
         zero_unix_s: when the engine's second 0 was.
+        since_s: the engine's second from which on it is given every call.
         ended: where requests go that have ended; None: the last ones are kept.
     """
 
-    def __init__(self, facts: FleetFacts, run_id: str, zero_unix_s: float, ended: list[Seen] | None = None) -> None:
+    def __init__(
+        self,
+        facts: FleetFacts,
+        run_id: str,
+        zero_unix_s: float,
+        *,
+        since_s: float = 0.0,
+        ended: list[Seen] | None = None,
+    ) -> None:
         self.facts = facts
         self._run_id = run_id
         self._zero_unix_s = zero_unix_s
+        self._since_unix_s = zero_unix_s + since_s
         self._live: dict[int, Seen] = {}
         self._attempts: dict[int, tuple[Tried, Seen]] = {}
         self._ended: deque[Seen] | list[Seen] = deque(maxlen=ENDED_SHOWN) if ended is None else ended
         self._slots: dict[int, _Slot] = {}
         self._latencies: dict[str, deque[tuple[float, float | None, float | None]]] = {}
-        self._first_unix_s: float | None = None
 
     def add(self, calls: Iterable[Call]) -> None:
         """Go on with these."""
@@ -91,30 +104,34 @@ class Fold:
 
     def slice(self, now_unix_s: float) -> Slice:
         """What is to be shown now."""
-        last = int(now_unix_s // SLOT_S)
-        oldest = last - round(WINDOW_S / SLOT_S) + 1
+        oldest = _oldest(now_unix_s, WINDOW_S)
         for number in [each for each in self._slots if each < oldest]:
             del self._slots[number]
-        flows, now_flows, ends = Flows(), Flows(), dict[str, Ends]()
-        for number, slot in self._slots.items():
-            add_flows(flows, slot.flows)
-            if number > last - round(NOW_S / SLOT_S):
-                add_flows(now_flows, slot.flows)
+        ends = dict[str, Ends]()
+        for slot in self._slots.values():
             for name, counted in slot.ends.items():
                 ends.setdefault(name, Ends()).add(counted)
         for name, ended in ends.items():
             self._add_latencies(name, ended, now_unix_s - WINDOW_S)
-        began = now_unix_s if self._first_unix_s is None else self._first_unix_s
+        flows, covers_s = self._window(now_unix_s, WINDOW_S)
         live = list(self._live.values())
         return Slice(
-            min(now_unix_s - began, WINDOW_S),
+            covers_s,
             flows,
-            now_flows,
+            _paces(flows, covers_s, *self._window(now_unix_s, NOW_S)),
             ends,
             live[: -LIVE_SHOWN - 1 : -1],
             list(reversed(self._ended)),
             max(len(live) - LIVE_SHOWN, 0),
         )
+
+    def _window(self, now_unix_s: float, window_s: float) -> tuple[Flows, float]:
+        """What flowed in a window, and the seconds that it covers."""
+        flows, oldest = Flows(), _oldest(now_unix_s, window_s)
+        for number, slot in self._slots.items():
+            if number >= oldest:
+                add_flows(flows, slot.flows)
+        return flows, max(now_unix_s - max(oldest * SLOT_S, self._since_unix_s), 0.0)
 
     def _add_latencies(self, name: str, ends: Ends, since: float) -> None:
         held = self._latencies.get(name, ())
@@ -126,8 +143,6 @@ class Fold:
         return self._slots.get(number) or self._slots.setdefault(number, _Slot())
 
     def _arrived(self, at: float, event: Arrived) -> None:
-        if self._first_unix_s is None:
-            self._first_unix_s = at
         self._live[event.request_id] = Seen(
             f"{self._run_id}-{event.request_id}",
             event.tenant,
@@ -240,3 +255,31 @@ class Fold:
         tpot_s = seen.tpot_s if output >= MIN_TPOT_TOKENS else None
         held = self._latencies.setdefault(seen.workload_class, deque(maxlen=SAMPLES))
         held.append((seen.ended_unix_s or 0.0, seen.ttft_s, tpot_s))
+
+
+def _oldest(now_unix_s: float, window_s: float) -> int:
+    """Number of a window's oldest slot."""
+    return int(now_unix_s // SLOT_S) - round(window_s / SLOT_S) + 1
+
+
+def _paces(flows: Flows, covers_s: float, now_flows: Flows, now_covers_s: float) -> Paces:
+    """Sums of both windows, each by what it covers. What flows now is in the long one too."""
+    if now_covers_s <= 0.0:
+        return {}
+    return {
+        name: {
+            pool: _pace(flow, covers_s, now_flows.get(name, {}).get(pool, Flow()), now_covers_s)
+            for pool, flow in by_pool.items()
+        }
+        for name, by_pool in flows.items()
+    }
+
+
+def _pace(flow: Flow, covers_s: float, now_flow: Flow, now_covers_s: float) -> Pace:
+    return Pace(
+        attempts_per_s=now_flow.dispatched / now_covers_s,
+        output_tokens_per_s=now_flow.output_tokens / now_covers_s,
+        cost_usd_per_s=flow.cost_usd / covers_s,
+        outside_usd_per_s=flow.outside_usd / covers_s,
+        value_usd_per_s=flow.value_usd / covers_s,
+    )

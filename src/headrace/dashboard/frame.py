@@ -15,7 +15,7 @@ from headrace.dashboard.seen import Seen
 SCHEMA: Final = 1
 
 
-class ShareNow(msgspec.Struct, frozen=True):
+class ShareNow(msgspec.Struct, frozen=True, kw_only=True):
     """One share.
 
     Attributes:
@@ -55,7 +55,7 @@ class Money(msgspec.Struct, frozen=True):
     unused_usd_per_h: float
 
 
-class ClassNow(msgspec.Struct, frozen=True):
+class ClassNow(msgspec.Struct, frozen=True, kw_only=True):
     """One workload class. Quantiles are of the last five minutes, of `ttfts` and `tpots` requests."""
 
     name: str
@@ -84,7 +84,7 @@ class FlowNow(msgspec.Struct, frozen=True):
     output_tokens_per_s: float
 
 
-class BackendNow(msgspec.Struct, frozen=True):
+class BackendNow(msgspec.Struct, frozen=True, kw_only=True):
     """One backend, as the engine sees it. latest signals by name."""
 
     name: str
@@ -98,7 +98,7 @@ class BackendNow(msgspec.Struct, frozen=True):
     signals: dict[str, float]
 
 
-class PoolNow(msgspec.Struct, frozen=True):
+class PoolNow(msgspec.Struct, frozen=True, kw_only=True):
     """One pool.
 
     Attributes:
@@ -129,7 +129,7 @@ class PoolNow(msgspec.Struct, frozen=True):
     backends: list[BackendNow]
 
 
-class LimitNow(msgspec.Struct, frozen=True):
+class LimitNow(msgspec.Struct, frozen=True, kw_only=True):
     """What has a price: a share or a limit. `binds`: its price is not 0."""
 
     name: str
@@ -140,7 +140,7 @@ class LimitNow(msgspec.Struct, frozen=True):
     binds: bool
 
 
-class PromiseNow(msgspec.Struct, frozen=True):
+class PromiseNow(msgspec.Struct, frozen=True, kw_only=True):
     """A commitment or a budget, in its present period.
 
     Attributes:

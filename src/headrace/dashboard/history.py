@@ -2,6 +2,14 @@
 
 A sample is of counters that the gateway keeps anyway, so what happened between two of them is their difference: every
 unit of a share is linear in attempts and tokens (`metrics.work`), and so are USD. Nothing is summed up per request.
+
+The counters are of backends, and another fleet file may move a backend to another pool. So what a backend did since the
+sample before is added to the pool that it is in then, and stays there: sums by pool never fall, whatever is moved.
+
+Time between samples is monotonic: the wall clock, by which they are drawn, may be set back or forward.
+
+A sample costs a look at every worker's page, so one worker takes it for all: whichever finds first that it is due tells
+the others (`dashboard.board`), who keep the same.
 """
 
 from __future__ import annotations
@@ -16,6 +24,7 @@ from headrace.gateway import Shown
 from headrace.metrics import WorkRate
 
 EVERY_S: Final = 5.0
+EARLY_S: Final = 0.1  # a timer may be
 KEPT: Final = 720  # an hour
 WINDOW_S: Final = 300.0
 
@@ -27,11 +36,23 @@ class Sample(msgspec.Struct, frozen=True):
     """Counters and prices at one time.
 
     Attributes:
+        at_s: on the monotonic clock, which is one for all workers; at_unix_s: on the wall clock.
         used: since the gateway started, by pool. prices: each lambda by name. in_flight: attempts, by pool.
     """
 
+    at_s: float
     at_unix_s: float
     used: dict[str, Used]
+    prices: dict[str, float]
+    in_flight: dict[str, int]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What a sample is made from, the same for every worker: as in a sample, but what each backend did."""
+
+    at_s: float
+    at_unix_s: float
+    counted: dict[str, Used]
     prices: dict[str, float]
     in_flight: dict[str, int]
 
@@ -50,51 +71,79 @@ class History:
 
     def __init__(self) -> None:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
+        self._counted: dict[str, Used] = {}  # by backend, at the last of the samples
 
-    def due(self, now_unix_s: float) -> bool:
-        """Whether it is time for another sample."""
-        return not self.samples or now_unix_s - self.samples[-1].at_unix_s >= EVERY_S - 0.5
+    @property
+    def due_s(self) -> float:
+        """When it is time for another sample, on the monotonic clock."""
+        return self.samples[-1].at_s + EVERY_S - EARLY_S if self.samples else 0.0
+
+    def keep(self, taken: Taken, facts: FleetFacts) -> None:
+        """Another sample."""
+        self.samples.append(self.sample(taken, facts))
+        self._counted = taken.counted
+
+    def sample(self, taken: Taken, facts: FleetFacts) -> Sample:
+        """What would be kept: what backends did since the last one is of the pools that they are in now."""
+        used = dict(self.samples[-1].used) if self.samples else {}
+        for backend, counted in taken.counted.items():
+            pool, before = facts.pool_of(backend), self._counted.get(backend, NOTHING)
+            used[pool] = _plus(used.get(pool, NOTHING), _less(counted, before))
+        return Sample(taken.at_s, taken.at_unix_s, used, taken.prices, taken.in_flight)
 
     def window(self, now: Sample) -> tuple[float, dict[str, Used]]:
         """Seconds of the window before `now`, and what was used in it by pool."""
-        first = next((each for each in self.samples if each.at_unix_s >= now.at_unix_s - WINDOW_S - EVERY_S), now)
-        return now.at_unix_s - first.at_unix_s, between(first, now)
+        first = next((each for each in self.samples if each.at_s >= now.at_s - WINDOW_S - EVERY_S), now)
+        return now.at_s - first.at_s, between(first, now)
 
     def points(self, facts: FleetFacts) -> list[Point]:
         """All of it as it is drawn."""
         found, start, samples = [], 0, list(self.samples)
         for sample in samples:
-            while samples[start].at_unix_s < sample.at_unix_s - WINDOW_S - EVERY_S:
+            while samples[start].at_s < sample.at_s - WINDOW_S - EVERY_S:
                 start += 1
             found.append(point(facts, sample, between(samples[start], sample)))
         return found
 
 
-def sampled(shown: Shown, facts: FleetFacts, now_unix_s: float) -> Sample:
+def take(shown: Shown, now_s: float, now_unix_s: float) -> Taken:
     """All workers as they are now."""
-    counted, view = shown.counters, shown.view
-    used: dict[str, Used] = {}
-    for backend, inputs in counted.input_tokens.items():
-        pool = facts.pool_of(backend)
-        n, i, c, o = used.get(pool, NOTHING)
-        completed = counted.attempts.get((backend, "completed"), 0)
-        cached, output = counted.cached_input_tokens[backend], counted.output_tokens[backend]
-        used[pool] = (n + completed, i + inputs, c + cached, o + output)
+    view = shown.view
     in_flight: dict[str, int] = {}
     for each in view.backends:
         in_flight[each.pool] = in_flight.get(each.pool, 0) + each.in_flight
     prices = {f"shares.{share.name}": share.lambda_usd_per_unit for share in view.shares if share.steered}
     prices |= {limit.name: limit.lambda_usd_per_unit for limit in view.limits}
-    return Sample(now_unix_s, used, prices, in_flight)
+    return Taken(now_s, now_unix_s, _counted(shown), prices, in_flight)
+
+
+def _counted(shown: Shown) -> dict[str, Used]:
+    """What each backend did since the gateway started, in all workers."""
+    counters = shown.counters
+    return {
+        backend: (
+            counters.attempts.get((backend, "completed"), 0),
+            inputs,
+            counters.cached_input_tokens[backend],
+            counters.output_tokens[backend],
+        )
+        for backend, inputs in counters.input_tokens.items()
+    }
 
 
 def between(first: Sample, last: Sample) -> dict[str, Used]:
     """What was used from one sample to another, by pool."""
-    found: dict[str, Used] = {}
-    for pool, (n, i, c, o) in last.used.items():
-        n0, i0, c0, o0 = first.used.get(pool, NOTHING)
-        found[pool] = (n - n0, i - i0, c - c0, o - o0)
-    return found
+    return {pool: _less(used, first.used.get(pool, NOTHING)) for pool, used in last.used.items()}
+
+
+def _plus(used: Used, more: Used) -> Used:
+    (n, i, c, o), (n1, i1, c1, o1) = used, more
+    return n + n1, i + i1, c + c1, o + o1
+
+
+def _less(used: Used, before: Used) -> Used:
+    (n, i, c, o), (n0, i0, c0, o0) = used, before
+    return n - n0, i - i0, c - c0, o - o0
 
 
 def worked(rate: WorkRate, used: Used) -> float:

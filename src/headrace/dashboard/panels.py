@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.dashboard.facts import FleetFacts, PoolFacts
-from headrace.dashboard.fold import NOW_S, WINDOW_S
 from headrace.dashboard.frame import (
     BackendNow,
     ClassNow,
@@ -18,7 +17,7 @@ from headrace.dashboard.frame import (
     ShareNow,
 )
 from headrace.dashboard.history import NOTHING, Used, realized, worked
-from headrace.dashboard.seen import Ends, Flow, Slice
+from headrace.dashboard.seen import Ends, Flow, Pace, Slice
 from headrace.gateway import Shown
 from headrace.metrics.share import TOLERANCE
 from headrace.policy import BackendView, LimitView
@@ -42,26 +41,21 @@ class Seconds:
     window_s: float
     used: dict[str, Used]
 
-    def per_s(self, amount: float, window_s: float) -> float:
-        """An amount of the fold's windows as a rate: they are as long as what they cover."""
-        seconds = min(window_s, self.seen.covers_s)
-        return amount / seconds if seconds > 0.0 else 0.0
-
 
 def shares(now: Seconds) -> list[ShareNow]:
     """Every share."""
     held = now.facts.fleet.shares
     return [
         ShareNow(
-            view.name,
-            held[view.name].of.value,
-            held[view.name].pools,
-            view.steered,
-            view.target,
-            TOLERANCE,
-            realized(now.facts, view.name, now.used),
-            view.realized,
-            view.lambda_usd_per_unit,
+            name=view.name,
+            of=held[view.name].of.value,
+            pools=held[view.name].pools,
+            steered=view.steered,
+            target=view.target,
+            band=TOLERANCE,
+            realized=realized(now.facts, view.name, now.used),
+            realized_total=view.realized,
+            lambda_usd_per_unit=view.lambda_usd_per_unit,
         )
         for view in now.shown.view.shares
         if view.name in held
@@ -70,22 +64,22 @@ def shares(now: Seconds) -> list[ShareNow]:
 
 def money(now: Seconds) -> Money:
     """What it costs, and what the share is worth."""
-    total, steers = Flow(), now.facts.fleet.steered_share() is not None
-    for by_pool in now.seen.flows.values():
-        for flow in by_pool.values():
-            total.add(flow)
+    total, steers = Pace(), now.facts.fleet.steered_share() is not None
+    for by_pool in now.seen.paces.values():
+        for pace in by_pool.values():
+            total.add(pace)
     marginal_usd = sum(now.facts.usd(pool, i, o, c) for pool, (_, i, c, o) in now.used.items())
-    scale = now.per_s(SECONDS_PER_HOUR, WINDOW_S)
-    outside = total.outside_usd * scale if steers else None
+    expected = total.cost_usd_per_s * SECONDS_PER_HOUR
+    outside = total.outside_usd_per_s * SECONDS_PER_HOUR if steers else None
     held = {name: facts.held_usd_per_h for name, facts in now.facts.pools.items()}
     unused = sum(held[name] * (1.0 - (busy(now, name) or 0.0)) for name in held)
     return Money(
         window_s=now.window_s,
         marginal_usd_per_h=marginal_usd * SECONDS_PER_HOUR / now.window_s if now.window_s > 0 else 0.0,
-        expected_usd_per_h=total.cost_usd * scale,
+        expected_usd_per_h=expected,
         outside_usd_per_h=outside,
-        saving_usd_per_h=None if outside is None else outside - total.cost_usd * scale,
-        value_usd_per_h=total.value_usd * scale if steers else None,
+        saving_usd_per_h=None if outside is None else outside - expected,
+        value_usd_per_h=total.value_usd_per_s * SECONDS_PER_HOUR if steers else None,
         held_usd_per_h=sum(held.values()),
         unused_usd_per_h=unused,
     )
@@ -109,23 +103,23 @@ def _class(now: Seconds, name: str) -> ClassNow:
     ends, slo = now.seen.ends.get(name, Ends()), workload_class.slo
     ttft, tpot = sorted(ends.ttft_s), sorted(ends.tpot_s)
     counted = now.shown.counters.requests
-    begun = sum(flow.dispatched for flow in now.seen.now_flows.get(name, {}).values())
+    requests_per_s = sum(pace.attempts_per_s for pace in now.seen.paces.get(name, {}).values())
     return ClassNow(
-        name,
-        workload_class.value_of_time_usd_per_s,
-        now.per_s(begun, NOW_S),
-        ends.met / ends.judged if ends.judged else None,
-        slo.attainment,
-        ends.judged,
-        slo.ttft_s,
-        slo.tpot_s,
-        quantile(ttft, 0.5),
-        quantile(ttft, 0.99),
-        len(ttft),
-        quantile(tpot, 0.5),
-        quantile(tpot, 0.99),
-        len(tpot),
-        {outcome: n for (held, outcome), n in sorted(counted.items()) if held == name},
+        name=name,
+        value_of_time_usd_per_s=workload_class.value_of_time_usd_per_s,
+        requests_per_s=requests_per_s,
+        attainment=ends.met / ends.judged if ends.judged else None,
+        attainment_target=slo.attainment,
+        judged=ends.judged,
+        ttft_slo_s=slo.ttft_s,
+        tpot_slo_s=slo.tpot_s,
+        ttft_p50_s=quantile(ttft, 0.5),
+        ttft_p99_s=quantile(ttft, 0.99),
+        ttfts=len(ttft),
+        tpot_p50_s=quantile(tpot, 0.5),
+        tpot_p99_s=quantile(tpot, 0.99),
+        tpots=len(tpot),
+        ended={outcome: n for (held, outcome), n in sorted(counted.items()) if held == name},
     )
 
 
@@ -137,9 +131,10 @@ def quantile(ordered: list[float], q: float) -> float | None:
 def flows(now: Seconds) -> list[FlowNow]:
     """What goes where."""
     return [
-        FlowNow(name, pool, now.per_s(flow.dispatched, NOW_S), now.per_s(flow.output_tokens, NOW_S))
-        for name, by_pool in now.seen.now_flows.items()
-        for pool, flow in by_pool.items()
+        FlowNow(name, pool, pace.attempts_per_s, pace.output_tokens_per_s)
+        for name, by_pool in now.seen.paces.items()
+        for pool, pace in by_pool.items()
+        if pace.attempts_per_s > 0.0 or pace.output_tokens_per_s > 0.0
     ]
 
 
@@ -159,47 +154,48 @@ def pools(now: Seconds) -> list[PoolNow]:
 def _pool(
     now: Seconds, name: str, facts: PoolFacts, views: list[BackendView], in_share: bool, quotas: dict[str | None, float]
 ) -> PoolNow:
-    recent, long = Flow(), Flow()
-    for into, flows_ in ((recent, now.seen.now_flows), (long, now.seen.flows)):
-        for by_pool in flows_.values():
-            into.add(by_pool.get(name, Flow()))
+    recent, long = Pace(), Flow()
+    for paces_by_pool in now.seen.paces.values():
+        recent.add(paces_by_pool.get(name, Pace()))
+    for flows_by_pool in now.seen.flows.values():
+        long.add(flows_by_pool.get(name, Flow()))
     measured = long.tpots / long.tpot_sum_s if long.tpot_sum_s > 0.0 else None
     in_flight, held = sum(view.in_flight for view in views), sum(view.expected_kv_tokens for view in views)
     kv = facts.kv_capacity_tokens
     left = [quotas[key] for key in (facts.quota, *(view.name for view in views)) if key in quotas]
     return PoolNow(
-        name,
-        facts.accelerator,
-        facts.accelerators,
-        facts.memory,
-        facts.memory_kind,
-        in_share,
-        in_flight,
-        sum(view.max_in_flight for view in views),
-        None if not kv else held / kv,
-        now.per_s(recent.dispatched, NOW_S),
-        now.per_s(recent.output_tokens, NOW_S),
-        measured,
-        1.0 / facts.predicted_tpot_s(in_flight, held),
-        long.tpots,
-        busy(now, name),
-        facts.held_usd_per_h,
-        min(left, default=None),
-        [_backend(view) for view in views],
+        name=name,
+        accelerator=facts.accelerator,
+        accelerators=facts.accelerators,
+        memory=facts.memory,
+        memory_kind=facts.memory_kind,
+        in_share=in_share,
+        in_flight=in_flight,
+        max_in_flight=sum(view.max_in_flight for view in views),
+        kv=None if not kv else held / kv,
+        requests_per_s=recent.attempts_per_s,
+        output_tokens_per_s=recent.output_tokens_per_s,
+        tokens_per_s_user=measured,
+        predicted_tokens_per_s_user=1.0 / facts.predicted_tpot_s(in_flight, held),
+        tpots=long.tpots,
+        busy=busy(now, name),
+        held_usd_per_h=facts.held_usd_per_h,
+        quota_left=min(left, default=None),
+        backends=[_backend(view) for view in views],
     )
 
 
 def _backend(view: BackendView) -> BackendNow:
     return BackendNow(
-        view.name,
-        view.breaker,
-        view.drained,
-        view.in_flight,
-        view.max_in_flight,
-        view.failure_rate,
-        view.ttft_factor,
-        view.tpot_factor,
-        {name: signal.value for name, signal in view.signals.items()},
+        name=view.name,
+        breaker=view.breaker,
+        drained=view.drained,
+        in_flight=view.in_flight,
+        max_in_flight=view.max_in_flight,
+        failure_rate=view.failure_rate,
+        ttft_factor=view.ttft_factor,
+        tpot_factor=view.tpot_factor,
+        signals={name: signal.value for name, signal in view.signals.items()},
     )
 
 
@@ -208,24 +204,24 @@ def limits(now: Seconds) -> list[LimitNow]:
     view, held = now.shown.view, now.facts.fleet.shares
     found = [
         LimitNow(
-            f"shares.{share.name}",
-            held[share.name].of.value,
-            share.target,
-            realized(now.facts, share.name, now.used),
-            share.lambda_usd_per_unit,
-            share.lambda_usd_per_unit != 0.0,
+            name=f"shares.{share.name}",
+            unit=held[share.name].of.value,
+            bound=share.target,
+            use=realized(now.facts, share.name, now.used),
+            lambda_usd_per_unit=share.lambda_usd_per_unit,
+            binds=share.lambda_usd_per_unit != 0.0,
         )
         for share in view.shares
         if share.steered and share.name in held
     ]
     return found + [
         LimitNow(
-            limit.name,
-            limit.unit,
-            limit.bound,
-            limit.use,
-            limit.lambda_usd_per_unit,
-            limit.lambda_usd_per_unit != 0.0,
+            name=limit.name,
+            unit=limit.unit,
+            bound=limit.bound,
+            use=limit.use,
+            lambda_usd_per_unit=limit.lambda_usd_per_unit,
+            binds=limit.lambda_usd_per_unit != 0.0,
         )
         for limit in view.limits
     ]
@@ -246,7 +242,18 @@ def _promise(now: Seconds, limit: LimitView) -> PromiseNow:
     if missed is not None:
         missed = max(missed if kind == "commitments" else -missed, 0.0)
     per = "" if terms is None else terms.per.value
-    return PromiseNow(kind[:-1], name, limit.unit, per, limit.bound, limit.use, pace, elapsed, projected, missed)
+    return PromiseNow(
+        kind=kind[:-1],
+        name=name,
+        unit=limit.unit,
+        per=per,
+        amount=limit.bound,
+        used=limit.use,
+        pace=pace,
+        elapsed=elapsed,
+        projected=projected,
+        over=missed,
+    )
 
 
 def _is_quota(limit: LimitView) -> bool:
@@ -274,5 +281,11 @@ def alerts(now: Seconds) -> list[tuple[str, str]]:
         found.append(("warn", f"{view.queued} requests wait for a backend"))
     for each in classes(now):
         if each.attainment is not None and each.attainment < each.attainment_target:
-            found.append(("warn", f"{each.name}: SLO met by {each.attainment:.1%} of {each.attainment_target:.0%}"))
+            met, target = _percent(each.attainment), _percent(each.attainment_target)
+            found.append(("warn", f"{each.name}: SLO met by {met} of {target}"))
     return sorted(dict.fromkeys(found), key=lambda alert: alert[0])
+
+
+def _percent(fraction: float) -> str:
+    """With the digits that tell three nines from all."""
+    return f"{100.0 * fraction:.4g}%"

@@ -34,6 +34,11 @@ class Ring:
         self._fresh: deque[Call] = deque(maxlen=size)
         self.kept: deque[Call] = deque(maxlen=size)
 
+    @property
+    def since_s(self) -> float:
+        """The engine's second from which on every call is kept: 0 as long as none was forgotten."""
+        return self.kept[0][0] if len(self.kept) == self.kept.maxlen else 0.0
+
     def record(self, now_s: float, event: AnyEvent, actions: list[AnyAction]) -> None:
         """Keep one call."""
         self._fresh.append((now_s, event, actions))

@@ -98,6 +98,29 @@ class Flow(msgspec.Struct):
 FLOW_FIELDS = Flow.__struct_fields__
 
 
+class Pace(msgspec.Struct):
+    """How fast attempts of one class go to one pool.
+
+    Attributes:
+        attempts_per_s, output_tokens_per_s: within the short window.
+        cost_usd_per_s, outside_usd_per_s, value_usd_per_s: of a flow, within the long one.
+    """
+
+    attempts_per_s: float = 0.0
+    output_tokens_per_s: float = 0.0
+    cost_usd_per_s: float = 0.0
+    outside_usd_per_s: float = 0.0
+    value_usd_per_s: float = 0.0
+
+    def add(self, other: Pace) -> None:
+        """Go as fast as both."""
+        for name in PACE_FIELDS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+PACE_FIELDS = Pace.__struct_fields__
+
+
 class Ends(msgspec.Struct):
     """Requests of one class that ended within a time. `judged`: all but those whose client went away; `met`: of these,
     within their SLO. ttft_s, tpot_s: of the last ones.
@@ -119,15 +142,18 @@ class Ends(msgspec.Struct):
 class Slice(msgspec.Struct):
     """What one worker saw.
 
+    Workers' windows reach back differently: a busy one's ring holds seconds, an idle one's hours. So sums are for what
+    is counted, and what goes how fast is each worker's own division.
+
     Attributes:
-        covers_s: how far back its windows reach, at most their length.
-        flows: within the long window, by class and pool; `now_flows`: within the short one.
+        covers_s: how far back the long window reaches; of several workers, the one that reaches farthest.
+        flows: within the long window, by class and pool; `paces`: in both windows.
         live, ended: requests, the newest first; `missed`: live ones that are not in the list.
     """
 
     covers_s: float
     flows: dict[str, dict[str, Flow]]
-    now_flows: dict[str, dict[str, Flow]]
+    paces: dict[str, dict[str, Pace]]
     ends: dict[str, Ends]
     live: list[Seen]
     ended: list[Seen]
@@ -138,8 +164,8 @@ def together(slices: list[Slice]) -> Slice:
     """All workers' as one."""
     whole = Slice(max((each.covers_s for each in slices), default=0.0), {}, {}, {}, [], [])
     for each in slices:
-        for into, given in ((whole.flows, each.flows), (whole.now_flows, each.now_flows)):
-            add_flows(into, given)
+        add_flows(whole.flows, each.flows)
+        _add_paces(whole.paces, each.paces)
         for name, ends in each.ends.items():
             whole.ends.setdefault(name, Ends()).add(ends)
         whole.live += each.live
@@ -156,3 +182,10 @@ def add_flows(into: dict[str, dict[str, Flow]], given: dict[str, dict[str, Flow]
         ours = into.setdefault(workload_class, {})
         for pool, flow in by_pool.items():
             ours.setdefault(pool, Flow()).add(flow)
+
+
+def _add_paces(into: dict[str, dict[str, Pace]], given: dict[str, dict[str, Pace]]) -> None:
+    for workload_class, by_pool in given.items():
+        ours = into.setdefault(workload_class, {})
+        for pool, pace in by_pool.items():
+            ours.setdefault(pool, Pace()).add(pace)

@@ -6,8 +6,11 @@
     GET  /admin/request?id=     one request, with the priced table of its candidates as of now
     POST /admin/what-if         what another target would have done with the last hour's requests
 
-Between requests for these, a sample every five seconds and the ring are all there is. A viewer makes a fold; it goes
-when nobody has looked for a while.
+Between requests for these, a sample every five seconds, which one worker takes for all, and the ring are all there is.
+A viewer makes a fold; it goes when nobody has looked for a while.
+
+The engine's clock stands still while a machine sleeps, and the wall clock may be set. When the two have moved apart,
+the fold is made anew, so that everything in it is dated by one difference between them.
 """
 
 from __future__ import annotations
@@ -29,16 +32,18 @@ from headrace.dashboard.board import Board, Place
 from headrace.dashboard.facts import FleetFacts
 from headrace.dashboard.fold import Fold
 from headrace.dashboard.frame import SCHEMA, Frame
-from headrace.dashboard.history import History, Sample, point, sampled
+from headrace.dashboard.history import EVERY_S, History, point, take
 from headrace.dashboard.pages import page_files
 from headrace.dashboard.ring import Call, Ring
 from headrace.dashboard.seen import Seen, Slice, together
+from headrace.dashboard.viewers import Viewers
 from headrace.errors import HeadraceError
 from headrace.gateway import Gateway, Journal, RunningGateway
 from headrace.http import Exchange, header_lines
 from headrace.policy import Arrived, Explained
 
 LINGER_S: Final = 5.0  # a fold outlives its last viewer so long
+APART_S: Final = 1.0  # of the clocks; what is shown of a request is dated no better
 CATCH_UP_CALLS: Final = 1000  # at once: a stream must not wait longer for it
 ENDED_PER_FRAME: Final = 60
 MAX_VIEWERS: Final = 32
@@ -65,7 +70,8 @@ class Dashboard:
         self._facts: FleetFacts | None = None
         self._fold: Fold | None = None
         self._backlog: deque[Call] = deque()
-        self._viewers: dict[Exchange, bool] = {}  # whether it has had the history
+        self._goes_on = False  # catching up, at the loop's next round
+        self._viewers = Viewers()
         self._waiting: list[Exchange] = []  # for one frame
         self._looked_s = -LINGER_S
         self._zero_unix_s = 0.0
@@ -87,47 +93,74 @@ class Dashboard:
 
     def sweep(self) -> None:
         """Once a second: keep what came, and show it to whoever looks."""
-        fresh, now_unix_s = self._ring.take(), time.time()
-        if self._history.due(now_unix_s):
-            self._history.samples.append(self._sample(now_unix_s))
+        fresh = self._ring.take()
+        self._sample()
+        self._set_clock(time.time() - self._gateway.now_s())
         wishes = self._board.watched()
         self._asker.grant(wishes, self._zero_unix_s)
         if self._viewers or self._waiting:
             self._looked_s = time.monotonic()
             self._board.watch(self._asker.wished)
         if not wishes and time.monotonic() - self._looked_s > LINGER_S:
-            self._fold = None
-            self._backlog.clear()
+            self._forget()
         elif self._fold is None:
             self._begin()
         else:
             self._backlog += fresh
             self._catch_up()
 
+    def _sample(self) -> None:
+        """Keep a sample when it is due: another worker's, or one for all."""
+        due_s, now_s = self._history.due_s, time.monotonic()
+        if now_s < due_s:
+            return
+        taken = self._board.told(max(due_s, now_s - EVERY_S))
+        if taken is None:
+            taken = take(self._watched.shown(), now_s, time.time())
+            self._board.tell(taken)
+        self._history.keep(taken, self._known())
+
+    def _set_clock(self, zero_unix_s: float) -> None:
+        """When the engine's second 0 was, by the wall clock of now."""
+        if abs(zero_unix_s - self._zero_unix_s) > APART_S:
+            self._zero_unix_s = zero_unix_s
+            self._forget()
+
+    def _forget(self) -> None:
+        self._fold = None
+        self._backlog.clear()
+
     # looking
 
     def _begin(self) -> None:
         """Somebody looks: work out what the ring has."""
         gateway = self._gateway
-        self._fold = Fold(self._known(), gateway.run_id.decode(), self._zero_unix_s)
+        run_id = gateway.run_id.decode()
+        self._fold = Fold(self._known(), run_id, self._zero_unix_s, since_s=self._ring.since_s)
         self._backlog = deque(self._ring.kept)
         self._catch_up()
 
     def _catch_up(self) -> None:
-        fold = self._fold
+        """Piece by piece, and then show it; one who catches up is enough."""
+        if not self._goes_on:
+            self._piece()
+
+    def _piece(self) -> None:
+        self._goes_on, fold = False, self._fold
         if fold is None:
             return
         fold.facts = self._known()
         fold.add(self._backlog.popleft() for _ in range(min(CATCH_UP_CALLS, len(self._backlog))))
         if self._backlog:
-            asyncio.get_running_loop().call_soon(self._catch_up)
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._piece)
         else:
             self._show()
 
     def _show(self) -> None:
         """To the other workers, and to viewers."""
         assert self._fold is not None
-        now_unix_s = time.time()
+        now_unix_s = self._zero_unix_s + self._gateway.now_s()
         own = self._fold.slice(now_unix_s)
         self._board.show(own)
         if not self._viewers and not self._waiting:
@@ -135,12 +168,7 @@ class Dashboard:
         others = self._board.slices()
         self._seen = together([own, *others]) if others else own
         frame = msgspec.json.encode(self._frame(now_unix_s))
-        event = b"event: frame\ndata: %b\n\n" % frame
-        for viewer, knows in list(self._viewers.items()):
-            if not knows:
-                self._viewers[viewer] = True
-                viewer.write(self._before())
-            viewer.write(event)
+        self._viewers.tell(b"event: frame\ndata: %b\n\n" % frame, self._before)
         for exchange in self._waiting:
             exchange.respond(200, JSON, frame)
         self._waiting.clear()
@@ -151,9 +179,9 @@ class Dashboard:
         return b"event: history\ndata: %b\n\n" % msgspec.json.encode(told)
 
     def _frame(self, now_unix_s: float) -> Frame:
-        sample = self._sample(now_unix_s)
-        window_s, used = self._history.window(sample)
         shown, facts, seen = self._watched.shown(), self._known(), self._seen
+        sample = self._history.sample(take(shown, time.monotonic(), now_unix_s), facts)
+        window_s, used = self._history.window(sample)
         now = panels.Seconds(shown, facts, seen, window_s, used)
         view = shown.view
         return Frame(
@@ -186,9 +214,6 @@ class Dashboard:
             ended=seen.ended[:ENDED_PER_FRAME],
             missed=seen.missed,
         )
-
-    def _sample(self, now_unix_s: float) -> Sample:
-        return sampled(self._watched.shown(), self._known(), now_unix_s)
 
     @property
     def _watched(self) -> RunningGateway:
@@ -232,17 +257,7 @@ class Dashboard:
             _refuse(exchange, 503, f"{MAX_VIEWERS} look already; close one")
             return
         exchange.start(200, SSE)
-        exchange.on_gone = partial(self._gone, exchange)
-        exchange.on_pause = partial(self._slow, exchange)
-        self._look(exchange, lambda each: self._viewers.update({each: False}))
-
-    def _gone(self, exchange: Exchange) -> None:
-        self._viewers.pop(exchange, None)
-
-    def _slow(self, exchange: Exchange) -> None:
-        """Who cannot keep up with one frame a second connects again."""
-        self._gone(exchange)
-        exchange.abort()
+        self._look(exchange, self._viewers.add)
 
     def _look(self, exchange: Exchange, add: Callable[[Exchange], None]) -> None:
         add(exchange)
@@ -280,16 +295,20 @@ class Dashboard:
             _refuse(exchange, *fault)
             return
         self._ring.take()
-        answer = self._asker.ask(wish, self._known().fleet, self._zero_unix_s)
-        task = asyncio.ensure_future(answer)
+        task = self._asker.ask(wish, self._known().fleet, self._zero_unix_s)
+        task.add_done_callback(partial(_tell, exchange))
 
-        def tell(done: asyncio.Task[bytes]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                exchange.respond(200, JSON, done.result())
-            else:
-                _refuse(exchange, 500, "the simulation failed; the gateway's stderr says why")
 
-        task.add_done_callback(tell)
+def _tell(exchange: Exchange, done: asyncio.Task[bytes]) -> None:
+    """The answer to a what-if, or why there is none."""
+    error = None if done.cancelled() else done.exception()
+    if done.cancelled():
+        _refuse(exchange, 503, "what-if: the gateway stops")
+    elif error is None:
+        exchange.respond(200, JSON, done.result())
+    else:
+        said = str(error) if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
+        _refuse(exchange, 500, f"what-if: {said}")
 
 
 def _by_outcome(counts: dict[tuple[str, str], int]) -> dict[str, int]:

@@ -33,15 +33,15 @@ from headrace.fleet import Fleet
 from headrace.metrics import AttemptRecord, RequestRecord, RunMetrics
 from headrace.policy.journal import decode_entries
 from headrace.sim import simulate
+from headrace.units import SECONDS_PER_HOUR
 from headrace.workload import Request
 
-LAST_S: Final = 3600.0
+LAST_S: Final = SECONDS_PER_HOUR
 MOST_REQUESTS: Final = 4000
 TRIED_REQUESTS: Final = 250
 ANSWER_S: Final = 3.0  # for all of it; the process takes about one more to start
 RUNS: Final = 2.3  # two, and what becomes of them
 NICE: Final = 10
-SECONDS_PER_HOUR: Final = 3600.0
 
 
 class Column(msgspec.Struct):

@@ -76,13 +76,13 @@ class SharedRows:
         HEADER.pack_into(memory, at, number, now_ns, len(data), _checksum(now_ns, data))
         NUMBER.pack_into(memory, at, number + 1)
 
-    def read(self, row: int) -> Row | None:
-        """What a row says; None: nothing yet, or its writer died in the middle."""
+    def read(self, row: int, since_s: float = 0.0) -> Row | None:
+        """What a row says; None: nothing yet, nothing since then (monotonic), or its writer died in the middle."""
         at, memory = row * self._stride, self._memory
         for _ in range(TRIES):
             number, now_ns, length, checksum = HEADER.unpack_from(memory, at)
-            if number == 0:
-                return None
+            if number == 0 or (not number & 1 and now_ns < since_s * 1e9):
+                return None  # before it is copied: who waits for a row looks often
             if number & 1 or length > self.row_bytes:
                 continue
             data = memory[at + HEADER.size : at + HEADER.size + length]
