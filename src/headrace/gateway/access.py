@@ -133,7 +133,7 @@ class Access:
         self._book = TenantBook(fleet.tenants)
         self._clock = clock
         self._wall = wall
-        self._owed: dict[Party, float] = {}
+        self._owed: dict[Caller, float] = {}  # USD of what has no limit, since the last sweep
         self._overruns = 0
         self._callers: dict[str, Caller] = {}
         self.use(fleet)
@@ -249,17 +249,16 @@ class Access:
         if not caller.unlimited:
             used = Amount(grant.tokens, grant.usd)
             limiter.settle(caller.parties, grant.estimate, used, self._clock(), self._wall())
-        if grant.usd:
-            for party in caller.others:
-                self._owed[party] = self._owed.get(party, 0.0) + grant.usd
+        if grant.usd and caller.others:
+            self._owed[caller] = self._owed.get(caller, 0.0) + grant.usd
 
     def sweep(self) -> None:
         """About once a second: charge what has no limit."""
         if self._owed and self._limiter is not None:
             owed, self._owed = self._owed, {}
             try:
-                for party, usd in owed.items():
-                    self._limiter.settle((party,), NOTHING, Amount(0.0, usd), self._clock(), self._wall())
+                for caller, usd in owed.items():
+                    self._limiter.settle(caller.others, NOTHING, Amount(0.0, usd), self._clock(), self._wall())
             except HeadraceError as error:
                 tell(f"what tenants without limits spend is not counted: {error}")
 

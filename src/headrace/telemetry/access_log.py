@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 
 import msgspec
 
 from headrace.fleet import LogFormat
 from headrace.telemetry.logs import iso
-from headrace.telemetry.trail import Trail
+from headrace.telemetry.trail import Tokens, Trail
+
+NONE: Tokens = 0, 0, 0
+_LINE = "%s %s %d %s %s attempts=%d in=%d out=%d cached=%d ttft=%s e2e=%.4fs usd=%.8f%s\n"
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -51,12 +55,12 @@ class AccessLog:
             OSError: it cannot be opened.
         """
         self._path = path
-        self._write = _as_json if form is LogFormat.JSON else _for_people
+        self._write: Callable[[Trail], bytes] = _as_json if form is LogFormat.JSON else _for_people
         self._fd = -1 if path is None else _opened(path)
 
     def record(self, trails: list[Trail]) -> None:
         """Write a line for each. Raises OSError: they cannot be written, and are lost."""
-        text = b"".join(self._write(line_of(trail)) for trail in trails)
+        text = b"".join(map(self._write, trails))
         if self._path is None:
             sys.stderr.write(text.decode())
             sys.stderr.flush()
@@ -74,15 +78,17 @@ class AccessLog:
             return False
 
 
-def line_of(trail: Trail) -> Line:
-    """The line of a request."""
+def _tokens(trail: Trail) -> Tokens:
+    """Of all attempts, of which there is mostly one."""
+    if len(trail.attempts) == 1:
+        return trail.attempts[0].tokens or NONE
+    counts = [attempt.tokens for attempt in trail.attempts if attempt.tokens is not None]
+    return sum(each[0] for each in counts), sum(each[1] for each in counts), sum(each[2] for each in counts)
+
+
+def _as_json(trail: Trail) -> bytes:
     first_s, context, attempts = trail.first_token_s, trail.context, trail.attempts
-    used, output, cached, usd = 0, 0, 0, 0.0
-    for attempt in attempts:
-        usd += attempt.spent_usd
-        if attempt.tokens is not None:
-            used, output, cached = used + attempt.tokens[0], output + attempt.tokens[1], cached + attempt.tokens[2]
-    return Line(
+    line = Line(
         iso(trail.ended_unix_s),
         trail.request_id,
         trail.tenant,
@@ -93,30 +99,40 @@ def line_of(trail: Trail) -> Line:
         len(attempts),
         trail.status,
         trail.outcome,
-        used,
-        output,
-        cached,
+        *_tokens(trail),
         None if first_s is None else round(first_s - trail.arrived_s, 6),
         round(trail.ended_s - trail.arrived_s, 6),
-        usd,
+        trail.spent_usd,
         None if context is None else f"{context.trace_id:032x}",
     )
-
-
-def _as_json(line: Line) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
-def _for_people(line: Line) -> bytes:
-    tokens = f"in={line.input_tokens} out={line.output_tokens} cached={line.cached_input_tokens}"
-    times = f"ttft={'-' if line.ttft_s is None else f'{line.ttft_s:.4f}s'} e2e={line.e2e_s:.4f}s usd={line.usd:.8f}"
-    whose = f"tenant={_word(line.tenant)} class={_word(line.workload_class)} model={_word(line.model)}"
-    where = f"api={line.api} backend={_word(line.backend)} attempts={line.attempts}"
-    text = f"{line.time} {line.request_id} {line.status} {line.outcome} {whose} {where} {tokens} {times}"
-    return (text if line.trace_id is None else f"{text} trace={line.trace_id}").encode() + b"\n"
+def _for_people(trail: Trail) -> bytes:
+    first_s, arrived_s, attempts, context = trail.first_token_s, trail.arrived_s, trail.attempts, trail.context
+    text = _LINE % (
+        iso(trail.ended_unix_s),
+        trail.request_id,
+        trail.status,
+        trail.outcome,
+        _whose(trail.tenant, trail.workload_class, trail.model, trail.api, attempts[-1].backend if attempts else ""),
+        len(attempts),
+        *_tokens(trail),
+        "-" if first_s is None else f"{first_s - arrived_s:.4f}s",
+        trail.ended_s - arrived_s,
+        trail.spent_usd,
+        "" if context is None else f" trace={context.trace_id:032x}",
+    )
+    return text.encode()
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
+def _whose(tenant: str, workload_class: str, model: str, api: str, backend: str) -> str:
+    """Few of these come again and again."""
+    named = f"tenant={_word(tenant)} class={_word(workload_class)} model={_word(model)}"
+    return f"{named} api={api} backend={_word(backend)}"
+
+
 def _word(text: str) -> str:
     """A name as one word: it may come from outside."""
     return text.encode("unicode_escape").decode().replace(" ", "\\x20") or "-"

@@ -76,7 +76,8 @@ class Trail(msgspec.Struct, eq=False):
     @property
     def spent_usd(self) -> float:
         """Of all attempts."""
-        return sum(attempt.spent_usd for attempt in self.attempts)
+        attempts = self.attempts
+        return attempts[0].spent_usd if len(attempts) == 1 else sum(attempt.spent_usd for attempt in attempts)
 
     def unix_s(self, at_s: float) -> float:
         """Wall time of a moment of it."""
