@@ -148,10 +148,10 @@ async def _attack(port: int, active: Any, done: Any) -> None:
         if active.is_set() and not tasks:
             tasks = [asyncio.create_task(_again(each, port)) for each, count in CROWD.items() for _ in range(count)]
         elif not active.is_set() and tasks:
-            for task in tasks:
+            for task in tasks:  # one that was about to begin anew may miss it, and is told again
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            tasks = []
+            tasks = list((await asyncio.wait(tasks, timeout=0.5))[1])
+            continue
         await asyncio.sleep(0.2)
 
 
@@ -181,7 +181,10 @@ async def phases(seconds: float, phase_s: float, active: Any) -> dict[bool, Tall
         with contextlib.suppress(OSError, ValueError):
             state = json.loads(get(ADMIN_PORT, "/admin/state"))
             name = "hostile" if hostile else "quiet"
-            console.print(f"phase {number} ({name}): {state['client_connections']} client connections")
+            connections = state["client_connections"]
+            console.print(f"phase {number} ({name}): {connections} client connections")
+            if hostile and connections < sum(CROWD.values()) // 2:
+                raise SystemExit("the crowd is gone: nothing was measured")
     active.clear()
     return tallies
 
