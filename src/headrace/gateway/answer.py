@@ -118,7 +118,8 @@ class JsonAnswer:
             attempt.finished(usage, None, exchange.finish)
         else:
             head, body = attempt.answer_head(), attempt.named(body)
-            attempt.remember(lambda: body)
+            if attempt.request.remember is not None:
+                attempt.remember(lambda: body)
             attempt.finished(usage, None, lambda: exchange.respond(200, head, body))
 
     def on_failed(self, kind: FailedKind, message: str) -> None:

@@ -44,7 +44,7 @@ _FAILURES: dict[ErrorKind, FailureKind] = {
     ErrorKind.CONTEXT_LENGTH: FailureKind.UNFIT,
 }  # the other kinds are the client's answer
 _SHAPES: dict[ApiName, ErrorShape] = {"messages": ErrorShape.ANTHROPIC}  # every other API's is OpenAI's
-SSE = b"text/event-stream"
+SSE, JSON = b"text/event-stream", b"application/json"
 
 
 class AttemptOwner(Protocol):
@@ -203,16 +203,14 @@ class Attempt:
 
     def answer_head(self, content_type: bytes = b"") -> bytes:
         """Header lines of the answer to the client, which is of the backend's content type unless another is given."""
-        emulated = b"" if self._emulated is None else b"%b: %b\r\n" % (_EMULATED, self._emulated)
-        return b"content-type: %b\r\n%b%b-%d\r\n%b%b%b" % (
-            content_type or self.content_type or b"application/json",
-            self.link.answer_head(self.request.workload_class),
-            self._owner.run_id,
-            self.request.request_id,
-            emulated,
-            self._lost(),
-            self.request.explained,
-        )
+        request, content_type = self.request, content_type or self.content_type or JSON
+        head = b"content-type: " + content_type + b"\r\n" + self.link.answer_head(request.workload_class)
+        head += b"%b-%d\r\n" % (self._owner.run_id, request.request_id)
+        if self._emulated is not None:
+            head += b"%b: %b\r\n" % (_EMULATED, self._emulated)
+        if request.prepared:
+            head += self._lost()
+        return head + request.explained
 
     def _lost(self) -> bytes:
         """Header lines that name what of the request did not reach the backend as it was."""
@@ -290,7 +288,7 @@ class Attempt:
                 self.request.refusal = (status, wire)
             self.failed(kind)
             return
-        self.content_type = b"application/json"
+        self.content_type = JSON
         head, exchange = self.answer_head(), self.request.exchange
         self.finished(Usage(0, 0), None, lambda: exchange.respond(status, head, wire))
 
@@ -329,7 +327,9 @@ class Attempt:
             self.client.resume_reading()
 
     def _answer_for(self, status: int, headers: dict[bytes, bytes]) -> Answer | None:
-        content_type = self.content_type.partition(b";")[0].strip().lower()
+        content_type = self.content_type
+        if content_type not in (JSON, SSE):
+            content_type = content_type.partition(b";")[0].strip().lower()
         if status >= 400:
             return ErrorAnswer(self, lambda body: read_error(status, headers, body, time.time()))
         if status != 200:
@@ -341,14 +341,14 @@ class Attempt:
             return self._translation(content_type, prepared)
         if content_type == SSE:
             return StreamAnswer(self) if self.lowered is None else CappedAnswer(self, self.lowered[0])
-        if content_type == b"application/json":
+        if content_type == JSON:
             return JsonAnswer(self)
         return None
 
     def _translation(self, content_type: bytes, prepared: Prepared) -> Answer | None:
         if content_type == SSE and self.request.head.stream:
             return translated_stream(self, prepared)
-        return TranslatedWhole(self, prepared) if content_type == b"application/json" else None
+        return TranslatedWhole(self, prepared) if content_type == JSON else None
 
 
 def _is_wrapped(body: bytes) -> bool:

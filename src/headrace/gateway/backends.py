@@ -81,10 +81,9 @@ class BackendLink:
         start += credentials.lines
         if credentials.signs:
             start += credentials.sign(b"POST", path, body, time.time())
-        for name in FORWARDED_TO.get(api, FORWARDED):
-            value = headers.get(name)
-            if value is not None:
-                start += b"%b: %b\r\n" % (name, value)
+        names = FORWARDED_TO.get(api, FORWARDED)
+        if not headers.keys().isdisjoint(names):
+            start += b"".join([b"%b: %b\r\n" % (name, headers[name]) for name in names if name in headers])
         return b"%bcontent-length: %d\r\n\r\n" % (start, len(body))
 
     def forbidden_peer(self, address: str) -> str | None:

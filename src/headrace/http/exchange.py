@@ -169,7 +169,7 @@ class Exchange:
         if self.method == b"HEAD":
             self._send(b"%scontent-length: %d\r\n\r\n" % (self._head_start(status, headers), len(body)))
         else:
-            self._send(b"%scontent-length: %d\r\n\r\n%b" % (self._head_start(status, headers), len(body), body))
+            self._send(self._head_start(status, headers) + b"content-length: %d\r\n\r\n" % len(body) + body)
         self._end()
 
     def switch(self, headers: bytes, successor: Successor) -> None:
@@ -282,7 +282,7 @@ class Exchange:
                 headers += b"connection: keep-alive\r\n"
         else:
             headers += b"connection: close\r\n"
-        return b"%b%b%b" % (line, self._owner.date_line, headers)
+        return line + self._owner.date_line + headers
 
     def _write_framed(self, data: bytes) -> None:
         if self._no_body:

@@ -20,6 +20,11 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)\Z", re.IGNORECASE)
 
 
+MAX_KNOWN_HOSTS = 1024
+MAX_KNOWN_HOST_BYTES = 256
+_known_hosts: set[bytes] = set()  # clients name the same one again and again
+
+
 class Refused(Exception):
     """Stops the parser; carries the status and the message."""
 
@@ -41,8 +46,17 @@ def check_head(method: bytes, version: str, headers: Mapping[bytes, bytes]) -> N
     if host is None:
         if version == "1.1":
             raise Refused(400, "the host header is missing")
-    elif _HOST.match(host) is None:
+    elif host not in _known_hosts:
+        _check_host(host)
+
+
+def _check_host(host: bytes) -> None:
+    if _HOST.match(host) is None:
         raise Refused(400, "the host header must name one host")
+    if len(host) <= MAX_KNOWN_HOST_BYTES:
+        if len(_known_hosts) >= MAX_KNOWN_HOSTS:
+            _known_hosts.clear()
+        _known_hosts.add(host)
 
 
 def check_size(target: bytes, headers: Mapping[bytes, bytes], limits: HttpLimits) -> None:

@@ -53,6 +53,7 @@ class ServerConnection(asyncio.Protocol):
         "_guarded",
         "_head_bytes",
         "_headers",
+        "_method",
         "_parser",
         "_plain_body",
         "_reading_paused",
@@ -64,6 +65,7 @@ class ServerConnection(asyncio.Protocol):
         "_server",
         "_target",
         "_transport",
+        "_version",
         "_waiting",
         "_wire_bytes",
         "_writing_paused",
@@ -83,7 +85,8 @@ class ServerConnection(asyncio.Protocol):
         self._dispatching = self._closing = self._continue_due = False
         self._reading_paused = self._writing_paused = False
         self._plain_body: PlainBody | None = None
-        self._target = self._rest = b""
+        self._target = self._rest = self._method = b""
+        self._version = ""
         self._headers: dict[bytes, bytes] = {}
         self._body: bytes | list[bytes] = b""
         self._head_bytes = self._body_bytes = self._wire_bytes = self._repeated = 0
@@ -195,8 +198,9 @@ class ServerConnection(asyncio.Protocol):
         if self._head_bytes > limits.max_head_bytes:
             check_size(self._target, headers, limits)
         check_lines(len(headers) + self._repeated, limits)
-        method = self._parser.get_method()
-        check_head(method, self._parser.get_http_version(), headers)
+        self._method = method = self._parser.get_method()
+        self._version = version = self._parser.get_http_version()
+        check_head(method, version, headers)
         self._target = origin_form(method, self._target, headers)
         length = headers.get(b"content-length")
         if length is not None and int(length) > limits.max_body_bytes:
@@ -222,19 +226,18 @@ class ServerConnection(asyncio.Protocol):
         self._receiving = self._guarded = _NOTHING
         self._head_bytes = 0  # of a next head in the same read, only what later reads bring is counted
         self._continue_due = False
-        parser = self._parser
         body = self._body
         self._waiting.append(
             Exchange(
-                parser.get_method(),
+                self._method,
                 self._target,
                 self._headers,
                 body if isinstance(body, bytes) else b"".join(body),
                 transport=self._transport,
                 send=self._send,
                 owner=self,
-                keep_alive=parser.should_keep_alive() and not self._server.draining,
-                http_1_0=parser.get_http_version() == "1.0",
+                keep_alive=self._parser.should_keep_alive() and not self._server.draining,
+                http_1_0=self._version == "1.0",
             )
         )
         self._body = b""
@@ -282,13 +285,8 @@ class ServerConnection(asyncio.Protocol):
         """Hand over what waits, in order, until one stays unanswered; then guard what is still to come."""
         if self._dispatching:
             return
-        self._dispatching = True
-        try:
-            while self._waiting and self._active is None and not self._closing:
-                self._active = self._waiting.popleft()
-                self._server.handler(self._active)
-        finally:
-            self._dispatching = False
+        if self._waiting:
+            self._hand_over()
         if self._closing:
             return
         if self._active is None and self._refusal is not None:
@@ -297,8 +295,18 @@ class ServerConnection(asyncio.Protocol):
         if self._continue_due and self._active is None:
             self._continue_due = False
             self._send(_CONTINUE)
-        self._hold_back()
+        if self._waiting or self._reading_paused:
+            self._hold_back()
         self._guard()
+
+    def _hand_over(self) -> None:
+        self._dispatching = True
+        try:
+            while self._waiting and self._active is None and not self._closing:
+                self._active = self._waiting.popleft()
+                self._server.handler(self._active)
+        finally:
+            self._dispatching = False
 
     def _hold_back(self) -> None:
         """Read no further while a request waits for its turn."""

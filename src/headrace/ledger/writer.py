@@ -222,17 +222,17 @@ class UsageLedger:
 
     def flush(self) -> None:
         """Write what waits. Raises OSError: some of it cannot be written now; it waits on."""
-        waiting, durable = self._waiting, self._durable
+        waiting, rest = self._waiting, self._rest
         if waiting:
             waiting.append(b"")
-            self._rest += b"\n".join(waiting)
+            self._rest = rest = rest + b"\n".join(waiting)
             waiting.clear()
-        while self._rest:  # nearly always once; the kernel may take less when the disk fills
-            taken = os.write(self._fd, self._rest)
-            durable.written_bytes += taken
-            self._rest = self._rest[taken:]
+        while rest:  # nearly always once; the kernel may take less when the disk fills
+            taken = os.write(self._fd, rest)
+            self._durable.written_bytes += taken
+            self._rest = rest = rest[taken:]
         if self._settles:
-            durable.settle()
+            self._durable.settle()
 
     def maintain(self) -> None:
         """What is to be done about once a second: go on in a new file where the settings say so.

@@ -30,12 +30,14 @@ class Deadlines:
 
     def add(self, now_s: float, attempt: AttemptState) -> float:
         """Set the deadline of an attempt that was just made; returns the earliest one."""
-        self._pass_over()
-        if len(self._queue) >= self._full_at:
-            self._queue = deque(each for each in self._queue if each[1].waits)
-            self._full_at = FEW + 2 * len(self._queue)
-        self._queue.append((now_s + self._timeout_s, attempt))
-        return self._queue[0][0]
+        queue = self._queue
+        while queue and not queue[0][1].waits:
+            queue.popleft()
+        if len(queue) >= self._full_at:
+            self._queue = queue = deque(each for each in queue if each[1].waits)
+            self._full_at = FEW + 2 * len(queue)
+        queue.append((now_s + self._timeout_s, attempt))
+        return queue[0][0]
 
     def overdue(self, now_s: float) -> list[AttemptState]:
         """Attempts whose deadline has passed while they wait; they are forgotten here."""

@@ -17,6 +17,7 @@ gradient boosting on input length, fitted offline, could reach (docs/decisions/2
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final, Protocol
 
 from headrace.policy.length_quantiles import LengthQuantiles, size_bin
@@ -125,6 +126,7 @@ def _learn(held: list[float], output_tokens: int) -> None:
     held[1] = total + output_tokens
 
 
+@lru_cache(maxsize=4096)  # asked before a dispatch and after the answer
 def _keys(input_tokens: int) -> tuple[int, int, int]:
     """Keys of the half-octave, the eighth-octave and the exact bin: integers, the same on every machine."""
     eighth = size_bin(input_tokens)

@@ -76,7 +76,10 @@ class ChatHead(Head, gc=False):
     def output_ceiling(self) -> int | None:
         """The client's ceiling over all its choices; None without one."""
         ceiling = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-        return None if ceiling is None else max(ceiling, 0) * self.choices
+        if ceiling is None:
+            return None
+        each = ceiling if ceiling > 0 else 0
+        return each if self.n is None else each * self.choices
 
     @property
     def choices(self) -> int:

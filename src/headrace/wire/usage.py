@@ -62,6 +62,10 @@ class _OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
 
 
+def _count(tokens: int | None) -> int:
+    return tokens if tokens is not None and tokens > 0 else 0
+
+
 class ChatUsage(msgspec.Struct, gc=False):
     """`usage` as chat and completions spell it."""
 
@@ -72,16 +76,13 @@ class ChatUsage(msgspec.Struct, gc=False):
 
     def usage(self) -> Usage:
         """The neutral form; never negative."""
-        read = self.prompt_tokens_details or _InputDetails()
-        written = self.completion_tokens_details or _OutputDetails()
-        counts = (
-            self.prompt_tokens,
-            self.completion_tokens,
-            read.cached_tokens,
-            read.cache_write_tokens,
-            written.reasoning_tokens,
-        )
-        return Usage(*(max(count or 0, 0) for count in counts))
+        read, written = self.prompt_tokens_details, self.completion_tokens_details
+        cached = cache_write = reasoning = 0
+        if read is not None:
+            cached, cache_write = _count(read.cached_tokens), _count(read.cache_write_tokens)
+        if written is not None:
+            reasoning = _count(written.reasoning_tokens)
+        return Usage(_count(self.prompt_tokens), _count(self.completion_tokens), cached, cache_write, reasoning)
 
 
 class GroqExtra(msgspec.Struct, gc=False):
@@ -234,7 +235,11 @@ def whole_usage(
 
 def completion_usage(body: bytes, whole: bool = True) -> Usage | None:
     """Usage of a whole chat completion, completion or list of embeddings. Raises ValueError as `whole_usage` does."""
-    return whole_usage(body, whole, lambda data: _answers.decode(data).used(), _usages.decode)
+    return whole_usage(body, whole, _used, _usages.decode)
+
+
+def _used(body: bytes) -> Usage | None:
+    return _answers.decode(body).used()
 
 
 def usage_near_end(body: bytes, usages: Callable[[bytes], Used]) -> Usage | None:
