@@ -524,7 +524,7 @@ def test_a_journal_that_cannot_be_written_ends_and_requests_go_on(
         raise OSError(28, "No space left on device")
 
     async def scenario(rig: Rig) -> None:
-        rig.gateway.gateway._books._journal = full
+        rig.gateway.gateway._books.journal = full
         for _ in range(3):
             assert (await rig.ask(post()))[0] == 200
 

@@ -8,6 +8,7 @@ another backend takes over, and the client never notices. `spliced_answer` has t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.errors import BackendError
@@ -120,7 +121,7 @@ class JsonAnswer:
             head, body = attempt.answer_head(), attempt.named(body)
             if attempt.request.remember is not None:
                 attempt.remember(lambda: body)
-            attempt.finished(usage, None, lambda: exchange.respond(200, head, body))
+            attempt.finished(usage, None, partial(exchange.respond, 200, head, body))
 
     def on_failed(self, kind: FailedKind, message: str) -> None:
         """The connection broke."""

@@ -8,7 +8,7 @@ told to the operator once and counted. Ledger records wait in memory and are tri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from headrace.errors import CapacityError
 from headrace.fleet import Fleet
@@ -22,7 +22,8 @@ from headrace.wire import Usage
 if TYPE_CHECKING:
     from headrace.gateway.attempt import Attempt
 
-FIRST = DispatchReason.FIRST.value
+FIRST_REASON: Final = DispatchReason.FIRST  # a member, and its value, are looked up in Python, for every request
+FIRST: Final = FIRST_REASON.value
 MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024
 LEDGER_RETRY_S = 10.0
 
@@ -88,13 +89,17 @@ class Ledger(Protocol):
 
 
 class Books:
-    """Ledger and journal of one gateway."""
+    """Ledger and journal of one gateway.
 
-    __slots__ = ("_fault", "_journal", "_ledger", "_telemetry", "_told")
+    Attributes:
+        journal: of every call of the engine; None: there is none.
+    """
+
+    __slots__ = ("_fault", "_ledger", "_telemetry", "_told", "journal")
 
     def __init__(self, ledger: Ledger, journal: Journal | None, telemetry: Telemetry) -> None:
         self._ledger = ledger
-        self._journal = journal
+        self.journal = journal
         self._telemetry = telemetry
         self._fault = self._told = ""
         telemetry.sources.append(self._metrics)
@@ -120,7 +125,7 @@ class Books:
             input_tokens=request.input_tokens,
             reserved_output_tokens=request.max_output_tokens if lowered is None else lowered,
             api=request.api,
-            reason=FIRST if action.reason is DispatchReason.FIRST else action.reason.value,
+            reason=FIRST if action.reason is FIRST_REASON else action.reason.value,
             tenant=request.tenant,
             key="" if request.caller is None else request.caller.key,
         )
@@ -143,12 +148,16 @@ class Books:
     def write(self) -> None:
         """Before the bytes of a round leave: put on record what they do. After a fault the sweep tries again."""
         if not self._fault:
-            self._flush()
+            try:
+                self._ledger.flush()
+            except OSError as error:
+                self._fail(error)
 
     def maintain(self) -> None:
         """About once a second: is a fault over, and what is to be done besides?"""
         if self._fault:
-            self._flush()
+            self._fault = ""
+            self.write()
         if not self._fault:
             try:
                 self._ledger.maintain()
@@ -164,21 +173,17 @@ class Books:
 
     def record(self, now_s: float, event: AnyEvent, actions: list[AnyAction]) -> None:
         """Write one call of the engine into the journal, if there is one."""
-        if self._journal is None:
+        if self.journal is None:
             return
         try:
-            self._journal(now_s, event, actions)
+            self.journal(now_s, event, actions)
         except OSError as error:
-            self._journal = None
+            self.journal = None
             tell(f"the journal cannot be written: {error}; it ends here, and requests go on")
 
-    def _flush(self) -> None:
-        try:
-            self._ledger.flush()
-            self._fault = ""
-        except OSError as error:
-            self._fault = str(error)
-            self._tell(error)
+    def _fail(self, error: OSError) -> None:
+        self._fault = str(error)
+        self._tell(error)
 
     def _tell(self, error: OSError) -> None:
         """Count a fault, and tell the operator, unless it was the last thing that was told."""

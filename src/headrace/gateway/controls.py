@@ -50,7 +50,7 @@ def read_controls(headers: dict[bytes, bytes], field: Raw) -> Controls | None:
     Raises:
         RequestError: a header or a part of the field has no sense.
     """
-    if field is NULL and HEADERS.isdisjoint(headers):
+    if field is NULL and headers.keys().isdisjoint(HEADERS):
         return None
     value, get = given(field), headers.get
     deadline, time_value, pool, explain = get(DEADLINE), get(VALUE), get(POOL), get(EXPLAIN)

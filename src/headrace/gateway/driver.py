@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from headrace.errors import DeadlinePassed, HeadraceError, InvariantError
@@ -112,7 +113,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self.fleet = fleet
         self.engine = engine
-        self.rounds = Rounds(self._loop, round_s, lambda: self._books.write())
+        self.rounds = Rounds(self._loop, round_s)
         self._pools = pools
         self.links: dict[str, BackendLink] = {}
         self.links = self.linked(fleet)
@@ -126,6 +127,7 @@ class Gateway:
         self.rescue_max_bytes = fleet.limits.rescue_max_bytes
         self._rescuer = Rescuer(self.fittings, self.telemetry)
         self._books = Books(ledger, journal, self.telemetry)
+        self.rounds.before = self._books.write
         self.telemetry.sources.append(self.access.metrics)
         self._books.agree(fleet)
         ledger.defer(self.rounds.wake)
@@ -195,7 +197,8 @@ class Gateway:
         """Give the engine an event and do what it answers."""
         now_s = self._clock() - self._start_s
         actions = self.engine.handle(now_s, event)
-        self._books.record(now_s, event, actions)
+        if self._books.journal is not None:
+            self._books.record(now_s, event, actions)
         for action in actions:
             self._do[type(action)](now_s, action)
 
@@ -219,7 +222,7 @@ class Gateway:
         exchange, controls = request.exchange, request.controls
         self._requests[request.request_id] = request
         self.telemetry.arrived(request)
-        exchange.on_gone = lambda: self._client_gone(request)
+        exchange.on_gone = partial(self._client_gone, request)
         arrived = Arrived(
             request.request_id,
             request.workload_class,
@@ -232,7 +235,7 @@ class Gateway:
             prefix_block_tokens=BLOCK_TOKENS,
             unfit=unfit,
             value_of_time_usd_per_s=self.access.value_of_time_usd_per_s(request),
-            held_bytes=request.held_bytes,
+            held_bytes=request.held_bytes(),
             resizable=self.fittings.resizable(request),
         )
         try:
@@ -329,7 +332,7 @@ class Gateway:
         self.telemetry.request_ended(request, action.outcome, now_s)
         request.attempt = None
         exchange = request.exchange
-        if exchange.unanswered and exchange.open and request.fallbacks and not request.client_gone:
+        if request.fallbacks and exchange.unanswered and exchange.open and not request.client_gone:
             self._fall_back(request)
             return
         self.access.settle(request)

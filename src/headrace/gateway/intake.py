@@ -79,13 +79,13 @@ class Intake:
             self._estimators[workload_class].estimate(body_bytes),
             head.output_ceiling,
             now_s,
+            controls=controls,
+            tenant=caller.tenant,
+            caller=caller,
         )
-        request.controls = controls
-        request.tenant = caller.tenant
-        request.caller = caller
         if model in self._fallbacks:
             request.fallbacks = caller.allowed(self._fallbacks[model])
-        if isinstance(head, ResponsesHead) and head.store is not False:  # unless the client says no
+        if type(head) is ResponsesHead and head.store is not False:  # unless the client says no
             request.remember = self._remember(owner_of(caller, exchange.headers), body)
         return request
 
@@ -95,7 +95,7 @@ class Intake:
         body_bytes = len(body)
         if head.headrace is not NULL:
             body = without_controls(body)
-        if isinstance(head, ResponsesHead) and head.previous_response_id is not None:
+        if type(head) is ResponsesHead and head.previous_response_id is not None:
             body = self.store.continued(owner_of(caller, exchange.headers), head.previous_response_id, body)
             body_bytes = len(body)
         if head.model != model:

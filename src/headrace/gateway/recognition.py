@@ -41,7 +41,7 @@ class Recognizer:
         marks = tuple(_client_marks(classes))
         self._agents = tuple((prefix, of) for name, prefix, of in marks if name == AGENT)
         self._clients = tuple(mark for mark in marks if mark[0] != AGENT)
-        self._client_headers = frozenset(name for name, _, _ in self._clients)
+        self._client_headers = tuple({name: None for name, _, _ in self._clients})
         self._class_of_agent: dict[bytes, str | None] = {}
         self._models = {name: name for name in fleet.models} | fleet.aliases
         for workload_class in classes:
@@ -100,7 +100,7 @@ class Recognizer:
             found = next((of for prefix, of in self._agents if agent.startswith(prefix)), None)
             if len(self._class_of_agent) < MAX_AGENTS:
                 self._class_of_agent[agent] = found
-        if found is not None or self._client_headers.isdisjoint(headers):
+        if found is not None or headers.keys().isdisjoint(self._client_headers):
             return found
         return next(
             (of for name, prefix, of in self._clients if name in headers and headers[name].startswith(prefix)), None

@@ -74,7 +74,6 @@ class GatewayRequest(msgspec.Struct, eq=False):
     first_token_s: float | None = None
     trail: Trail | None = None
 
-    @property
     def held_bytes(self) -> int:
         """What its bodies hold in memory."""
         held = len(self.body)

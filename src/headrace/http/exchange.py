@@ -125,7 +125,6 @@ class Exchange:
         target: bytes,
         headers: dict[bytes, bytes],
         body: bytes,
-        *,
         transport: Transport,
         send: Callable[[bytes], None],
         owner: Owner,

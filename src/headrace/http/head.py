@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+import msgspec
 
 from headrace.http.pump import Body, BodySink, ChunkedBody, FramingError, SizedBody, UntilCloseBody
 
@@ -18,7 +20,7 @@ _NO_CONTENT = 204
 _BODILESS = frozenset((_NO_CONTENT, 304))
 
 
-class ResponseHead(NamedTuple):
+class ResponseHead(msgspec.Struct, frozen=True):
     """A response head. Header names are lower-case; repeated headers are joined by `, `.
 
     Attributes:

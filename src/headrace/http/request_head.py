@@ -77,7 +77,7 @@ def origin_form(method: bytes, target: bytes, headers: dict[bytes, bytes]) -> by
     Raises:
         Refused: it is neither.
     """
-    if target.startswith(b"/") and b"#" not in target:
+    if target.startswith(b"/") and target.find(b"#") < 0:  # `in` first takes the bytes for a number, which is slow
         return target
     if target == b"*" and method == b"OPTIONS":
         return target

@@ -29,16 +29,16 @@ class Rounds:
 
     Args:
         round_s: shortest time between two busy rounds; 0: never rest.
+
+    Attributes:
         before: called before the blocks of a round are sent, or after `wake` without any; must not raise.
     """
 
-    __slots__ = ("_before", "_blocks", "_due", "_last_s", "_loop", "_streamed", "round_s")
+    __slots__ = ("_blocks", "_due", "_last_s", "_loop", "_streamed", "before", "round_s")
 
-    def __init__(
-        self, loop: AbstractEventLoop, round_s: float = ROUND_S, before: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, loop: AbstractEventLoop, round_s: float = ROUND_S) -> None:
         self.round_s = round_s
-        self._before = before
+        self.before: Callable[[], None] | None = None
         self._due = False
         self._loop = loop
         self._blocks: list[tuple[Callable[[bytes], None], bytes]] = []
@@ -73,8 +73,8 @@ class Rounds:
 
     def flush(self) -> None:
         """Send what waits, now."""
-        if self._before is not None:
-            self._before()
+        if self.before is not None:
+            self.before()
         blocks = self._blocks
         if blocks:
             self._blocks = []

@@ -205,7 +205,8 @@ class ServerConnection(asyncio.Protocol):
         length = headers.get(b"content-length")
         if length is not None and int(length) > limits.max_body_bytes:
             raise Refused(413, f"the request body is larger than {limits.max_body_bytes} bytes")
-        if headers.get(b"expect", b"").lower() == b"100-continue":
+        expected = headers.get(b"expect")
+        if expected is not None and expected.lower() == b"100-continue":
             self._continue_due = True
 
     def on_body(self, piece: bytes) -> None:
@@ -233,11 +234,11 @@ class ServerConnection(asyncio.Protocol):
                 self._target,
                 self._headers,
                 body if isinstance(body, bytes) else b"".join(body),
-                transport=self._transport,
-                send=self._send,
-                owner=self,
-                keep_alive=self._parser.should_keep_alive() and not self._server.draining,
-                http_1_0=self._version == "1.0",
+                self._transport,
+                self._send,
+                self,
+                self._parser.should_keep_alive() and not self._server.draining,
+                self._version == "1.0",
             )
         )
         self._body = b""

@@ -107,7 +107,7 @@ class Chooser:
         if steered is not None:
             outsiders = [best for best in bests if not best[4][steered]]
             if outsiders:
-                _, _, outside_score, outside, _ = min(outsiders)
+                _, _, outside_score, outside, _ = outsiders[0] if len(outsiders) == 1 else min(outsiders)
                 return chosen, score, outside, outside_score
         return chosen, score, None, None
 

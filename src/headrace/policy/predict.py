@@ -89,7 +89,7 @@ class BinnedPredictor:
         traffic = self._traffic.get((workload_class, tenant))
         if traffic is None:
             traffic = self._new_traffic(workload_class, tenant)
-        _learn(traffic.whole, output_tokens)
+        learnt = [traffic.whole]
         for fineness, key in enumerate(_keys(input_tokens)):
             bins = traffic.finer[fineness]
             held = bins.get(key)
@@ -98,7 +98,14 @@ class BinnedPredictor:
                     bins.popitem(last=False)  # the oldest bin; a busy one is learnt again at once
                 bins[key] = [1.0, float(output_tokens)]
             else:
-                _learn(held, output_tokens)
+                learnt.append(held)
+        for held in learnt:
+            count, total = held
+            if count >= MEMORY:  # it is full, and forgets an old one
+                total -= total / count
+                count -= 1.0
+            held[0] = count + 1.0
+            held[1] = total + output_tokens
 
     def keep_quantile(self, level: float) -> None:
         """From now on learn this quantile, too; what was learnt of it stays."""
@@ -114,16 +121,6 @@ class BinnedPredictor:
             del self._traffic[next(iter(self._traffic))]
         made = self._traffic[workload_class, tenant] = _Traffic(self._priors[workload_class])
         return made
-
-
-def _learn(held: list[float], output_tokens: int) -> None:
-    """Add one request to a bin, which forgets an old one once it is full."""
-    count, total = held
-    if count >= MEMORY:
-        total -= total / count
-        count -= 1.0
-    held[0] = count + 1.0
-    held[1] = total + output_tokens
 
 
 @lru_cache(maxsize=4096)  # asked before a dispatch and after the answer

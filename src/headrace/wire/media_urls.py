@@ -53,7 +53,7 @@ def media_urls(api: ApiName, body: bytes) -> list[str]:
 
 def _may_have(api: ApiName, body: bytes) -> bool:
     """Whether the bytes are there without which no URL is: a quote ends each key, and cannot be escaped."""
-    if b"\\" in body and _holds(body, b"\\u00") and _ESCAPED.search(body) is not None:
+    if body.find(b"\\") >= 0 and _holds(body, b"\\u00") and _ESCAPED.search(body) is not None:
         return True
     if api == "messages":
         return _has_url_source(body)

@@ -82,7 +82,8 @@ class ChatUsage(msgspec.Struct, gc=False):
             cached, cache_write = _count(read.cached_tokens), _count(read.cache_write_tokens)
         if written is not None:
             reasoning = _count(written.reasoning_tokens)
-        return Usage(_count(self.prompt_tokens), _count(self.completion_tokens), cached, cache_write, reasoning)
+        prompt, completion = _count(self.prompt_tokens), _count(self.completion_tokens)
+        return tuple.__new__(Usage, (prompt, completion, cached, cache_write, reasoning))  # what `Usage(...)` comes to
 
 
 class GroqExtra(msgspec.Struct, gc=False):
