@@ -135,14 +135,15 @@ class Books:
         if usage is None:
             self._ledger.closed(attempt_id, status, now_s, delivered_output_tokens=delivered_tokens)
             return
+        input_tokens, output_tokens, cached_input_tokens, _, _ = usage
         self._ledger.closed(
             attempt_id,
             status,
             now_s,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cached_input_tokens=usage.cached_input_tokens,
-            delivered_output_tokens=usage.output_tokens,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cached_input_tokens=cached_input_tokens,
+            delivered_output_tokens=output_tokens,
         )
 
     def write(self) -> None:

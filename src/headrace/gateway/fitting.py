@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from headrace.errors import Forbidden, RequestError
 from headrace.fleet import Fleet
 from headrace.fleet.tenants import DEFAULT_TENANT
@@ -130,7 +132,7 @@ class Plan:
         return Prepared(api, fitted.body, True, out.tools, dropped, approximated)
 
 
-class _Candidates(NamedTuple):
+class _Candidates(msgspec.Struct, frozen=True):
     """Who may serve requests of one API, model and class: `contexts` holds the backends by tokens of context.
 
     Attributes:

@@ -22,8 +22,9 @@ class WorkRate(NamedTuple):
 
     def work(self, input_tokens: float, output_tokens: float, cached_input_tokens: float = 0.0) -> float:
         """Work of a request of this size; `cached_input_tokens` is a part of `input_tokens`."""
-        work = self.per_request + self.per_input_token * input_tokens + self.per_output_token * output_tokens
-        return work - self.cached_saves * cached_input_tokens if cached_input_tokens else work
+        per_request, per_input_token, per_output_token, cached_saves = self
+        work = per_request + per_input_token * input_tokens + per_output_token * output_tokens
+        return work - cached_saves * cached_input_tokens if cached_input_tokens else work
 
 
 PoolRates = Mapping[str, WorkRate]  # by name of the pool where a request runs
