@@ -22,8 +22,8 @@ def shown(**completed: int) -> Shown:
     for name, count in completed.items():
         backend = name.replace("_", "-")
         counters.attempts[backend, "completed"] = count
-        counters.input_tokens[backend], counters.output_tokens[backend] = 100 * count, 10 * count
-        counters.cached_input_tokens[backend] = 0
+        counters.know_backends((backend,))
+        counters.used[backend].input_tokens, counters.used[backend].output_tokens = 100 * count, 10 * count
     view = EngineView(0.0, "prices", 0, 0, 0.0, [], [])
     return Shown(Crew(), Page(1, counters.snapshot(), view, 0, 0, 0))
 

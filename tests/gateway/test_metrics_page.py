@@ -130,7 +130,9 @@ def test_counters_of_several_workers_add_up() -> None:
     one, other, both = Counters(9), Counters(9), Counters(9)
     for counters, latency_s in ((one, 0.1), (other, 7.0)):
         counters.know_backends(("b",))
-        counters.used("b", 10, 5, 2)
+        counters.used["b"].input_tokens += 10
+        counters.used["b"].cached_input_tokens += 2
+        counters.used["b"].output_tokens += 5
         counters.requests["chat", "completed"] = 3
         counters.rescues["ended"] = 1
         series = counters.of("chat", "p", "t")
@@ -140,7 +142,9 @@ def test_counters_of_several_workers_add_up() -> None:
     both.add(one.snapshot())
     both.add(other.snapshot())
     assert both.requests == {("chat", "completed"): 6}
-    assert (both.input_tokens, both.rescues) == ({"b": 20}, {"ended": 2})
+    used = both.used["b"]
+    assert (used.input_tokens, used.cached_input_tokens, used.output_tokens) == (20, 4, 10)
+    assert both.rescues == {"ended": 2}
     series = both.of("chat", "p", "t")
     assert series.spent_usd == 1.0
     for name in HISTOGRAMS:

@@ -123,11 +123,11 @@ def _counted(shown: Shown) -> dict[str, Used]:
     return {
         backend: (
             counters.attempts.get((backend, "completed"), 0),
-            inputs,
-            counters.cached_input_tokens[backend],
-            counters.output_tokens[backend],
+            used.input_tokens,
+            used.cached_input_tokens,
+            used.output_tokens,
         )
-        for backend, inputs in counters.input_tokens.items()
+        for backend, used in counters.used.items()
     }
 
 

@@ -5,7 +5,8 @@
     admit    requests and tokens per minute and budgets of both, taken before anything is dispatched
     charge   what every attempt cost; at the request's end the estimate is trued up
 
-Without keys and without limits a request passes here in one look-up. What has no limit is charged all the same, once
+Where nobody is told apart all who ask are one caller, who is looked up once; and what is not counted has no `Grant`, so
+that the driver has nothing to charge or settle. What has no limit is charged all the same, once
 per sweep, so that a budget that is added tomorrow knows what was spent today.
 """
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from headrace.cost import MarginalCost, request_cost_usd
 from headrace.errors import Forbidden, HeadraceError, QuotaExceeded, Unauthenticated
 from headrace.fleet import Allowance, Fleet
+from headrace.fleet.tenants import DEFAULT_TENANT
 from headrace.gateway.spending import charged_usd, prices_of
 from headrace.gateway.tenants import CREDENTIALS, TenantBook
 from headrace.ledger import fleet_terms
@@ -42,13 +44,14 @@ class Caller:
     Attributes:
         key: name of the key; empty: it has none.
         parties: those whose limits a request must meet; others: those that it is charged to all the same.
-        models, classes, pools: that it may have; None: all.
+        models, classes, pools: that it may have; None: all. `confined`: not every model and class.
         unlimited: it has no limits; plain: nothing is said of the value of its time.
     """
 
     __slots__ = (
         "allowances",
         "classes",
+        "confined",
         "key",
         "models",
         "of",
@@ -75,6 +78,7 @@ class Caller:
         self.models = _both(each.models for each in self.allowances)
         self.classes = _both(each.classes for each in self.allowances)
         self.pools = _both(each.pools for each in self.allowances)
+        self.confined = self.models is not None or self.classes is not None
 
     def allowed(self, models: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the models that it may have."""
@@ -144,6 +148,8 @@ class Access:
         self._allowances = fleet.tenants.allowances
         self.counts = self._limiter is not None and (self.keys is not None or bool(self._allowances))
         self._callers.clear()
+        apart = self.keys is not None or self._book.declared
+        self._everybody = None if apart else self._new_caller(DEFAULT_TENANT)
         self._of_key: dict[str, Caller] = {}
         terms = {each.backend: each for each in fleet_terms(fleet)} if self.counts else {}
         self._prices = {name: prices_of(each) for name, each in terms.items()}
@@ -160,6 +166,8 @@ class Access:
         Raises:
             Unauthenticated: a key is needed, and none that holds came with the request.
         """
+        if self._everybody is not None:
+            return self._everybody
         if self.keys is None:
             name = self._book.name(headers)
             return self._callers.get(name) or self._new_caller(name)
@@ -177,7 +185,7 @@ class Access:
     # whether
 
     def permit(self, caller: Caller, model: str, workload_class: str) -> None:
-        """Raise Forbidden where the caller may not have this model or class."""
+        """Raise Forbidden where the caller, who is `confined`, may not have this model or class."""
         if caller.models is not None and model not in caller.models:
             there = ", ".join(sorted(caller.models)) or "none"
             raise Forbidden(f"this key or tenant may not use the model {model!r}; it may use: {there}", "model")

@@ -11,6 +11,7 @@ import msgspec
 from headrace.gateway.answer import Answer, ErrorAnswer, JsonAnswer, failure_kind
 from headrace.gateway.backends import BackendLink
 from headrace.gateway.capped_answer import CappedAnswer
+from headrace.gateway.counters import Series
 from headrace.gateway.fitting import Prepared
 from headrace.gateway.pace import Pace
 from headrace.gateway.renamed_stream import renamed
@@ -82,6 +83,7 @@ class Attempt:
         fault: the error that the backend gave inside its answer.
         rescue: the answer is to be gone on with, not begun.
         lowered: a ceiling on its output that is lower than the client's, and the body that says so; None: it is not.
+        series: what it is counted in, from its dispatch on.
         pace: how quickly the answer comes; None: nobody has asked.
         trail: what is kept of it for its request's access log line and trace; None: nothing is.
     """
@@ -104,6 +106,7 @@ class Attempt:
         "pace",
         "request",
         "rescue",
+        "series",
         "trail",
         "wants_framed",
     )
@@ -121,6 +124,7 @@ class Attempt:
         self.fault: Failed | None = None
         self.rescue = request.rescue
         self.lowered: tuple[int, bytes] | None = None
+        self.series: Series
         self.pace: Pace | None = None
         self.trail: AttemptTrail | None = None
         self.content_type = b""

@@ -3,11 +3,14 @@
 Latencies and money are kept by class, pool and tenant, each a `Series`. The first two are few; tenants come from
 outside, so beyond `most` series those of new tenants are kept together, under the name that the tenants' own cap uses.
 
+What counts most often is found once: an attempt keeps its `Series` from its dispatch to its end.
+
 Counters only grow, in the sum over all workers too: `snapshot` hands them to other processes, and `add` takes theirs.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -39,6 +42,15 @@ class Series:
         self.spent_usd = 0.0
 
 
+class Used:
+    """Tokens of one backend, as it counted them; the cached ones are a part of the input."""
+
+    __slots__ = ("cached_input_tokens", "input_tokens", "output_tokens")
+
+    def __init__(self) -> None:
+        self.input_tokens = self.cached_input_tokens = self.output_tokens = 0
+
+
 class SeriesCounts(msgspec.Struct, frozen=True, array_like=True):
     """A `Series` as it is handed to other processes: of each histogram its counts by bucket, and the sum."""
 
@@ -62,6 +74,7 @@ class Counters:
 
     Attributes:
         requests: by class and outcome; attempts: by backend and outcome; dispatches: by pool and reason.
+        used: by backend.
         refused, rejections, rescues: by reason or outcome.
         value_captured_usd, value_lost_usd: by pool.
     """
@@ -70,11 +83,9 @@ class Counters:
         *COUNTED,
         *LABELLED,
         "_most",
-        "cached_input_tokens",
-        "input_tokens",
         "ledger_faults",
-        "output_tokens",
         "series",
+        "used",
     )
 
     def __init__(self, most: int) -> None:
@@ -83,18 +94,16 @@ class Counters:
             most: of series; those of all classes and pools for `OTHER_TENANTS` come on top.
         """
         self._most = most
-        self.requests: dict[tuple[str, str], int] = {}
-        self.attempts: dict[tuple[str, str], int] = {}
-        self.dispatches: dict[tuple[str, str], int] = {}
-        self.refused: dict[str, float] = {}
-        self.rejections: dict[str, float] = {}
-        self.rescues: dict[str, float] = {}
-        self.value_captured_usd: dict[str, float] = {}
-        self.value_lost_usd: dict[str, float] = {}
+        self.requests: dict[tuple[str, str], int] = defaultdict(int)
+        self.attempts: dict[tuple[str, str], int] = defaultdict(int)
+        self.dispatches: dict[tuple[str, str], int] = defaultdict(int)
+        self.refused: dict[str, float] = defaultdict(int)
+        self.rejections: dict[str, float] = defaultdict(int)
+        self.rescues: dict[str, float] = defaultdict(int)
+        self.value_captured_usd: dict[str, float] = defaultdict(float)
+        self.value_lost_usd: dict[str, float] = defaultdict(float)
         self.ledger_faults = 0
-        self.input_tokens: dict[str, int] = {}
-        self.cached_input_tokens: dict[str, int] = {}
-        self.output_tokens: dict[str, int] = {}
+        self.used: dict[str, Used] = {}
         self.series: dict[Key, Series] = {}
 
     def of(self, workload_class: str, pool: str, tenant: str) -> Series:
@@ -110,20 +119,12 @@ class Counters:
     def know_backends(self, names: Iterable[str]) -> None:
         """There are these backends, too."""
         for name in names:
-            for counts in (self.input_tokens, self.cached_input_tokens, self.output_tokens):
-                counts.setdefault(name, 0)
-
-    def used(self, backend: str, input_tokens: int, output_tokens: int, cached_input_tokens: int) -> None:
-        """Count tokens as the backend counted them."""
-        self.input_tokens[backend] += input_tokens
-        self.output_tokens[backend] += output_tokens
-        self.cached_input_tokens[backend] += cached_input_tokens
+            self.used.setdefault(name, Used())
 
     def snapshot(self) -> Counts:
         """All of it as plain values."""
         tokens = {
-            name: (self.input_tokens[name], self.cached_input_tokens[name], self.output_tokens[name])
-            for name in self.input_tokens
+            name: (used.input_tokens, used.cached_input_tokens, used.output_tokens) for name, used in self.used.items()
         }
         return Counts(
             tuple(_nested(getattr(self, name)) for name in COUNTED),
@@ -139,15 +140,18 @@ class Counters:
             held = getattr(self, name)
             for first, by_second in nested.items():
                 for second, count in by_second.items():
-                    held[first, second] = held.get((first, second), 0) + count
+                    held[first, second] += count
         for name, given in zip(LABELLED, counts.labelled, strict=True):
             by_label = getattr(self, name)
             for label, amount in given.items():
-                by_label[label] = by_label.get(label, 0) + amount
+                by_label[label] += amount
         self.ledger_faults += counts.ledger_faults
-        for backend, (uncached, cached, output) in counts.tokens.items():
-            self.know_backends((backend,))
-            self.used(backend, uncached, output, cached)
+        self.know_backends(counts.tokens)
+        for backend, (input_tokens, cached_input_tokens, output_tokens) in counts.tokens.items():
+            used = self.used[backend]
+            used.input_tokens += input_tokens
+            used.cached_input_tokens += cached_input_tokens
+            used.output_tokens += output_tokens
         for each in counts.series:
             series = self.of(*each.key)
             series.spent_usd += each.spent_usd
@@ -167,6 +171,6 @@ def _counts(key: Key, series: Series) -> SeriesCounts:
 
 def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     nested: dict[str, dict[str, int]] = {}
-    for (name, outcome), count in counts.items():
-        nested.setdefault(name, {})[outcome] = count
+    for (name, outcome), count in counts.items():  # outcomes may be members of enumerations
+        nested.setdefault(name, {})[str(outcome)] = count
     return nested

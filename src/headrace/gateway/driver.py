@@ -219,9 +219,11 @@ class Gateway:
         self._arrive(request, unfit)
 
     def _arrive(self, request: GatewayRequest, unfit: tuple[str, ...]) -> None:
-        exchange, controls = request.exchange, request.controls
+        exchange, controls, caller = request.exchange, request.controls, request.caller
+        plain = controls is None and caller is not None and caller.plain  # nobody says what its time is worth
         self._requests[request.request_id] = request
-        self.telemetry.arrived(request)
+        if self.telemetry.recorder is not None:
+            self.telemetry.arrived(request)
         exchange.on_gone = partial(self._client_gone, request)
         arrived = Arrived(
             request.request_id,
@@ -234,7 +236,7 @@ class Gateway:
             prefix=prompt_blocks(request.body) if self._sees_prefixes else (),
             prefix_block_tokens=BLOCK_TOKENS,
             unfit=unfit,
-            value_of_time_usd_per_s=self.access.value_of_time_usd_per_s(request),
+            value_of_time_usd_per_s=None if plain else self.access.value_of_time_usd_per_s(request),
             held_bytes=request.held_bytes(),
             resizable=self.fittings.resizable(request),
         )
@@ -335,7 +337,8 @@ class Gateway:
         if request.fallbacks and exchange.unanswered and exchange.open and not request.client_gone:
             self._fall_back(request)
             return
-        self.access.settle(request)
+        if request.grant is not None:
+            self.access.settle(request)
         if request.deadline is not None:
             request.deadline.cancel()
         if exchange.open:  # whatever the engine's reason, a client is never left waiting
@@ -439,7 +442,8 @@ class Gateway:
         delivered = attempt.delivered_tokens() if delivered_tokens is None and usage is None else delivered_tokens
         self.telemetry.attempt_ended(attempt, outcome, now_s, usage, delivered or 0)
         attempt.forget()
-        self.access.charge(attempt.request, attempt.link.name, status, usage, delivered or 0)
+        if attempt.request.grant is not None:
+            self.access.charge(attempt.request, attempt.link.name, status, usage, delivered or 0)
         self._books.closed(now_s, attempt.attempt_id, status, usage, delivered or 0)
 
     # time guards and the end

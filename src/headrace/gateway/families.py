@@ -28,9 +28,9 @@ def counter_families(counters: Counters) -> Iterator[Family]:
         ("headrace_refused_total", "reason", counters.refused),
         ("headrace_rejections_total", "reason", counters.rejections),
         ("headrace_rescues_total", "outcome", counters.rescues),
-        ("headrace_input_tokens_total", "backend", counters.input_tokens),
-        ("headrace_cached_input_tokens_total", "backend", counters.cached_input_tokens),
-        ("headrace_output_tokens_total", "backend", counters.output_tokens),
+        ("headrace_input_tokens_total", "backend", _used(counters, "input_tokens")),
+        ("headrace_cached_input_tokens_total", "backend", _used(counters, "cached_input_tokens")),
+        ("headrace_output_tokens_total", "backend", _used(counters, "output_tokens")),
         ("headrace_value_captured_usd_total", "pool", counters.value_captured_usd),
         ("headrace_value_lost_usd_total", "pool", counters.value_lost_usd),
     ):
@@ -110,6 +110,10 @@ def _limits(limits: Iterable[LimitView]) -> Iterator[Family]:
         yield family(name, [(_limit(each), value) for each, value in held if value is not None])
     left = [(_limit(each), max(0.0, each.bound - each.use)) for each in limits if each.name.startswith(AMOUNTS)]
     yield family("headrace_priced_limit_left", left)
+
+
+def _used(counters: Counters, kind: str) -> dict[str, int]:
+    return {backend: getattr(used, kind) for backend, used in counters.used.items()}
 
 
 def _limit(limit: LimitView) -> Labels:

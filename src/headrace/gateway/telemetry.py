@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from headrace.cost import spend_rate
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import Attempt
-from headrace.gateway.counters import Counters
+from headrace.gateway.counters import Counters, Series
 from headrace.gateway.request import GatewayRequest
 from headrace.http import Exchange
 from headrace.metrics import Metric, WorkRate
@@ -22,6 +22,7 @@ from headrace.telemetry import AttemptTrail, GenAiMetrics, Recorder, Sampler, Tr
 from headrace.wire import ApiName, Usage
 
 COMPLETED = "completed"
+FIRST = DispatchReason.FIRST
 
 
 class Telemetry:
@@ -60,14 +61,12 @@ class Telemetry:
 
     def refuse(self, label: str) -> None:
         """Count what was refused before it became a request."""
-        _count(self.counters.refused, label)
+        self.counters.refused[label] += 1
 
     def arrived(self, request: GatewayRequest) -> None:
-        """A request came, or comes again for another model."""
+        """A request came, or comes again for another model, and there is a recorder."""
         trail = request.trail
         if trail is None:
-            if self.recorder is None:
-                return
             trail = request.trail = self._trail(request.exchange, request.api, request.arrived_s)
             if trail is None:
                 return
@@ -115,22 +114,19 @@ class Telemetry:
 
     def dispatched(self, request: GatewayRequest, attempt: Attempt, action: Dispatch) -> None:
         """An attempt is about to be sent."""
-        counters, pool = self.counters, attempt.link.backend.pool
-        key = pool, action.reason.value
-        counters.dispatches[key] = counters.dispatches.get(key, 0) + 1
+        counters, pool, reason = self.counters, attempt.link.backend.pool, action.reason
+        series = attempt.series = counters.of(request.workload_class, pool, request.tenant)
+        counters.dispatches[pool, reason] += 1
         if request.trail is not None:
             self._trace(request.trail, attempt, action)
-        if action.reason is DispatchReason.FIRST:
-            waited_s = attempt.dispatched_s - request.arrived_s
-            counters.of(request.workload_class, pool, request.tenant).queue.observe(waited_s)
+        if reason is FIRST:
+            series.queue.observe(attempt.dispatched_s - request.arrived_s)
             if action.outside_score_usd is not None:
-                self._value(pool, action.outside_score_usd - action.score_usd)
-
-    def _value(self, pool: str, value_usd: float) -> None:
-        if value_usd > 0.0:
-            _count(self.counters.value_captured_usd, pool, value_usd)
-        elif value_usd < 0.0:
-            _count(self.counters.value_lost_usd, pool, -value_usd)
+                value_usd = action.outside_score_usd - action.score_usd
+                if value_usd > 0.0:
+                    counters.value_captured_usd[pool] += value_usd
+                elif value_usd < 0.0:
+                    counters.value_lost_usd[pool] -= value_usd
 
     def first_token(self, request: GatewayRequest, attempt: Attempt, now_s: float) -> None:
         """The client has its first token."""
@@ -139,8 +135,8 @@ class Telemetry:
             request.trail.first_token_s = now_s
             if attempt.trail is not None:
                 attempt.trail.first_token_s = now_s
-        pool, ttft_s = attempt.link.backend.pool, now_s - request.arrived_s
-        self.counters.of(request.workload_class, pool, request.tenant).ttft.observe(ttft_s)
+        ttft_s = now_s - request.arrived_s
+        attempt.series.ttft.observe(ttft_s)
         if self.gen_ai is not None:
             self.gen_ai.first_token(request.api, request.model, ttft_s)
 
@@ -150,43 +146,45 @@ class Telemetry:
         Args:
             usage: as the backend counted it; None: it did not say, and what the client got is what is known.
         """
-        request, backend = attempt.request, attempt.link.backend
-        counters, key = self.counters, (backend.name, outcome)
-        counters.attempts[key] = counters.attempts.get(key, 0) + 1
-        if outcome == COMPLETED:
-            self._answered(request, backend.pool, now_s, delivered if usage is None else usage.output_tokens)
+        request, series, backend, counters = attempt.request, attempt.series, attempt.link.backend, self.counters
+        counters.attempts[backend.name, outcome] += 1
         spent_usd = 0.0
         if usage is not None:
-            counters.used(backend.name, usage[0], usage[1], usage[2])
-            spent_usd = self._rates[backend.pool].work(usage[0], usage[1], usage[2])
+            input_tokens, delivered, cached_input_tokens = usage[:3]
+            used = counters.used[backend.name]
+            used.input_tokens += input_tokens
+            used.cached_input_tokens += cached_input_tokens
+            used.output_tokens += delivered
+            spent_usd = self._rates[backend.pool].work(input_tokens, delivered, cached_input_tokens)
         elif delivered:
             spent_usd = self._rates[backend.pool].work(request.input_tokens, delivered)
-        counters.of(request.workload_class, backend.pool, request.tenant).spent_usd += spent_usd
+        series.spent_usd += spent_usd
+        if outcome == COMPLETED:
+            series.duration.observe(now_s - request.arrived_s)
+            if request.first_token_s is not None:
+                self._streamed(request, series, now_s - request.first_token_s, delivered)
         if self.gen_ai is not None:
             _tell(self.gen_ai, attempt, outcome, now_s, usage)
         if attempt.trail is not None:
             _end(attempt.trail, attempt, outcome, now_s, usage, spent_usd)
 
-    def _answered(self, request: GatewayRequest, pool: str, now_s: float, output_tokens: int) -> None:
-        """A request's answer is complete."""
-        series, first_s = self.counters.of(request.workload_class, pool, request.tenant), request.first_token_s
-        series.duration.observe(now_s - request.arrived_s)
-        if first_s is not None and output_tokens > 1 and request.head.stream and request.rescue is None:
-            tpot_s = (now_s - first_s) / (output_tokens - 1)
+    def _streamed(self, request: GatewayRequest, series: Series, since_first_s: float, output_tokens: int) -> None:
+        """An answer that came in pieces is complete."""
+        if output_tokens > 1 and request.head.stream and request.rescue is None:
+            tpot_s = since_first_s / (output_tokens - 1)
             series.tpot.observe(tpot_s)
             if self.gen_ai is not None:
                 self.gen_ai.time_per_token(request.api, request.model, tpot_s)
 
     def rejected(self, request: GatewayRequest, reason: RejectReason) -> None:
         """A request was turned away."""
-        _count(self.counters.rejections, reason.value)
+        self.counters.rejections[reason.value] += 1
         if request.trail is not None:
             request.trail.rejected = reason.value
 
     def request_ended(self, request: GatewayRequest, outcome: Outcome, now_s: float) -> None:
         """A request has ended."""
-        counters, key = self.counters, (request.workload_class, outcome.value)
-        counters.requests[key] = counters.requests.get(key, 0) + 1
+        self.counters.requests[request.workload_class, outcome] += 1
         if self.gen_ai is not None:
             error = outcome.value if outcome in (Outcome.FAILED, Outcome.REJECTED) else ""
             self.gen_ai.request(request.api, request.model, error, now_s - request.arrived_s)
@@ -198,7 +196,7 @@ class Telemetry:
             outcome: `completed` by another backend; `ended`: nothing but its last words was missing; `broken`: no
                 backend went on to its end; `impossible`: none could.
         """
-        _count(self.counters.rescues, outcome)
+        self.counters.rescues[outcome] += 1
 
 
 def _tell(gen_ai: GenAiMetrics, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None) -> None:
@@ -218,7 +216,3 @@ def _end(
         trail.tokens = usage[:3]
     if trail.span_id and attempt.answer is not None and outcome == COMPLETED:
         trail.ending = attempt.answer.ending()
-
-
-def _count(counts: dict[str, float], label: str, amount: float = 1) -> None:
-    counts[label] = counts.get(label, 0) + amount
