@@ -120,7 +120,7 @@ class JsonAnswer:
         else:
             head, body = attempt.answer_head(), attempt.named(body)
             if attempt.request.remember is not None:
-                attempt.remember(lambda: body)
+                attempt.remember(partial(bytes, body))
             attempt.finished(usage, None, partial(exchange.respond, 200, head, body))
 
     def on_failed(self, kind: FailedKind, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -335,7 +336,7 @@ class Attempt:
         if content_type not in (JSON, SSE):
             content_type = content_type.partition(b";")[0].strip().lower()
         if status >= 400:
-            return ErrorAnswer(self, lambda body: read_error(status, headers, body, time.time()))
+            return ErrorAnswer(self, partial(_read_error, status, headers))
         if status != 200:
             return None
         if self.rescue is not None:
@@ -353,6 +354,10 @@ class Attempt:
         if content_type == SSE and self.request.head.stream:
             return translated_stream(self, prepared)
         return TranslatedWhole(self, prepared) if content_type == JSON else None
+
+
+def _read_error(status: int, headers: dict[bytes, bytes], body: bytes) -> BackendFault:
+    return read_error(status, headers, body, time.time())
 
 
 def _is_wrapped(body: bytes) -> bool:

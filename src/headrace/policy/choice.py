@@ -105,10 +105,12 @@ class Chooser:
         _, _, score, chosen, _ = min(bests)  # equal totals go by the order of the fleet file
         steered = self._steered_index
         if steered is not None:
-            outsiders = [best for best in bests if not best[4][steered]]
-            if outsiders:
-                _, _, outside_score, outside, _ = outsiders[0] if len(outsiders) == 1 else min(outsiders)
-                return chosen, score, outside, outside_score
+            outsider: Best | None = None
+            for best in bests:
+                if not best[4][steered] and (outsider is None or best < outsider):
+                    outsider = best
+            if outsider is not None:
+                return chosen, score, outsider[3], outsider[2]
         return chosen, score, None, None
 
     def closed(self, now_s: float, request: RequestState) -> int:
@@ -180,7 +182,10 @@ class Chooser:
 
     def work(self, input_tokens: float, output_tokens: float) -> tuple[float, ...]:
         """Work of a request of this size, for each share by index."""
-        return tuple([a + b * input_tokens + c * output_tokens for a, b, c in self._rates])
+        work: tuple[float, ...] = ()
+        for per_request, per_input_token, per_output_token in self._rates:  # mostly one
+            work += (per_request + per_input_token * input_tokens + per_output_token * output_tokens,)
+        return work
 
     def book(self, now_s: float, request: RequestState, attempt: AttemptState) -> None:
         """Book a dispatch in every share, at its predicted size."""
