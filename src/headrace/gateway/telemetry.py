@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterable
 from headrace.cost import spend_rate
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import Attempt
-from headrace.gateway.counters import Counters, Series
+from headrace.gateway.counters import FIRST, Counters, Series
 from headrace.gateway.request import GatewayRequest
 from headrace.http import Exchange
 from headrace.metrics import Metric, WorkRate
-from headrace.policy import Dispatch, DispatchReason, Outcome, RejectReason
+from headrace.policy import Dispatch, Outcome, RejectReason
 from headrace.telemetry import AttemptTrail, GenAiMetrics, Recorder, Sampler, Trail, error_of
 from headrace.wire import ApiName, Usage
 
 COMPLETED = "completed"
-FIRST = DispatchReason.FIRST
 
 
 class Telemetry:
@@ -115,8 +114,8 @@ class Telemetry:
     def dispatched(self, request: GatewayRequest, attempt: Attempt, action: Dispatch) -> None:
         """An attempt is about to be sent."""
         counters, pool, reason = self.counters, attempt.link.backend.pool, action.reason
-        series = attempt.series = counters.of(request.workload_class, pool, request.tenant)
-        counters.dispatches[pool, reason] += 1
+        key = request.workload_class, pool, request.tenant
+        series = attempt.series = counters.series.get(key) or counters.of(*key)
         if request.trail is not None:
             self._trace(request.trail, attempt, action)
         if reason is FIRST:
@@ -127,6 +126,8 @@ class Telemetry:
                     counters.value_captured_usd[pool] += value_usd
                 elif value_usd < 0.0:
                     counters.value_lost_usd[pool] -= value_usd
+        else:
+            counters.later_dispatches[pool, reason] += 1
 
     def first_token(self, request: GatewayRequest, attempt: Attempt, now_s: float) -> None:
         """The client has its first token."""
@@ -146,12 +147,12 @@ class Telemetry:
         Args:
             usage: as the backend counted it; None: it did not say, and what the client got is what is known.
         """
-        request, series, backend, counters = attempt.request, attempt.series, attempt.link.backend, self.counters
-        counters.attempts[backend.name, outcome] += 1
+        request, series, backend = attempt.request, attempt.series, attempt.link.backend
+        used = self.counters.used[backend.name]
+        used.attempts[outcome] += 1
         spent_usd = 0.0
         if usage is not None:
             input_tokens, delivered, cached_input_tokens = usage[:3]
-            used = counters.used[backend.name]
             used.input_tokens += input_tokens
             used.cached_input_tokens += cached_input_tokens
             used.output_tokens += delivered
