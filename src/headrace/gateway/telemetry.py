@@ -18,7 +18,7 @@ from headrace.gateway.request import GatewayRequest
 from headrace.http import Exchange
 from headrace.metrics import Metric, WorkRate
 from headrace.policy import Dispatch, Outcome, RejectReason
-from headrace.telemetry import AttemptTrail, GenAiMetrics, Recorder, Sampler, Trail, error_of
+from headrace.telemetry import NONE, AttemptTrail, GenAiMetrics, Recorder, Sampler, Tokens, Trail, error_of
 from headrace.wire import ApiName, Usage
 
 COMPLETED = "completed"
@@ -64,26 +64,30 @@ class Telemetry:
 
     def arrived(self, request: GatewayRequest) -> None:
         """A request came, or comes again for another model, and there is a recorder."""
-        trail = request.trail
-        if trail is None:
-            trail = request.trail = self._trail(request.exchange, request.api, request.arrived_s)
-            if trail is None:
-                return
-        trail.request_id = f"{self._run_id}-{request.request_id}"
-        trail.tenant, trail.workload_class, trail.model = request.tenant, request.workload_class, request.model
-        trail.streamed, trail.max_output_tokens = bool(request.head.stream), request.max_output_tokens
-
-    def _trail(self, exchange: Exchange, api: ApiName, arrived_s: float) -> Trail | None:
+        request_id = f"{self._run_id}-{request.request_id}"
+        if request.trail is not None:
+            request.trail.request_id, request.trail.model = request_id, request.model
+            return
+        exchange = request.exchange
         context = None if self.sampler is None else self.sampler.context(exchange.headers)
-        if context is None and not self.logs_all:
-            return None
-        return Trail("", api, exchange.path.decode("latin-1"), arrived_s, context=context)
+        if self.logs_all or context is not None:
+            request.trail = Trail(
+                request_id,
+                request.api,
+                exchange.path,
+                request.arrived_s,
+                request.tenant,
+                request.workload_class,
+                request.model,
+                request.max_output_tokens,
+                context,
+            )
 
     def never_arrived(self, exchange: Exchange, api: ApiName, now_s: float) -> None:
         """What came was no request, or none that can be taken on."""
-        trail = None if self.recorder is None else self._trail(exchange, api, now_s)
-        if trail is not None:
-            self.record(trail, exchange, "refused", now_s)
+        context = None if self.sampler is None else self.sampler.context(exchange.headers)
+        if self.logs_all or context is not None:
+            self.record(Trail("", api, exchange.path, now_s, context=context), exchange, "refused", now_s)
 
     def record(self, trail: Trail, exchange: Exchange, outcome: str, now_s: float) -> None:
         """A request has ended, and its client has been told."""
@@ -92,9 +96,8 @@ class Telemetry:
         if self.recorder is not None:
             self.recorder.add(trail)
 
-    def _trace(self, trail: Trail, attempt: Attempt, action: Dispatch) -> None:
+    def _trace(self, trail: Trail, attempt: Attempt, action: Dispatch, sampler: Sampler) -> None:
         link = attempt.link
-        span_id = 0 if trail.context is None or self.sampler is None else self.sampler.span_id()
         attempt.trail = AttemptTrail(
             link.name,
             link.backend.pool,
@@ -107,17 +110,21 @@ class Telemetry:
             action.cost_usd,
             action.expected_output_tokens,
             action.outside_score_usd,
-            span_id,
+            sampler.span_id(),
         )
-        trail.attempts.append(attempt.trail)
+        trail.attempts += (attempt.trail,)
 
     def dispatched(self, request: GatewayRequest, attempt: Attempt, action: Dispatch) -> None:
         """An attempt is about to be sent."""
         counters, pool, reason = self.counters, attempt.link.backend.pool, action.reason
         key = request.workload_class, pool, request.tenant
         series = attempt.series = counters.series.get(key) or counters.of(*key)
-        if request.trail is not None:
-            self._trace(request.trail, attempt, action)
+        trail = request.trail
+        if trail is not None:
+            trail.backend = action.backend
+            trail.dispatched += 1
+            if trail.context is not None and self.sampler is not None:
+                self._trace(trail, attempt, action, self.sampler)
         if reason is FIRST:
             series.queue.observe(attempt.dispatched_s - request.arrived_s)
             if action.outside_score_usd is not None:
@@ -152,7 +159,7 @@ class Telemetry:
         used.attempts[outcome] += 1
         spent_usd = 0.0
         if usage is not None:
-            input_tokens, delivered, cached_input_tokens = usage[:3]
+            input_tokens, delivered, cached_input_tokens = tokens = usage[:3]
             used.input_tokens += input_tokens
             used.cached_input_tokens += cached_input_tokens
             used.output_tokens += delivered
@@ -166,8 +173,13 @@ class Telemetry:
                 self._streamed(request, series, now_s - request.first_token_s, delivered)
         if self.gen_ai is not None:
             _tell(self.gen_ai, attempt, outcome, now_s, usage)
-        if attempt.trail is not None:
-            _end(attempt.trail, attempt, outcome, now_s, usage, spent_usd)
+        trail = request.trail
+        if trail is not None:
+            trail.spent_usd += spent_usd
+            if usage is not None:
+                trail.tokens = tokens if trail.tokens is NONE else _sum(trail.tokens, tokens)
+            if attempt.trail is not None:
+                _end(attempt.trail, attempt, outcome, now_s, usage, spent_usd)
 
     def _streamed(self, request: GatewayRequest, series: Series, since_first_s: float, output_tokens: int) -> None:
         """An answer that came in pieces is complete."""
@@ -209,11 +221,15 @@ def _tell(gen_ai: GenAiMetrics, attempt: Attempt, outcome: str, now_s: float, us
         gen_ai.tokens(*where, "output", usage.output_tokens)
 
 
+def _sum(some: Tokens, more: Tokens) -> Tokens:
+    return some[0] + more[0], some[1] + more[1], some[2] + more[2]
+
+
 def _end(
     trail: AttemptTrail, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None, spent_usd: float
 ) -> None:
     trail.outcome, trail.ended_s, trail.spent_usd = outcome, now_s, spent_usd
     if usage is not None:
         trail.tokens = usage[:3]
-    if trail.span_id and attempt.answer is not None and outcome == COMPLETED:
+    if attempt.answer is not None and outcome == COMPLETED:
         trail.ending = attempt.answer.ending()
