@@ -235,10 +235,8 @@ class Access:
         self, request: GatewayRequest, backend: str, status: str, usage: Usage | None, delivered_tokens: int
     ) -> None:
         """An attempt has ended: what it used is the request's, or its caller's where that has no limit."""
-        grant, prices = request.grant, self._prices.get(backend)
-        usd = 0.0
-        if prices is not None:
-            usd = charged_usd(prices, status, usage, request.input_tokens, delivered_tokens)
+        grant, prices = request.grant, self._prices.get(backend, FREE)
+        usd = charged_usd(prices, status, usage, request.input_tokens, delivered_tokens)
         if grant is None:
             if usd and request.caller is not None:
                 self._owed[request.caller] += usd

@@ -22,6 +22,7 @@ from headrace.telemetry import NONE, AttemptTrail, GenAiMetrics, Recorder, Sampl
 from headrace.wire import ApiName, Usage
 
 COMPLETED = "completed"
+ERRORS = (Outcome.FAILED, Outcome.REJECTED)
 
 
 class Telemetry:
@@ -157,7 +158,7 @@ class Telemetry:
         request, series, backend = attempt.request, attempt.series, attempt.link.backend
         used = self.counters.used[backend.name]
         used.attempts[outcome] += 1
-        spent_usd = 0.0
+        tokens, spent_usd = None, 0.0
         if usage is not None:
             input_tokens, delivered, cached_input_tokens = tokens = usage[:3]
             used.input_tokens += input_tokens
@@ -172,14 +173,17 @@ class Telemetry:
             if request.first_token_s is not None:
                 self._streamed(request, series, now_s - request.first_token_s, delivered)
         if self.gen_ai is not None:
-            _tell(self.gen_ai, attempt, outcome, now_s, usage)
+            link = attempt.link
+            where = request.api, request.model, link.dialect.name, link.address, link.port
+            error = "" if outcome == COMPLETED else error_of(outcome)
+            self.gen_ai.attempt(where, error, now_s - attempt.dispatched_s, tokens)
         trail = request.trail
         if trail is not None:
             trail.spent_usd += spent_usd
-            if usage is not None:
+            if tokens is not None:
                 trail.tokens = tokens if trail.tokens is NONE else _sum(trail.tokens, tokens)
             if attempt.trail is not None:
-                _end(attempt.trail, attempt, outcome, now_s, usage, spent_usd)
+                _end(attempt.trail, attempt, outcome, now_s, tokens, spent_usd)
 
     def _streamed(self, request: GatewayRequest, series: Series, since_first_s: float, output_tokens: int) -> None:
         """An answer that came in pieces is complete."""
@@ -199,7 +203,7 @@ class Telemetry:
         """A request has ended."""
         self.counters.requests[request.workload_class, outcome] += 1
         if self.gen_ai is not None:
-            error = outcome.value if outcome in (Outcome.FAILED, Outcome.REJECTED) else ""
+            error = outcome.value if outcome in ERRORS else ""
             self.gen_ai.request(request.api, request.model, error, now_s - request.arrived_s)
 
     def rescued(self, outcome: str) -> None:
@@ -212,24 +216,13 @@ class Telemetry:
         self.counters.rescues[outcome] += 1
 
 
-def _tell(gen_ai: GenAiMetrics, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None) -> None:
-    request, link = attempt.request, attempt.link
-    where = request.api, request.model, link.dialect.name, link.address, link.port
-    gen_ai.attempt(*where, error_of(outcome), now_s - attempt.dispatched_s)
-    if usage is not None:
-        gen_ai.tokens(*where, "input", usage.input_tokens)
-        gen_ai.tokens(*where, "output", usage.output_tokens)
-
-
 def _sum(some: Tokens, more: Tokens) -> Tokens:
     return some[0] + more[0], some[1] + more[1], some[2] + more[2]
 
 
 def _end(
-    trail: AttemptTrail, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None, spent_usd: float
+    trail: AttemptTrail, attempt: Attempt, outcome: str, now_s: float, tokens: Tokens | None, spent_usd: float
 ) -> None:
-    trail.outcome, trail.ended_s, trail.spent_usd = outcome, now_s, spent_usd
-    if usage is not None:
-        trail.tokens = usage[:3]
+    trail.outcome, trail.ended_s, trail.tokens, trail.spent_usd = outcome, now_s, tokens, spent_usd
     if attempt.answer is not None and outcome == COMPLETED:
         trail.ending = attempt.answer.ending()
