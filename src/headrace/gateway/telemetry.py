@@ -93,7 +93,7 @@ class Telemetry:
     def record(self, trail: Trail, exchange: Exchange, outcome: str, now_s: float) -> None:
         """A request has ended, and its client has been told."""
         trail.ended_s, trail.ended_unix_s = now_s, time.time()
-        trail.status, trail.outcome = exchange.status, outcome
+        trail.status, trail.outcome = exchange.status, str(outcome)  # a plain one, if it is a member of an enumeration
         if self.recorder is not None:
             self.recorder.add(trail)
 

@@ -71,7 +71,7 @@ def request_attributes(trail: Trail) -> dict[str, Attribute]:
         "headrace.request.id": trail.request_id,
         "headrace.tenant": trail.tenant,
         "headrace.class": trail.workload_class,
-        "headrace.outcome": str(trail.outcome),  # it may be a member of an enumeration
+        "headrace.outcome": trail.outcome,
         "headrace.rejected": trail.rejected or None,
         "headrace.attempts": trail.dispatched,
         "headrace.spent_usd": trail.spent_usd,
