@@ -21,8 +21,8 @@ def shown(**completed: int) -> Shown:
     counters = Counters(1000)
     for name, count in completed.items():
         backend = name.replace("_", "-")
-        counters.attempts[backend, "completed"] = count
         counters.know_backends((backend,))
+        counters.used[backend].attempts["completed"] = count
         counters.used[backend].input_tokens, counters.used[backend].output_tokens = 100 * count, 10 * count
     view = EngineView(0.0, "prices", 0, 0, 0.0, [], [])
     return Shown(Crew(), Page(1, counters.snapshot(), view, 0, 0, 0))

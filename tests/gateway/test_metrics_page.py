@@ -17,7 +17,7 @@ from headrace.fleet import Fleet
 from headrace.fleet.tenants import OTHER_TENANTS
 from headrace.gateway.counters import HISTOGRAMS, Counters
 from headrace.gateway.metric_table import METRICS
-from headrace.policy import PolicyEngine
+from headrace.policy import DispatchReason, PolicyEngine
 
 ROOT = Path(__file__).resolve().parents[2]
 SERIES = ("class", "pool", "tenant")
@@ -130,11 +130,13 @@ def test_counters_of_several_workers_add_up() -> None:
     one, other, both = Counters(9), Counters(9), Counters(9)
     for counters, latency_s in ((one, 0.1), (other, 7.0)):
         counters.know_backends(("b",))
+        counters.used["b"].attempts["completed"] += 1
         counters.used["b"].input_tokens += 10
         counters.used["b"].cached_input_tokens += 2
         counters.used["b"].output_tokens += 5
         counters.requests["chat", "completed"] = 3
         counters.rescues["ended"] = 1
+        counters.later_dispatches["p", DispatchReason.RETRY] = 1
         series = counters.of("chat", "p", "t")
         series.spent_usd += 0.5
         for name in HISTOGRAMS:
@@ -144,6 +146,8 @@ def test_counters_of_several_workers_add_up() -> None:
     assert both.requests == {("chat", "completed"): 6}
     used = both.used["b"]
     assert (used.input_tokens, used.cached_input_tokens, used.output_tokens) == (20, 4, 10)
+    assert both.attempts == {("b", "completed"): 2}
+    assert both.dispatches == {("p", "first"): 2, ("p", "retry"): 2}
     assert both.rescues == {"ended": 2}
     series = both.of("chat", "p", "t")
     assert series.spent_usd == 1.0

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.fleet import LogFormat
-from headrace.telemetry import AccessLog, AttemptTrail, Family, Histogram, Recorder, Trail, render, set_up_logs, tell
+from headrace.telemetry import AccessLog, Family, Histogram, Recorder, Trail, render, set_up_logs, tell
 from headrace.telemetry.recorder import MOST_WAITING
 
 
@@ -26,17 +26,18 @@ def logging_as_before() -> Iterator[None]:
 
 
 def trail(tenant: str = "t", status: int = 200) -> Trail:
-    attempt = AttemptTrail("b", "p", "openai", "h", 80, "first", 1.0, 0.1, 0.2, 9.0)
-    attempt.tokens, attempt.spent_usd = (12, 5, 3), 0.25
     return Trail(
         request_id="a-1",
         api="chat",
-        path="/v1/chat/completions",
+        path=b"/v1/chat/completions",
         arrived_s=1.0,
         tenant=tenant,
         workload_class="chat",
         model="m",
-        attempts=[attempt],
+        backend="b",
+        dispatched=1,
+        tokens=(12, 5, 3),
+        spent_usd=0.25,
         first_token_s=1.5,
         ended_s=3.0,
         ended_unix_s=1_800_000_000.0,

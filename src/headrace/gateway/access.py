@@ -5,14 +5,15 @@
     admit    requests and tokens per minute and budgets of both, taken before anything is dispatched
     charge   what every attempt cost; at the request's end the estimate is trued up
 
-Where nobody is told apart all who ask are one caller, who is looked up once; and what is not counted has no `Grant`, so
-that the driver has nothing to charge or settle. What has no limit is charged all the same, once
-per sweep, so that a budget that is added tomorrow knows what was spent today.
+Where nobody is told apart all who ask are one caller, who is looked up once. Only who has a limit gets a `Grant`, which
+has to be settled. What has no limit is owed by the caller from the end of each attempt and charged once per sweep, so
+that a budget that is added tomorrow knows what was spent today.
 """
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING
@@ -137,7 +138,7 @@ class Access:
         self._book = TenantBook(fleet.tenants)
         self._clock = clock
         self._wall = wall
-        self._owed: dict[Caller, float] = {}  # USD of what has no limit, since the last sweep
+        self._owed: dict[Caller, float] = defaultdict(float)  # USD of what has no limit, since the last sweep
         self._overruns = 0
         self._callers: dict[str, Caller] = {}
         self.use(fleet)
@@ -193,23 +194,20 @@ class Access:
             there = ", ".join(sorted(caller.classes)) or "none"
             raise Forbidden(f"this key or tenant may not ask in class {workload_class!r}; it may in: {there}")
 
-    def admit(self, request: GatewayRequest) -> tuple[tuple[str, str], ...]:
-        """Take what a request is estimated to use; the headers that say how its limits stand then.
+    def admit(self, request: GatewayRequest) -> bytes:
+        """Take what a request is estimated to use; the header lines that say how its limits stand then.
 
         Raises:
             QuotaExceeded: a limit leaves no room, or a budget nothing.
         """
         limiter, caller = self._limiter, request.caller
-        if limiter is None or caller is None:
-            return ()
-        if caller.unlimited:
-            request.grant = Grant(caller, NOTHING)
-            return ()
+        if limiter is None or caller is None or caller.unlimited:
+            return b""
         estimate = self._estimate(request)
         standing = limiter.admit(caller.parties, estimate, self._clock(), self._wall())
         request.grant = Grant(caller, estimate)
         self._overruns += standing.usd_left is not None and standing.usd_left <= 0.0
-        return standing.headers()
+        return stated_lines(standing.headers())
 
     def value_of_time_usd_per_s(self, request: GatewayRequest) -> float | None:
         """What a second of its waiting is worth; None: as its class says."""
@@ -236,12 +234,14 @@ class Access:
     def charge(
         self, request: GatewayRequest, backend: str, status: str, usage: Usage | None, delivered_tokens: int
     ) -> None:
-        """An attempt has ended: what it used is the request's."""
-        grant, prices = request.grant, self._prices.get(backend)
+        """An attempt has ended: what it used is the request's, or its caller's where that has no limit."""
+        grant, prices = request.grant, self._prices.get(backend, FREE)
+        usd = charged_usd(prices, status, usage, request.input_tokens, delivered_tokens)
         if grant is None:
+            if usd and request.caller is not None:
+                self._owed[request.caller] += usd
             return
-        if prices is not None:
-            grant.usd += charged_usd(prices, status, usage, request.input_tokens, delivered_tokens)
+        grant.usd += usd
         if usage is not None:
             grant.tokens += usage.input_tokens + usage.output_tokens
         elif delivered_tokens:
@@ -253,17 +253,15 @@ class Access:
         if grant is None or limiter is None:
             return
         request.grant = None
-        caller = grant.caller
-        if not caller.unlimited:
-            used = Amount(grant.tokens, grant.usd)
-            limiter.settle(caller.parties, grant.estimate, used, self._clock(), self._wall())
-        if grant.usd and caller.others:
-            self._owed[caller] = self._owed.get(caller, 0.0) + grant.usd
+        used = Amount(grant.tokens, grant.usd)
+        limiter.settle(grant.caller.parties, grant.estimate, used, self._clock(), self._wall())
+        if grant.usd and grant.caller.others:
+            self._owed[grant.caller] += grant.usd
 
     def sweep(self) -> None:
         """About once a second: charge what has no limit."""
         if self._owed and self._limiter is not None:
-            owed, self._owed = self._owed, {}
+            owed, self._owed = self._owed, defaultdict(float)
             try:
                 for caller, usd in owed.items():
                     self._limiter.settle(caller.others, NOTHING, Amount(0.0, usd), self._clock(), self._wall())

@@ -3,7 +3,8 @@
 Latencies and money are kept by class, pool and tenant, each a `Series`. The first two are few; tenants come from
 outside, so beyond `most` series those of new tenants are kept together, under the name that the tenants' own cap uses.
 
-What counts most often is found once: an attempt keeps its `Series` from its dispatch to its end.
+What is counted for every request is found with few look-ups: an attempt keeps its `Series` from its dispatch to its
+end, and what its backend did is in one `Used`. First dispatches are those whose wait a series has observed.
 
 Counters only grow, in the sum over all workers too: `snapshot` hands them to other processes, and `add` takes theirs.
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from headrace.fleet.tenants import OTHER_TENANTS
+from headrace.policy import DispatchReason
 from headrace.telemetry import Histogram, Labels
 
 TTFT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -23,9 +25,10 @@ TPOT_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.
 DURATION_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 QUEUE_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 HISTOGRAMS = ("ttft", "tpot", "duration", "queue")
-COUNTED = ("requests", "attempts", "dispatches")
+COUNTED = ("requests", "later_dispatches")
 LABELLED = ("refused", "rejections", "rescues", "value_captured_usd", "value_lost_usd")
 
+FIRST = DispatchReason.FIRST
 Key = tuple[str, str, str]  # class, pool, tenant
 
 
@@ -42,13 +45,13 @@ class Series:
         self.spent_usd = 0.0
 
 
-class Used:
-    """Tokens of one backend, as it counted them; the cached ones are a part of the input."""
+class Used(msgspec.Struct, array_like=True):
+    """One backend: its attempts that ended, by outcome, and tokens as it counted them (cached ones are input too)."""
 
-    __slots__ = ("cached_input_tokens", "input_tokens", "output_tokens")
-
-    def __init__(self) -> None:
-        self.input_tokens = self.cached_input_tokens = self.output_tokens = 0
+    attempts: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class SeriesCounts(msgspec.Struct, frozen=True, array_like=True):
@@ -65,7 +68,7 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
     counted: tuple[dict[str, dict[str, int]], ...]
     labelled: tuple[dict[str, float], ...]
     ledger_faults: int
-    tokens: dict[str, tuple[int, int, int]]
+    used: dict[str, Used]
     series: list[SeriesCounts]
 
 
@@ -73,7 +76,7 @@ class Counters:
     """Everything that only grows.
 
     Attributes:
-        requests: by class and outcome; attempts: by backend and outcome; dispatches: by pool and reason.
+        requests: by class and outcome; later_dispatches: by pool and reason, without the first ones.
         used: by backend.
         refused, rejections, rescues: by reason or outcome.
         value_captured_usd, value_lost_usd: by pool.
@@ -95,8 +98,7 @@ class Counters:
         """
         self._most = most
         self.requests: dict[tuple[str, str], int] = defaultdict(int)
-        self.attempts: dict[tuple[str, str], int] = defaultdict(int)
-        self.dispatches: dict[tuple[str, str], int] = defaultdict(int)
+        self.later_dispatches: dict[tuple[str, str], int] = defaultdict(int)
         self.refused: dict[str, float] = defaultdict(int)
         self.rejections: dict[str, float] = defaultdict(int)
         self.rescues: dict[str, float] = defaultdict(int)
@@ -121,16 +123,28 @@ class Counters:
         for name in names:
             self.used.setdefault(name, Used())
 
+    @property
+    def attempts(self) -> dict[tuple[str, str], int]:
+        """Attempts ended, by backend and outcome."""
+        return {(name, outcome): n for name, used in self.used.items() for outcome, n in used.attempts.items()}
+
+    @property
+    def dispatches(self) -> dict[tuple[str, str], int]:
+        """Attempts dispatched, by pool and reason."""
+        found = defaultdict(int, self.later_dispatches)
+        for (_, pool, _), series in self.series.items():
+            first = sum(series.queue.counts)
+            if first:
+                found[pool, FIRST] += first
+        return found
+
     def snapshot(self) -> Counts:
         """All of it as plain values."""
-        tokens = {
-            name: (used.input_tokens, used.cached_input_tokens, used.output_tokens) for name, used in self.used.items()
-        }
         return Counts(
             tuple(_nested(getattr(self, name)) for name in COUNTED),
             tuple(dict(getattr(self, name)) for name in LABELLED),
             self.ledger_faults,
-            tokens,
+            {name: msgspec.structs.replace(used, attempts=dict(used.attempts)) for name, used in self.used.items()},
             [_counts(key, series) for key, series in self.series.items()],
         )
 
@@ -146,12 +160,14 @@ class Counters:
             for label, amount in given.items():
                 by_label[label] += amount
         self.ledger_faults += counts.ledger_faults
-        self.know_backends(counts.tokens)
-        for backend, (input_tokens, cached_input_tokens, output_tokens) in counts.tokens.items():
-            used = self.used[backend]
-            used.input_tokens += input_tokens
-            used.cached_input_tokens += cached_input_tokens
-            used.output_tokens += output_tokens
+        self.know_backends(counts.used)
+        for backend, theirs in counts.used.items():
+            ours = self.used[backend]
+            for outcome, count in theirs.attempts.items():
+                ours.attempts[outcome] += count
+            ours.input_tokens += theirs.input_tokens
+            ours.cached_input_tokens += theirs.cached_input_tokens
+            ours.output_tokens += theirs.output_tokens
         for each in counts.series:
             series = self.of(*each.key)
             series.spent_usd += each.spent_usd

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from headrace.errors import DeadlinePassed, HeadraceError, InvariantError
 from headrace.fleet import Fleet
-from headrace.gateway.access import Access, stated_lines
+from headrace.gateway.access import Access
 from headrace.gateway.attempt import Attempt
 from headrace.gateway.backends import BackendLink, link_backends
 from headrace.gateway.books import Books, Journal, Ledger
@@ -211,7 +211,7 @@ class Gateway:
             request = self.intake.read(api, exchange, self.now_s())
             unfit = self.fittings.fit(request)
             if self.access.counts:
-                request.explained = stated_lines(self.access.admit(request))
+                request.explained = self.access.admit(request)
         except HeadraceError as error:
             self.refuse(exchange, error, api)
             self.telemetry.never_arrived(exchange, api, self.now_s())
@@ -344,7 +344,7 @@ class Gateway:
         if exchange.open:  # whatever the engine's reason, a client is never left waiting
             self._rescuer.break_off(request)
         if request.trail is not None:
-            self.telemetry.record(request.trail, exchange, action.outcome.value, now_s)
+            self.telemetry.record(request.trail, exchange, action.outcome, now_s)
 
     def _fall_back(self, request: GatewayRequest) -> None:
         """No backend of its model could answer: ask the next model."""
@@ -442,7 +442,7 @@ class Gateway:
         delivered = attempt.delivered_tokens() if delivered_tokens is None and usage is None else delivered_tokens
         self.telemetry.attempt_ended(attempt, outcome, now_s, usage, delivered or 0)
         attempt.forget()
-        if attempt.request.grant is not None:
+        if self.access.counts or attempt.request.grant is not None:
             self.access.charge(attempt.request, attempt.link.name, status, usage, delivered or 0)
         self._books.closed(now_s, attempt.attempt_id, status, usage, delivered or 0)
 

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable
 from headrace.cost import spend_rate
 from headrace.fleet import Fleet
 from headrace.gateway.attempt import Attempt
-from headrace.gateway.counters import Counters, Series
+from headrace.gateway.counters import FIRST, Counters, Series
 from headrace.gateway.request import GatewayRequest
 from headrace.http import Exchange
 from headrace.metrics import Metric, WorkRate
-from headrace.policy import Dispatch, DispatchReason, Outcome, RejectReason
-from headrace.telemetry import AttemptTrail, GenAiMetrics, Recorder, Sampler, Trail, error_of
+from headrace.policy import Dispatch, Outcome, RejectReason
+from headrace.telemetry import NONE, AttemptTrail, GenAiMetrics, Recorder, Sampler, Tokens, Trail, error_of
 from headrace.wire import ApiName, Usage
 
 COMPLETED = "completed"
-FIRST = DispatchReason.FIRST
+ERRORS = (Outcome.FAILED, Outcome.REJECTED)
 
 
 class Telemetry:
@@ -65,37 +65,40 @@ class Telemetry:
 
     def arrived(self, request: GatewayRequest) -> None:
         """A request came, or comes again for another model, and there is a recorder."""
-        trail = request.trail
-        if trail is None:
-            trail = request.trail = self._trail(request.exchange, request.api, request.arrived_s)
-            if trail is None:
-                return
-        trail.request_id = f"{self._run_id}-{request.request_id}"
-        trail.tenant, trail.workload_class, trail.model = request.tenant, request.workload_class, request.model
-        trail.streamed, trail.max_output_tokens = bool(request.head.stream), request.max_output_tokens
-
-    def _trail(self, exchange: Exchange, api: ApiName, arrived_s: float) -> Trail | None:
+        request_id = f"{self._run_id}-{request.request_id}"
+        if request.trail is not None:
+            request.trail.request_id, request.trail.model = request_id, request.model
+            return
+        exchange = request.exchange
         context = None if self.sampler is None else self.sampler.context(exchange.headers)
-        if context is None and not self.logs_all:
-            return None
-        return Trail("", api, exchange.path.decode("latin-1"), arrived_s, context=context)
+        if self.logs_all or context is not None:
+            request.trail = Trail(
+                request_id,
+                request.api,
+                exchange.path,
+                request.arrived_s,
+                request.tenant,
+                request.workload_class,
+                request.model,
+                request.max_output_tokens,
+                context,
+            )
 
     def never_arrived(self, exchange: Exchange, api: ApiName, now_s: float) -> None:
         """What came was no request, or none that can be taken on."""
-        trail = None if self.recorder is None else self._trail(exchange, api, now_s)
-        if trail is not None:
-            self.record(trail, exchange, "refused", now_s)
+        context = None if self.sampler is None else self.sampler.context(exchange.headers)
+        if self.logs_all or context is not None:
+            self.record(Trail("", api, exchange.path, now_s, context=context), exchange, "refused", now_s)
 
     def record(self, trail: Trail, exchange: Exchange, outcome: str, now_s: float) -> None:
         """A request has ended, and its client has been told."""
         trail.ended_s, trail.ended_unix_s = now_s, time.time()
-        trail.status, trail.outcome = exchange.status, outcome
+        trail.status, trail.outcome = exchange.status, str(outcome)  # a plain one, if it is a member of an enumeration
         if self.recorder is not None:
             self.recorder.add(trail)
 
-    def _trace(self, trail: Trail, attempt: Attempt, action: Dispatch) -> None:
+    def _trace(self, trail: Trail, attempt: Attempt, action: Dispatch, sampler: Sampler) -> None:
         link = attempt.link
-        span_id = 0 if trail.context is None or self.sampler is None else self.sampler.span_id()
         attempt.trail = AttemptTrail(
             link.name,
             link.backend.pool,
@@ -108,17 +111,21 @@ class Telemetry:
             action.cost_usd,
             action.expected_output_tokens,
             action.outside_score_usd,
-            span_id,
+            sampler.span_id(),
         )
-        trail.attempts.append(attempt.trail)
+        trail.attempts += (attempt.trail,)
 
     def dispatched(self, request: GatewayRequest, attempt: Attempt, action: Dispatch) -> None:
         """An attempt is about to be sent."""
         counters, pool, reason = self.counters, attempt.link.backend.pool, action.reason
-        series = attempt.series = counters.of(request.workload_class, pool, request.tenant)
-        counters.dispatches[pool, reason] += 1
-        if request.trail is not None:
-            self._trace(request.trail, attempt, action)
+        key = request.workload_class, pool, request.tenant
+        series = attempt.series = counters.series.get(key) or counters.of(*key)
+        trail = request.trail
+        if trail is not None:
+            trail.backend = action.backend
+            trail.dispatched += 1
+            if trail.context is not None and self.sampler is not None:
+                self._trace(trail, attempt, action, self.sampler)
         if reason is FIRST:
             series.queue.observe(attempt.dispatched_s - request.arrived_s)
             if action.outside_score_usd is not None:
@@ -127,6 +134,8 @@ class Telemetry:
                     counters.value_captured_usd[pool] += value_usd
                 elif value_usd < 0.0:
                     counters.value_lost_usd[pool] -= value_usd
+        else:
+            counters.later_dispatches[pool, reason] += 1
 
     def first_token(self, request: GatewayRequest, attempt: Attempt, now_s: float) -> None:
         """The client has its first token."""
@@ -146,12 +155,12 @@ class Telemetry:
         Args:
             usage: as the backend counted it; None: it did not say, and what the client got is what is known.
         """
-        request, series, backend, counters = attempt.request, attempt.series, attempt.link.backend, self.counters
-        counters.attempts[backend.name, outcome] += 1
-        spent_usd = 0.0
+        request, series, backend = attempt.request, attempt.series, attempt.link.backend
+        used = self.counters.used[backend.name]
+        used.attempts[outcome] += 1
+        tokens, spent_usd = None, 0.0
         if usage is not None:
-            input_tokens, delivered, cached_input_tokens = usage[:3]
-            used = counters.used[backend.name]
+            input_tokens, delivered, cached_input_tokens = tokens = usage[:3]
             used.input_tokens += input_tokens
             used.cached_input_tokens += cached_input_tokens
             used.output_tokens += delivered
@@ -164,9 +173,17 @@ class Telemetry:
             if request.first_token_s is not None:
                 self._streamed(request, series, now_s - request.first_token_s, delivered)
         if self.gen_ai is not None:
-            _tell(self.gen_ai, attempt, outcome, now_s, usage)
-        if attempt.trail is not None:
-            _end(attempt.trail, attempt, outcome, now_s, usage, spent_usd)
+            link = attempt.link
+            where = request.api, request.model, link.dialect.name, link.address, link.port
+            error = "" if outcome == COMPLETED else error_of(outcome)
+            self.gen_ai.attempt(where, error, now_s - attempt.dispatched_s, tokens)
+        trail = request.trail
+        if trail is not None:
+            trail.spent_usd += spent_usd
+            if tokens is not None:
+                trail.tokens = tokens if trail.tokens is NONE else _sum(trail.tokens, tokens)
+            if attempt.trail is not None:
+                _end(attempt.trail, attempt, outcome, now_s, tokens, spent_usd)
 
     def _streamed(self, request: GatewayRequest, series: Series, since_first_s: float, output_tokens: int) -> None:
         """An answer that came in pieces is complete."""
@@ -186,7 +203,7 @@ class Telemetry:
         """A request has ended."""
         self.counters.requests[request.workload_class, outcome] += 1
         if self.gen_ai is not None:
-            error = outcome.value if outcome in (Outcome.FAILED, Outcome.REJECTED) else ""
+            error = outcome.value if outcome in ERRORS else ""
             self.gen_ai.request(request.api, request.model, error, now_s - request.arrived_s)
 
     def rescued(self, outcome: str) -> None:
@@ -199,20 +216,13 @@ class Telemetry:
         self.counters.rescues[outcome] += 1
 
 
-def _tell(gen_ai: GenAiMetrics, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None) -> None:
-    request, link = attempt.request, attempt.link
-    where = request.api, request.model, link.dialect.name, link.address, link.port
-    gen_ai.attempt(*where, error_of(outcome), now_s - attempt.dispatched_s)
-    if usage is not None:
-        gen_ai.tokens(*where, "input", usage.input_tokens)
-        gen_ai.tokens(*where, "output", usage.output_tokens)
+def _sum(some: Tokens, more: Tokens) -> Tokens:
+    return some[0] + more[0], some[1] + more[1], some[2] + more[2]
 
 
 def _end(
-    trail: AttemptTrail, attempt: Attempt, outcome: str, now_s: float, usage: Usage | None, spent_usd: float
+    trail: AttemptTrail, attempt: Attempt, outcome: str, now_s: float, tokens: Tokens | None, spent_usd: float
 ) -> None:
-    trail.outcome, trail.ended_s, trail.spent_usd = outcome, now_s, spent_usd
-    if usage is not None:
-        trail.tokens = usage[:3]
-    if trail.span_id and attempt.answer is not None and outcome == COMPLETED:
+    trail.outcome, trail.ended_s, trail.tokens, trail.spent_usd = outcome, now_s, tokens, spent_usd
+    if attempt.answer is not None and outcome == COMPLETED:
         trail.ending = attempt.answer.ending()

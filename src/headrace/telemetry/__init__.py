@@ -8,9 +8,10 @@ from headrace.telemetry.logs import set_up_logs, tell
 from headrace.telemetry.process import process_families
 from headrace.telemetry.recorder import Recorder, Sink
 from headrace.telemetry.trace_context import Sampler, TraceContext, passed_on
-from headrace.telemetry.trail import AttemptTrail, Trail
+from headrace.telemetry.trail import NONE, AttemptTrail, Tokens, Trail
 
 __all__ = [
+    "NONE",
     "AccessLog",
     "AttemptTrail",
     "Family",
@@ -21,6 +22,7 @@ __all__ = [
     "Row",
     "Sampler",
     "Sink",
+    "Tokens",
     "TraceContext",
     "Trail",
     "error_of",

@@ -15,10 +15,9 @@ import msgspec
 
 from headrace.fleet import LogFormat
 from headrace.telemetry.logs import iso
-from headrace.telemetry.trail import Tokens, Trail
+from headrace.telemetry.trail import Trail
 
-NONE: Tokens = 0, 0, 0
-_LINE = "%s %s %d %s %s attempts=%d in=%d out=%d cached=%d ttft=%s e2e=%.4fs usd=%.8f%s\n"
+_LINE = "%s %s %s in=%d out=%d cached=%d ttft=%s e2e=%.4fs usd=%.8f%s\n"
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -78,16 +77,8 @@ class AccessLog:
             return False
 
 
-def _tokens(trail: Trail) -> Tokens:
-    """Of all attempts, of which there is mostly one."""
-    if len(trail.attempts) == 1:
-        return trail.attempts[0].tokens or NONE
-    counts = [attempt.tokens for attempt in trail.attempts if attempt.tokens is not None]
-    return sum(each[0] for each in counts), sum(each[1] for each in counts), sum(each[2] for each in counts)
-
-
 def _as_json(trail: Trail) -> bytes:
-    first_s, context, attempts = trail.first_token_s, trail.context, trail.attempts
+    first_s, context = trail.first_token_s, trail.context
     line = Line(
         iso(trail.ended_unix_s),
         trail.request_id,
@@ -95,11 +86,11 @@ def _as_json(trail: Trail) -> bytes:
         trail.workload_class,
         trail.model,
         trail.api,
-        attempts[-1].backend if attempts else "",
-        len(attempts),
+        trail.backend,
+        trail.dispatched,
         trail.status,
         trail.outcome,
-        *_tokens(trail),
+        *trail.tokens,
         None if first_s is None else round(first_s - trail.arrived_s, 6),
         round(trail.ended_s - trail.arrived_s, 6),
         trail.spent_usd,
@@ -109,15 +100,13 @@ def _as_json(trail: Trail) -> bytes:
 
 
 def _for_people(trail: Trail) -> bytes:
-    first_s, arrived_s, attempts, context = trail.first_token_s, trail.arrived_s, trail.attempts, trail.context
+    first_s, arrived_s, context = trail.first_token_s, trail.arrived_s, trail.context
+    named = trail.tenant, trail.workload_class, trail.model, trail.api, trail.backend
     text = _LINE % (
         iso(trail.ended_unix_s),
         trail.request_id,
-        trail.status,
-        trail.outcome,
-        _whose(trail.tenant, trail.workload_class, trail.model, trail.api, attempts[-1].backend if attempts else ""),
-        len(attempts),
-        *_tokens(trail),
+        _alike(trail.status, trail.outcome, *named, trail.dispatched),
+        *trail.tokens,
         "-" if first_s is None else f"{first_s - arrived_s:.4f}s",
         trail.ended_s - arrived_s,
         trail.spent_usd,
@@ -127,10 +116,12 @@ def _for_people(trail: Trail) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _whose(tenant: str, workload_class: str, model: str, api: str, backend: str) -> str:
-    """Few of these come again and again."""
+def _alike(
+    status: int, outcome: str, tenant: str, workload_class: str, model: str, api: str, backend: str, attempts: int
+) -> str:
+    """The part of a line of which few come again and again."""
     named = f"tenant={_word(tenant)} class={_word(workload_class)} model={_word(model)}"
-    return f"{named} api={api} backend={_word(backend)}"
+    return f"{status} {outcome} {named} api={api} backend={_word(backend)} attempts={attempts}"
 
 
 def _word(text: str) -> str:

@@ -39,7 +39,7 @@ _MODEL = re.compile(rb'"model" ?: ?"([^"\\]{1,200})"')
 
 def request_name(trail: Trail) -> str:
     """Name of a request's span."""
-    return f"POST {trail.path}"
+    return f"POST {_path(trail)}"
 
 
 def attempt_name(trail: Trail) -> str:
@@ -63,8 +63,8 @@ def request_attributes(trail: Trail) -> dict[str, Attribute]:
     """Attributes of a request's span."""
     found: dict[str, Attribute | None] = {
         "http.request.method": "POST",
-        "http.route": trail.path,
-        "url.path": trail.path,
+        "http.route": _path(trail),
+        "url.path": _path(trail),
         "url.scheme": "http",
         "http.response.status_code": trail.status or None,
         "error.type": request_error(trail),
@@ -73,7 +73,7 @@ def request_attributes(trail: Trail) -> dict[str, Attribute]:
         "headrace.class": trail.workload_class,
         "headrace.outcome": trail.outcome,
         "headrace.rejected": trail.rejected or None,
-        "headrace.attempts": len(trail.attempts),
+        "headrace.attempts": trail.dispatched,
         "headrace.spent_usd": trail.spent_usd,
         "headrace.time_to_first_token": None if trail.first_token_s is None else trail.first_token_s - trail.arrived_s,
     }
@@ -113,6 +113,10 @@ def _decision(attempt: AttemptTrail) -> dict[str, Attribute | None]:
         "headrace.decision.outside_score_usd": attempt.outside_score_usd,
         "headrace.decision.expected_output_tokens": attempt.expected_output_tokens,
     }
+
+
+def _path(trail: Trail) -> str:
+    return trail.path.decode("latin-1")
 
 
 def finish_reasons(ending: bytes) -> tuple[str, ...]:

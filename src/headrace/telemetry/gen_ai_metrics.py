@@ -14,12 +14,15 @@ from typing import Final, NamedTuple
 
 from headrace.telemetry.conventions import OPERATIONS, PROVIDERS
 from headrace.telemetry.exposition import Histogram
+from headrace.telemetry.trail import Tokens
 
 DURATION_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TTFT_S: Final = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 TPOT_S: Final = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-TOKENS: Final = tuple(float(4**power) for power in range(14))
+TOKENS: Final = tuple(4**power for power in range(14))  # whole, as what is compared with them
 OWN_PROVIDER: Final = "headrace"
+OPERATION: Final = "gen_ai.client.operation.duration"
+USAGE: Final = "gen_ai.client.token.usage"
 
 
 class Instrument(NamedTuple):
@@ -31,8 +34,8 @@ class Instrument(NamedTuple):
 
 
 INSTRUMENTS: Final[dict[str, Instrument]] = {
-    "gen_ai.client.operation.duration": Instrument("s", "GenAI operation duration.", DURATION_S),
-    "gen_ai.client.token.usage": Instrument("{token}", "Number of input and output tokens used.", TOKENS),
+    OPERATION: Instrument("s", "GenAI operation duration.", DURATION_S),
+    USAGE: Instrument("{token}", "Number of input and output tokens used.", TOKENS),
     "gen_ai.server.request.duration": Instrument(
         "s", "Generative AI server request duration such as time-to-last byte or last output token.", DURATION_S
     ),
@@ -44,7 +47,16 @@ INSTRUMENTS: Final[dict[str, Instrument]] = {
     ),
 }
 
-Key = tuple[str, ...]
+Where = tuple[str, str, str, str, int]  # API, model, provider, address, port
+Key = tuple[str | int, ...]
+
+
+class _Usual(NamedTuple):
+    """What an attempt that went well is counted in."""
+
+    duration: Histogram
+    input_tokens: Histogram
+    output_tokens: Histogram
 
 
 class GenAiMetrics:
@@ -54,22 +66,29 @@ class GenAiMetrics:
     its clients. Nothing of either comes from outside: the number of series is bounded by the fleet file.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_usual")
 
     def __init__(self) -> None:
+        self._usual: dict[Where, _Usual] = {}
         self._held: dict[str, dict[Key, Histogram]] = {name: {} for name in INSTRUMENTS}
 
-    def attempt(
-        self, api: str, model: str, provider: str, address: str, port: int, error: str, duration_s: float
-    ) -> None:
-        """An attempt has ended; `error`: empty without one."""
-        key = api, model, provider, address, str(port), error
-        self._of("gen_ai.client.operation.duration", key).observe(duration_s)
+    def attempt(self, where: Where, error: str, duration_s: float, tokens: Tokens | None) -> None:
+        """An attempt has ended.
 
-    def tokens(self, api: str, model: str, provider: str, address: str, port: int, kind: str, tokens: int) -> None:
-        """A backend has said what it used; `kind`: `input` or `output`."""
-        key = api, model, provider, address, str(port), kind
-        self._of("gen_ai.client.token.usage", key).observe(tokens)
+        Args:
+            error: empty without one.
+            tokens: as its backend counted them; None: it did not say.
+        """
+        if tokens is not None and not error:
+            usual = self._usual.get(where) or self._new_usual(where)
+            usual.duration.observe(duration_s)
+            usual.input_tokens.observe(tokens[0])
+            usual.output_tokens.observe(tokens[1])
+            return
+        self._of(OPERATION, (*where, error)).observe(duration_s)
+        if tokens is not None:
+            self._of(USAGE, (*where, "input")).observe(tokens[0])
+            self._of(USAGE, (*where, "output")).observe(tokens[1])
 
     def request(self, api: str, model: str, error: str, duration_s: float) -> None:
         """A request has ended."""
@@ -90,6 +109,15 @@ class GenAiMetrics:
             for name, held in self._held.items()
         }
 
+    def _new_usual(self, where: Where) -> _Usual:
+        found = _Usual(
+            self._of(OPERATION, (*where, "")),
+            self._of(USAGE, (*where, "input")),
+            self._of(USAGE, (*where, "output")),
+        )
+        self._usual[where] = found
+        return found
+
     def _of(self, instrument: str, key: Key) -> Histogram:
         held = self._held[instrument]
         found = held.get(key)
@@ -99,10 +127,10 @@ class GenAiMetrics:
 
 
 def _attributes(instrument: str, key: Key) -> dict[str, str | int]:
-    found: dict[str, str | int] = {"gen_ai.operation.name": OPERATIONS[key[0]], "gen_ai.request.model": key[1]}
+    found: dict[str, str | int] = {"gen_ai.operation.name": OPERATIONS[str(key[0])], "gen_ai.request.model": key[1]}
     if instrument.startswith("gen_ai.client."):
-        found |= {"gen_ai.provider.name": PROVIDERS.get(key[2], key[2])}
-        found |= {"server.address": key[3], "server.port": int(key[4])}
+        found |= {"gen_ai.provider.name": PROVIDERS.get(str(key[2]), key[2])}
+        found |= {"server.address": key[3], "server.port": key[4]}
         name = "gen_ai.token.type" if instrument.endswith("usage") else "error.type"
         return found | {name: key[5]} if key[5] else found
     found["gen_ai.provider.name"] = OWN_PROVIDER

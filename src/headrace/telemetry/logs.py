@@ -16,6 +16,7 @@ import msgspec
 
 from headrace.fleet import LogFormat
 
+_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))  # written once: a third of an access log line else
 _LOGGER = logging.getLogger("headrace")
 
 
@@ -73,7 +74,7 @@ def set_up_logs(form: LogFormat) -> None:
 def iso(unix_s: float) -> str:
     """A moment in UTC, to the millisecond."""
     whole = int(unix_s)
-    return f"{_second(whole)}.{int((unix_s - whole) * 1000):03d}Z"
+    return _second(whole) + _MILLISECONDS[int((unix_s - whole) * 1000)]
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,6 @@ without anybody waiting for it. Beyond `MOST_WAITING` requests the newest are dr
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from headrace.metrics import Metric
@@ -26,7 +25,7 @@ class Recorder:
     def __init__(self, sinks: Sequence[Sink], interval_s: float = INTERVAL_S) -> None:
         self._sinks = tuple(sinks)
         self._interval_s = interval_s
-        self._waiting: deque[Trail] = deque()
+        self._waiting: list[Trail] = []
         self._dropped = 0
         self._stopped = threading.Event()
         self._faults: set[str] = set()
@@ -56,7 +55,8 @@ class Recorder:
         self._hand_on()
 
     def _hand_on(self) -> None:
-        trails = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        trails = self._waiting[:]
+        del self._waiting[: len(trails)]  # not all of them: the event loop may have added some meanwhile
         for sink in self._sinks if trails else ():
             try:
                 sink(trails)

@@ -1,6 +1,7 @@
 """Trails: what is kept of one request and its attempts until its access log line and its spans have been written.
 
-There is one only where somebody wants it. It holds names, times and counts; of what was said only the end of a traced
+There is one only where somebody wants it: of a request what its line says, of each attempt only where it is traced. It
+holds names, times and counts; of what was said only the end of a traced
 answer, until its finish reason has been read. Times are seconds on the gateway's clock, as of `ended_s`, whose wall
 time is `ended_unix_s`.
 """
@@ -14,8 +15,11 @@ from headrace.telemetry.trace_context import TraceContext
 Tokens = tuple[int, int, int]  # input, output, and of the input those found in a cache
 
 
+NONE: Tokens = 0, 0, 0
+
+
 class AttemptTrail(msgspec.Struct, eq=False, gc=False):
-    """One attempt.
+    """One attempt of a traced request.
 
     Attributes:
         provider: the dialect that the backend speaks; `address`, `port`: of its URL.
@@ -48,6 +52,10 @@ class Trail(msgspec.Struct, eq=False):
     """One request.
 
     Attributes:
+        path: as its client wrote it.
+        backend: of the attempt that was dispatched last; `dispatched`: how many were.
+        tokens, spent_usd: of all attempts.
+        attempts: those of a traced request.
         request_id: as its client sees it in `x-headrace-request-id`.
         status: of the answer; 0: the client was gone before it had one.
         outcome: how it ended; `refused`: it never became a request.
@@ -57,27 +65,24 @@ class Trail(msgspec.Struct, eq=False):
 
     request_id: str
     api: str
-    path: str
+    path: bytes
     arrived_s: float
     tenant: str = ""
     workload_class: str = ""
     model: str = ""
-    streamed: bool = False
     max_output_tokens: int | None = None
     context: TraceContext | None = None
-    attempts: list[AttemptTrail] = []
+    backend: str = ""
+    dispatched: int = 0
+    tokens: Tokens = NONE
+    spent_usd: float = 0
+    attempts: tuple[AttemptTrail, ...] = ()
     first_token_s: float | None = None
     ended_s: float = 0.0
     ended_unix_s: float = 0.0
     status: int = 0
     outcome: str = ""
     rejected: str = ""
-
-    @property
-    def spent_usd(self) -> float:
-        """Of all attempts."""
-        attempts = self.attempts
-        return attempts[0].spent_usd if len(attempts) == 1 else sum(attempt.spent_usd for attempt in attempts)
 
     def unix_s(self, at_s: float) -> float:
         """Wall time of a moment of it."""
