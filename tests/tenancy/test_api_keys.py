@@ -69,6 +69,32 @@ def test_a_key_holds_until_it_expires() -> None:
         ring.key_of(bearer(text), NOW + 10.0)
 
 
+def test_what_is_remembered_of_a_key_opens_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, key = a_key()
+    ring = KeyRing([key])
+    for _ in range(3):
+        assert ring.key_of(bearer(text), NOW) is key
+    for wrong in (text[:-1], text + "x", text.swapcase()):
+        with pytest.raises(Unauthenticated):
+            ring.key_of(bearer(wrong), NOW)
+    with pytest.raises(Unauthenticated):
+        ring.key_of({b"x-api-key": bearer(text)[b"authorization"]}, NOW)
+    monkeypatch.setattr("headrace.tenancy.keys.hash", lambda presented: 0, raising=False)  # whatever came has the same
+    assert ring.key_of(bearer(text), NOW) is key
+    with pytest.raises(Unauthenticated):
+        ring.key_of(bearer(text + "x"), NOW)
+
+
+def test_no_more_is_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.tenancy.keys.MOST_KNOWN", 5)
+    text, key = a_key()
+    ring = KeyRing([key])
+    for number in range(64):
+        spelt = "".join(c.upper() if number >> at & 1 else c for at, c in enumerate("bearer"))
+        assert ring.key_of({b"authorization": f"{spelt} {text}".encode()}, NOW) is key
+        assert 0 < len(ring._known) <= 5
+
+
 def test_a_revoked_key_holds_no_more() -> None:
     text, key = a_key()
     with pytest.raises(Unauthenticated):

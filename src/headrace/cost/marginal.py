@@ -65,11 +65,12 @@ def request_cost_usd(
     cost: MarginalCost, input_tokens: float, output_tokens: float, cached_input_tokens: float = 0.0
 ) -> float:
     """USD that a request of this size adds; `cached_input_tokens` is a part of `input_tokens`."""
+    usd_per_input_token, usd_per_cached_input_token, usd_per_output_token = cost
     fresh = input_tokens - cached_input_tokens
     return (
-        fresh * cost.usd_per_input_token
-        + cached_input_tokens * cost.usd_per_cached_input_token
-        + output_tokens * cost.usd_per_output_token
+        fresh * usd_per_input_token
+        + cached_input_tokens * usd_per_cached_input_token
+        + output_tokens * usd_per_output_token
     )
 
 

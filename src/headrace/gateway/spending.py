@@ -42,7 +42,8 @@ def charged_usd(
         reserved_tokens: the most output that there may have been; None: no bound.
     """
     if usage is not None:
-        return request_cost_usd(prices, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens or 0)
+        counted_tokens, output_tokens, cached_input_tokens, _, _ = usage
+        return request_cost_usd(prices, counted_tokens, output_tokens, cached_input_tokens or 0)
     if status in (AttemptStatus.INTERRUPTED, AttemptStatus.OPEN):
         return request_cost_usd(prices, input_tokens, max(delivered_tokens, reserved_tokens or 0))
     if status == AttemptStatus.FAILED and not delivered_tokens:

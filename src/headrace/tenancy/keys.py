@@ -8,7 +8,8 @@ SHA-256 protects a stolen file just as well, and costs half a microsecond instea
 (NIST SP 800-63B, 5.1.1.2 and 5.1.2.2: look-up secrets with at least 112 bits of entropy need no slow, salted hash.)
 
 A presented key is hashed, and looked up by its digest. How long that takes tells something of the digest at most, which
-nobody can steer; the digests are then compared in constant time all the same.
+nobody can steer; the digests are then compared in constant time all the same. What held is remembered as it came, and
+compared with what comes next in constant time too, so that a client's second request is hashed no more.
 
 A key is more than its secret: it has a name, under which it is counted and found in the usage ledger, and it may have
 several secrets, so that `rotate` gives a new one while the old one holds on for a while.
@@ -34,6 +35,7 @@ PREFIX_BYTES = 4
 SECRET_BYTES = 32
 BEARER = b"bearer "
 _BEARER_LENGTH = len(BEARER)
+MOST_KNOWN = 4096
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -92,6 +94,7 @@ class KeyRing:
     def __init__(self, keys: Iterable[Key]) -> None:
         self.keys = tuple(keys)
         self._held: dict[bytes, _Held] = {}
+        self._known: dict[int, tuple[bytes, _Held]] = {}  # bearer tokens that held, by Python's hash of them
         for key in self.keys:
             if key.revoked_unix_s is None:
                 for secret in key.secrets:
@@ -104,10 +107,8 @@ class KeyRing:
         Raises:
             Unauthenticated: there is none, or none that holds.
         """
-        found: _Held | None = None
         presented = headers.get(b"authorization")
-        if presented is not None and presented[:_BEARER_LENGTH].lower() == BEARER:
-            found = self._find(presented[_BEARER_LENGTH:])
+        found = None if presented is None else self._of_bearer(presented)
         if found is None:
             presented = headers.get(b"x-api-key")
             found = None if presented is None else self._find(presented)
@@ -116,6 +117,19 @@ class KeyRing:
         if found.expires_unix_s is not None and found.expires_unix_s <= now_unix_s:
             raise Unauthenticated(f"the key {_prefix(found, found.key)} has expired; ask its issuer for another one")
         return found.key
+
+    def _of_bearer(self, presented: bytes) -> _Held | None:
+        known = self._known.get(hash(presented))
+        if known is not None and compare_digest(known[0], presented):
+            return known[1]
+        if presented[:_BEARER_LENGTH].lower() != BEARER:
+            return None
+        found = self._find(presented[_BEARER_LENGTH:])
+        if found is not None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[hash(presented)] = presented, found
+        return found
 
     def _find(self, presented: bytes) -> _Held | None:
         digest = sha256(presented).digest()
