@@ -104,8 +104,8 @@ class StreamAnswer:
         if not self._splicing:
             self._on_framed_slowly(block)
             return
-        # Of the ways to ask whether bytes hold others, `partition` is the cheapest where they do not: `in` first tries its
-        # operand as an integer and raises an exception inside, `find` parses its arguments by a format.
+        # Of the ways to ask whether bytes hold others, `partition` is the cheapest where they do not: `in` first tries
+        # its operand as an integer and raises an exception inside, `find` parses its arguments by a format.
         if block.partition(_ERROR)[1] and self._fails(unframe(block)):
             return
         if self._watch and (block.partition(_MARK)[1] or block.partition(_SPACED_MARK)[1]):
