@@ -59,6 +59,25 @@ def test_wherever_it_is_cut_the_client_reads_it_whole(run_rig: RunRig, pair: Any
     rescued(run_rig, scenario, model, apis, how)
 
 
+@pytest.mark.parametrize("missing_bytes", [1, 2])
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0]}-by-{'-'.join(pair[1])}-{pair[2]}")
+def test_a_last_event_without_its_blank_line_gets_one(run_rig: RunRig, pair: Any, missing_bytes: int) -> None:
+    api, apis, how = pair
+    model, stream = ScriptedModel(), stream_of(apis[0])
+    at = len(stream) - missing_bytes
+    last_event = at - stream.rindex(b"\n\n", 0, at) - 2  # as a chunk of its own, whole lines where one byte is missing
+
+    async def scenario(rig: Rig) -> None:
+        for sizes in ([], [at - last_event], [at - 5]):
+            for ends in ("polite", "reset"):
+                model.breaks(Broken(at, sizes, ends))
+                status, _, came, complete = await rig.ask(question(api))
+                assert (status, complete) == (200, True), (sizes, ends)
+                assert READERS[api](came).text == TEXT, (sizes, ends, came)
+
+    rescued(run_rig, scenario, model, apis, how)
+
+
 def test_each_attempt_is_billed_for_its_own_and_the_client_is_told_in_a_comment(run_rig: RunRig) -> None:
     model = ScriptedModel()
     half = stream_of("chat").index(b"rivers")

@@ -25,7 +25,7 @@ from headrace.policy import FailureKind
 from headrace.wire import FINISH_MARKS, UsageFilter, stream_error
 from headrace.wire.apis.errors import said_failure
 from headrace.wire.resume import Delivered
-from headrace.wire.splices import SPLICES, errors_apart, is_whole, token_estimate
+from headrace.wire.splices import SPLICES, errors_apart, is_whole, missing_line_ends, token_estimate
 from headrace.wire.sse import MAX_EVENT_BYTES
 
 if TYPE_CHECKING:
@@ -156,10 +156,12 @@ class StreamAnswer:
             attempt.failed(FailureKind.GARBAGE)
             return
         rest = b"".join(self._held)
-        last = self._last_bytes() + rest
+        whole, last = is_whole(rest), self._last_bytes() + rest
+        closing = missing_line_ends(last)
+        rest, last = rest + closing, last + closing
         end = self._splice.end(self._opening, last, self._finish_passed)
         finished = end.finished or (self._filter is not None and self._filter.watching_events)
-        if finished and not end.failed and (explicit or end.done) and is_whole(rest):
+        if finished and not end.failed and (explicit or end.done) and whole:
             exchange = attempt.request.exchange
             exchange.write(rest if self._filter is None else self._filter.feed(rest) + self._filter.flush())
             delivered = None if end.usage is not None else self.delivered_tokens()

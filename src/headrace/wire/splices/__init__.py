@@ -4,7 +4,14 @@ from headrace.wire.api import ApiName
 from headrace.wire.splices.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from headrace.wire.splices.messages import MESSAGES
 from headrace.wire.splices.responses import RESPONSES
-from headrace.wire.splices.splice import BYTES_PER_TOKEN, Splice, errors_apart, is_whole, token_estimate
+from headrace.wire.splices.splice import (
+    BYTES_PER_TOKEN,
+    Splice,
+    errors_apart,
+    is_whole,
+    missing_line_ends,
+    token_estimate,
+)
 
 SPLICES: dict[ApiName, Splice] = {
     "chat": CHAT,
@@ -14,4 +21,4 @@ SPLICES: dict[ApiName, Splice] = {
     "embeddings": EMBEDDINGS,
 }
 
-__all__ = ["BYTES_PER_TOKEN", "SPLICES", "Splice", "errors_apart", "is_whole", "token_estimate"]
+__all__ = ["BYTES_PER_TOKEN", "SPLICES", "Splice", "errors_apart", "is_whole", "missing_line_ends", "token_estimate"]

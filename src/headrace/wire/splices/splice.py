@@ -88,5 +88,12 @@ def is_whole(rest: bytes) -> bool:
     return True
 
 
+def missing_line_ends(last: bytes) -> bytes:
+    """What a stream that ends so lacks of the blank line, without which clients do not take its last event for one."""
+    if not last.strip() or last.endswith((b"\n\n", b"\n\r\n")):
+        return b""
+    return b"\n" if last.endswith(b"\n") else b"\n\n"
+
+
 def _gave_up(data: bytes) -> bool:
     return any(b'"%b"' % reason.encode() in data for reason in BROKEN_OFF) and stream_end(b"data: " + data).failed
