@@ -44,6 +44,11 @@ class Series:
         self.queue = Histogram(QUEUE_BUCKETS_S)
         self.spent_usd = 0.0
 
+    def settle(self) -> None:
+        """Count what was observed."""
+        for histogram in (self.ttft, self.tpot, self.duration, self.queue):
+            histogram.settle()
+
 
 class Used(msgspec.Struct, array_like=True):
     """One backend: its attempts that ended, by outcome, and tokens as it counted them (cached ones are input too)."""

@@ -458,6 +458,7 @@ class Gateway:
             link.pool.warm_up()
         self._books.maintain()
         self.access.sweep()
+        self.telemetry.sweep()
 
     async def close(self) -> None:
         """Cancel what is still live, as if each client had gone, and close every connection to a backend."""

@@ -206,6 +206,13 @@ class Telemetry:
             error = outcome.value if outcome in ERRORS else ""
             self.gen_ai.request(request.api, request.model, error, now_s - request.arrived_s)
 
+    def sweep(self) -> None:
+        """About once a second: count what was observed, so that it does not pile up."""
+        for series in self.counters.series.values():
+            series.settle()
+        if self.gen_ai is not None:
+            self.gen_ai.settle()
+
     def rescued(self, outcome: str) -> None:
         """Count what became of an answer that broke off after its client had a part of it.
 

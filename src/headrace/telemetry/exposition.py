@@ -9,33 +9,66 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/ (text forma
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
+_SETTLING = threading.Lock()
 Labels = tuple[tuple[str, str], ...]
 Row = tuple[Labels, float]
 
 
 class Histogram:
-    """Counts of observations per bucket; a bound belongs to its bucket."""
+    """Counts of observations per bucket; a bound belongs to its bucket.
 
-    __slots__ = ("bounds", "counts", "total")
+    Observations are put aside, a few nanoseconds each, and counted together by whoever reads, or by `settle`, which
+    their owner calls about once a second. They are counted once, whichever threads do both.
+
+    Attributes:
+        observe: makes one observation.
+    """
+
+    __slots__ = ("_counts", "_total", "_waiting", "bounds", "observe")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+        self._waiting: list[float] = []
+        self.observe: Callable[[float], None] = self._waiting.append
 
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    @property
+    def counts(self) -> list[int]:
+        """Observations by bucket; the last one is of those beyond all bounds."""
+        self.settle()
+        return self._counts
+
+    @property
+    def total(self) -> float:
+        """Sum of all observations."""
+        self.settle()
+        return self._total
+
+    def settle(self) -> None:
+        """Count what was put aside."""
+        waiting = self._waiting
+        if not waiting:
+            return
+        with _SETTLING:
+            number = len(waiting)  # what is put aside meanwhile comes after these
+            values = waiting[:number]
+            del waiting[:number]
+            counted = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self._counts)).tolist()
+            self._counts = [ours + more for ours, more in zip(self._counts, counted, strict=True)]
+            self._total = sum(values, self._total)
 
     def add(self, counts: list[int], total: float) -> None:
         """Add what another has observed in the same buckets."""
-        self.counts = [ours + theirs for ours, theirs in zip(self.counts, counts, strict=True)]
-        self.total += total
+        with _SETTLING:
+            self._counts = [ours + theirs for ours, theirs in zip(self._counts, counts, strict=True)]
+            self._total += total
 
 
 class Family(NamedTuple):

@@ -109,6 +109,12 @@ class GenAiMetrics:
             for name, held in self._held.items()
         }
 
+    def settle(self) -> None:
+        """Count what was observed."""
+        for held in self._held.values():
+            for histogram in held.values():
+                histogram.settle()
+
     def _new_usual(self, where: Where) -> _Usual:
         found = _Usual(
             self._of(OPERATION, (*where, "")),
