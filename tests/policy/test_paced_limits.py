@@ -119,7 +119,7 @@ def run(fleet: Fleet, requests: Iterator[Request], policy: Policy = PRICES) -> R
 
     pools = tuple(fleet.pools)
     SimulationDriver(
-        engine, backends, found.requests.append, found.attempts.append, lambda request, at_s: pools, None, watch
+        engine, backends, found.requests.append, found.attempts.append, lambda request, at_s: (pools, ()), None, watch
     ).run(requests)
     return found
 

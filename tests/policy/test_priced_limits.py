@@ -117,7 +117,7 @@ def run(fleet: Fleet, requests: Iterator[Request]) -> Run:
 
     pools = tuple(fleet.pools)
     SimulationDriver(
-        engine, backends, found.records.append, lambda attempt: None, lambda request, at_s: pools, None, watch
+        engine, backends, found.records.append, lambda attempt: None, lambda request, at_s: (pools, ()), None, watch
     ).run(requests)
     return found
 
