@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
+from policy_rig import SAMPLE
 
+from headrace.policy.backend_states import backend_states
+from headrace.policy.breaker import Probe
 from headrace.policy.deadline import FEW, Deadlines
+from headrace.policy.routing import Candidates
+from headrace.policy.state import AttemptState, RequestState
 
+BACKENDS = backend_states(SAMPLE)
 TIMEOUT_S = 10.0
 steps = st.lists(st.tuples(st.floats(0.0, 0.1), st.booleans(), st.integers(0, 500)), min_size=100, max_size=300)
 
 
-def attempt() -> Any:
-    return SimpleNamespace(waits=True)
+def attempt() -> AttemptState:
+    request = RequestState(1, SAMPLE.classes["chat"], "default", 100, 10.0, Candidates(()), (), True, 0.0)
+    return AttemptState(1, request, BACKENDS[0], 0.0, 0.1, 0.01, 0.0, 0.0, Probe.NOTHING)
 
 
 @given(steps)
 def test_the_overdue_are_those_that_still_wait_in_the_order_of_their_making(
     steps: list[tuple[float, bool, int]],
 ) -> None:
-    deadlines, made, now_s = Deadlines(TIMEOUT_S), list[tuple[float, Any]](), 0.0
+    deadlines, made, now_s = Deadlines(TIMEOUT_S), list[tuple[float, AttemptState]](), 0.0
     for passed_s, ends, which in steps:
         now_s += passed_s
         if ends and made:
